@@ -1,0 +1,14 @@
+//! Octet-level building blocks shared by every protocol: a bounded writer, hex, unpadded base64url, decimal
+//! numbers and length-prefixed strings. Nothing here allocates and nothing here knows a protocol.
+//!
+//! Deliberately absent: anything growable, anything that can panic on input.
+
+mod base64url;
+mod hex;
+mod num;
+mod writer;
+
+pub use base64url::{b64_decode, b64_encode, b64_len};
+pub use hex::{hex_decode, hex_encode, hex_u64, parse_hex_u64};
+pub use num::{Decimal, parse_u32, parse_u64};
+pub use writer::{Full, Writer};

@@ -1,0 +1,15 @@
+//! PKD1: mutual authentication, choice of the security mechanism and distribution of the session key while a
+//! terminal registers. The steps s1 to s11 as plain types, the key schedule, and one state machine a role.
+//!
+//! Nothing here does I/O, reads a clock or draws randomness of its own: time and randomness are arguments.
+//! Deliberately absent: any protocol's syntax (the carriage lives with each protocol), any socket, any log.
+
+pub mod ident;
+pub mod mech;
+pub mod schedule;
+pub mod steps;
+pub mod world;
+
+pub use ident::{Idc, Idsp, N1, Rand, Word, Wrap};
+pub use schedule::{Key, Prk, SessionKey};
+pub use world::{Now, Random, SystemRandom};

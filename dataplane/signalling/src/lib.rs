@@ -1,0 +1,379 @@
+//! The one contract between the proxy engine and a signalling protocol.
+//!
+//! The engine knows steps, sessions, keys and limits; a protocol knows syntax. Everything that passes between them
+//! is declared here, so that a further protocol is one more crate that implements [`Signalling`], and the engine
+//! names none of them. All methods are pure: octets in, values or octets out, no allocation, bounded work.
+//!
+//! Deliberately absent: sockets, clocks, tables, any protocol's vocabulary.
+
+use core::net::SocketAddr;
+use core::ops::Range;
+pub use portunus_codec::{Full, Writer};
+use portunus_keydist::ident::{Idc, Idsp, N1, Rand};
+use portunus_keydist::steps::{Refusal, S1, S6, S7, S8, S9, S10};
+
+/// The protocols of the product, numbered as in the sealed header (spec section 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Protocol {
+    /// SIP, RFC 3261.
+    Sip = 1,
+    /// MGCP, RFC 3435.
+    Mgcp = 2,
+    /// H.248.1 text.
+    H248 = 3,
+    /// H.323 RAS.
+    Ras = 4,
+}
+
+/// What carried a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// One message a datagram.
+    Udp,
+    /// A stream that the I/O side already cut into messages.
+    Tcp,
+}
+
+/// A handle that the engine gives with everything it sends towards the core and gets back with every answer: the
+/// top octet is the worker, the rest belongs to the engine. A protocol carries it where its standard lets an answer
+/// be recognised (SIP: the Via branch; MGCP: the request identifier).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u64);
+
+impl Ticket {
+    /// The worker that issued it.
+    pub const fn worker(self) -> u8 {
+        (self.0 >> 56) as u8
+    }
+}
+
+/// What the proxy is, for the messages that it writes.
+#[derive(Debug, Clone, Copy)]
+pub struct Own<'a> {
+    /// Its identity.
+    pub idsp: Idsp<'a>,
+    /// The digest realm (SIP) of its domain.
+    pub realm: &'a str,
+    /// Where terminals reach the listener concerned.
+    pub access: SocketAddr,
+    /// Where the core reaches the proxy: Via, Path and Contact of its making.
+    pub core: SocketAddr,
+}
+
+/// One message's way through the proxy.
+#[derive(Debug, Clone, Copy)]
+pub struct Hop<'a> {
+    /// The proxy.
+    pub own: Own<'a>,
+    /// The terminal's address as the proxy sees it.
+    pub source: SocketAddr,
+    /// What the terminal's message came by, or the answer leaves by.
+    pub transport: Transport,
+    /// The handle to carry.
+    pub ticket: Ticket,
+    /// A keyed hash of the message (or of its transaction), the same for a retransmission: makes branches unique
+    /// across restarts.
+    pub salt: u64,
+}
+
+/// Why a message was not taken. `what` names the part in the protocol's own words, `at` is its octet offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// The kind, which decides the counter and the answer.
+    pub kind: FaultKind,
+    /// The header, parameter or element at fault, e.g. `CSeq`.
+    pub what: &'static str,
+    /// Octet offset in the message.
+    pub at: usize,
+}
+
+/// Kinds of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// Not this protocol, truncated or binary: no reply is possible.
+    Unreadable,
+    /// Readable enough to be answered, but malformed.
+    Malformed,
+    /// A limit was passed: too long, too many headers, too deep.
+    TooBig,
+    /// A field that only the core may send, or a name that is not the session's.
+    Forbidden,
+    /// Well formed, and not something this place serves.
+    Unsupported,
+}
+
+/// What an unprotected message from the access side is.
+#[derive(Debug, Clone, Copy)]
+pub enum FromTerminal<'m> {
+    /// A PKD1 registration.
+    S1(S1<'m>),
+    /// The answer to a challenge.
+    S7(S7<'m>),
+    /// A stock phone's registration, with or without its digest response; only on listeners that admit it.
+    Digest {
+        /// Who registers.
+        idc: Idc<'m>,
+        /// True when it carries a response.
+        answered: bool,
+    },
+    /// Any other request.
+    Request {
+        /// The identity that it claims, for routing a stock phone's request.
+        idc: Option<Idc<'m>>,
+    },
+    /// A response, or what acknowledges one.
+    Response {
+        /// The handle, when the message carries one of ours (a stock phone answering a relayed request).
+        ticket: Option<Ticket>,
+    },
+    /// A keep-alive, to be answered by these octets (empty: no answer).
+    KeepAlive(&'static [u8]),
+}
+
+/// What a message from the core is.
+#[derive(Debug, Clone, Copy)]
+pub enum FromCore<'m> {
+    /// s5.
+    Challenge {
+        /// Which registration.
+        ticket: Ticket,
+        /// Who is challenged, where the message says so; checked when present.
+        idc: Option<Idc<'m>>,
+        /// The proxy that the challenge is for.
+        idsp: Idsp<'m>,
+        /// The challenge.
+        rand: Rand,
+    },
+    /// s9.
+    Key {
+        /// Which registration.
+        ticket: Ticket,
+        /// Who was authenticated, where the message says so.
+        idc: Option<Idc<'m>>,
+        /// The wraps.
+        s9: S9,
+    },
+    /// The registration was not granted.
+    Refused {
+        /// Which registration.
+        ticket: Ticket,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// An answer to something that was relayed for a session or a stock phone; a digest challenge or its 200 among
+    /// them.
+    Answer {
+        /// The handle that was sent.
+        ticket: Ticket,
+        /// True when it is final.
+        last: bool,
+        /// True when it grants what was asked (2xx).
+        success: bool,
+    },
+    /// A request for a terminal.
+    Request {
+        /// The terminal.
+        idc: Idc<'m>,
+    },
+    /// A request to the proxy itself (health check), which [`Signalling::answer_own`] answers.
+    Own,
+}
+
+/// Where control must take a message from the core; read without reading the whole message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route<'m> {
+    /// To the worker that the handle names.
+    Ticket(Ticket),
+    /// To the worker that holds this terminal's session.
+    Terminal(Idc<'m>),
+    /// To the proxy itself.
+    Own,
+    /// Nowhere.
+    Unknown,
+}
+
+/// What a protocol may know of a session when it relays for it.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionRef<'a> {
+    /// Whose it is.
+    pub idc: Idc<'a>,
+    /// What [`Signalling::binding`] wrote when it registered: how requests reach the terminal (SIP: its Contact).
+    pub binding: &'a [u8],
+    /// True when the session has a key; false for a stock phone's.
+    pub keyed: bool,
+}
+
+/// What became of a terminal's message inside its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Up {
+    /// The writer holds what goes to the core.
+    Forward,
+    /// As `Forward`; it is a refresh of the registration.
+    Refresh,
+    /// As `Forward`; it ends the registration: the session ends after the reply.
+    Deregister,
+    /// The writer holds an answer for the terminal; nothing goes to the core.
+    Answer,
+    /// Nothing is sent.
+    Drop,
+}
+
+/// Longest binding in octets.
+pub const BINDING_MAX: usize = 192;
+
+/// A signalling protocol, as the engine sees it.
+///
+/// Writers append to `w`; `Err(Full)` means that the message does not fit, which the engine counts and treats as a
+/// refusal. `Hop` and the steps give everything that is not in the original messages.
+pub trait Signalling: Send + Sync {
+    /// Which one.
+    fn protocol(&self) -> Protocol;
+
+    /// Reads an unprotected message from the access side. Fields that only the core may send are a
+    /// [`FaultKind::Forbidden`] fault.
+    ///
+    /// # Errors
+    /// A [`Fault`] that says what and where.
+    fn read_terminal<'m>(&self, msg: &'m [u8]) -> Result<FromTerminal<'m>, Fault>;
+
+    /// Reads a message from the core.
+    ///
+    /// # Errors
+    /// A [`Fault`] that says what and where.
+    fn read_core<'m>(&self, msg: &'m [u8]) -> Result<FromCore<'m>, Fault>;
+
+    /// Finds where a message from the core belongs, touching as little of it as possible.
+    fn route_core<'m>(&self, msg: &'m [u8]) -> Route<'m>;
+
+    /// Writes what a transaction protocol sends back at once to whoever sent `msg`, before any step follows. SIP
+    /// writes nothing.
+    fn acknowledge(&self, _hop: &Hop<'_>, _msg: &[u8], _w: &mut Writer<'_>) {}
+
+    /// s1 as received, to s2.
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn write_s2(&self, hop: &Hop<'_>, s1_msg: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) -> Result<(), Full>;
+
+    /// s6 from the terminal's message that it answers (s1, or a failed s7) and the core's s5.
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn write_s6(
+        &self,
+        hop: &Hop<'_>,
+        request: &[u8],
+        core_msg: &[u8],
+        s6: &S6<'_>,
+        w: &mut Writer<'_>,
+    ) -> Result<(), Full>;
+
+    /// s7 as received, to s8: without the list, and with a Contact or its like of the proxy's making.
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn write_s8(
+        &self,
+        hop: &Hop<'_>,
+        s7_msg: &[u8],
+        s7: &S7<'_>,
+        s8: &S8<'_>,
+        w: &mut Writer<'_>,
+    ) -> Result<(), Full>;
+
+    /// s10 from s7 and the core's s9. The MAC field is written as its placeholder; the returned range, counted from
+    /// the start of `w`'s buffer, is where [`Signalling::put_mac`] puts the MAC. The MAC covers everything that this
+    /// call wrote.
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn write_s10(
+        &self,
+        hop: &Hop<'_>,
+        s7_msg: &[u8],
+        core_msg: &[u8],
+        s10: &S10<'_>,
+        w: &mut Writer<'_>,
+    ) -> Result<Range<usize>, Full>;
+
+    /// The octets that stand for the MAC while it is computed.
+    fn mac_placeholder(&self) -> &'static [u8];
+
+    /// Puts the MAC in the protocol's form into its field.
+    fn put_mac(&self, field: &mut [u8], mac: &[u8; 32]);
+
+    /// A refusal of the terminal's message `request`. `n1` is its N1, when it was read.
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn write_refusal(
+        &self,
+        hop: &Hop<'_>,
+        request: &[u8],
+        refusal: &Refusal,
+        n1: Option<&N1>,
+        w: &mut Writer<'_>,
+    ) -> Result<(), Full>;
+
+    /// The answer to a message that [`Signalling::read_terminal`] did not take; `Ok(false)` when none is due.
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn write_fault(&self, hop: &Hop<'_>, request: &[u8], fault: &Fault, w: &mut Writer<'_>) -> Result<bool, Full>;
+
+    /// The stateless cookie's answer to s1. `ts` is the proxy's clock.
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn write_cookie(
+        &self,
+        hop: &Hop<'_>,
+        s1_msg: &[u8],
+        n1: &N1,
+        ts: u64,
+        cookie: &[u8],
+        w: &mut Writer<'_>,
+    ) -> Result<(), Full>;
+
+    /// A stock phone's registration towards the core, with the proxy named in it.
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn write_digest(&self, hop: &Hop<'_>, msg: &[u8], idc: Idc<'_>, w: &mut Writer<'_>) -> Result<(), Full>;
+
+    /// What a session must remember of a registration so that requests reach the terminal; at most
+    /// [`BINDING_MAX`] octets.
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn binding(&self, registration: &[u8], w: &mut Writer<'_>) -> Result<(), Full>;
+
+    /// A message that arrived inside a session (or from a stock phone's proven source), towards the core. Identities
+    /// are bound here: what does not bear the session's IDc gets the protocol's refusal as `Up::Answer`.
+    ///
+    /// # Errors
+    /// A [`Fault`] when it cannot be read or does not fit; the engine counts it.
+    fn relay_up(&self, hop: &Hop<'_>, session: &SessionRef<'_>, msg: &[u8], w: &mut Writer<'_>)
+    -> Result<Up, Fault>;
+
+    /// A message from the core towards a session's terminal: core-only fields removed, the terminal's own Contact
+    /// restored or its address filled in.
+    ///
+    /// # Errors
+    /// A [`Fault`] when it cannot be read or does not fit; the engine counts it.
+    fn relay_down(
+        &self,
+        hop: &Hop<'_>,
+        session: &SessionRef<'_>,
+        msg: &[u8],
+        w: &mut Writer<'_>,
+    ) -> Result<(), Fault>;
+
+    /// The answer to a core request for a terminal that has no active session (SIP 480), or to one for the proxy
+    /// itself (SIP 200). Nothing is written when none is due.
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn answer_own(&self, hop: &Hop<'_>, request: &[u8], reachable: bool, w: &mut Writer<'_>) -> Result<(), Full>;
+}
