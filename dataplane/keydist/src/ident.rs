@@ -44,6 +44,32 @@ impl<'a> Idc<'a> {
     }
 }
 
+/// An [`Idc`] held by value, for where a message spells it in another form than its own (SIP: percent-escaped) and
+/// for what must outlive the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IdcBuf(arrayvec::ArrayString<IDC_MAX>);
+
+impl IdcBuf {
+    /// Copies an identity.
+    pub fn new(idc: Idc<'_>) -> Self {
+        let mut text = arrayvec::ArrayString::new();
+        // An Idc is never longer than the buffer.
+        let _ = text.try_push_str(idc.as_str());
+        Self(text)
+    }
+
+    /// The identity.
+    pub fn as_idc(&self) -> Idc<'_> {
+        Idc(self.0.as_str())
+    }
+}
+
+impl From<Idc<'_>> for IdcBuf {
+    fn from(idc: Idc<'_>) -> Self {
+        Self::new(idc)
+    }
+}
+
 /// A proxy's or softswitch's identity, 1 to 63 octets of `[A-Za-z0-9._:\[\]-]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Idsp<'a>(&'a str);

@@ -9,7 +9,7 @@
 use core::net::SocketAddr;
 use core::ops::Range;
 pub use portunus_codec::{Full, Writer};
-use portunus_keydist::ident::{Idc, Idsp, N1, Rand};
+use portunus_keydist::ident::{Idc, IdcBuf, Idsp, N1, Rand};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S8, S9, S10};
 
 /// The protocols of the product, numbered as in the sealed header (spec section 5).
@@ -116,6 +116,8 @@ pub enum FromTerminal<'m> {
         idc: Idc<'m>,
         /// True when it carries a response.
         answered: bool,
+        /// True when it asks to end the registration (SIP: every Contact expires at once).
+        ends: bool,
     },
     /// Any other request.
     Request {
@@ -154,7 +156,8 @@ pub enum FromCore<'m> {
         /// The wraps.
         s9: S9,
     },
-    /// The registration was not granted.
+    /// A registration was not granted. Where the handle belongs to something that was relayed (a refresh, a stock
+    /// phone's registration), it is that one's final answer.
     Refused {
         /// Which registration.
         ticket: Ticket,
@@ -173,8 +176,8 @@ pub enum FromCore<'m> {
     },
     /// A request for a terminal.
     Request {
-        /// The terminal.
-        idc: Idc<'m>,
+        /// The terminal, by value: its spelling in the message may be escaped.
+        idc: IdcBuf,
     },
     /// A request to the proxy itself (health check), which [`Signalling::answer_own`] answers.
     Own,
@@ -182,11 +185,11 @@ pub enum FromCore<'m> {
 
 /// Where control must take a message from the core; read without reading the whole message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route<'m> {
+pub enum Route {
     /// To the worker that the handle names.
     Ticket(Ticket),
     /// To the worker that holds this terminal's session.
-    Terminal(Idc<'m>),
+    Terminal(IdcBuf),
     /// To the proxy itself.
     Own,
     /// Nowhere.
@@ -244,7 +247,7 @@ pub trait Signalling: Send + Sync {
     fn read_core<'m>(&self, msg: &'m [u8]) -> Result<FromCore<'m>, Fault>;
 
     /// Finds where a message from the core belongs, touching as little of it as possible.
-    fn route_core<'m>(&self, msg: &'m [u8]) -> Route<'m>;
+    fn route_core(&self, msg: &[u8]) -> Route;
 
     /// Writes what a transaction protocol sends back at once to whoever sent `msg`, before any step follows. SIP
     /// writes nothing.
