@@ -4,6 +4,7 @@
 //! Nothing here does I/O, reads a clock or draws randomness of its own: time and randomness are arguments.
 //! Deliberately absent: any protocol's syntax (the carriage lives with each protocol), any socket, any log.
 
+pub mod batch;
 pub mod ident;
 pub mod mech;
 pub mod schedule;
@@ -11,5 +12,5 @@ pub mod steps;
 pub mod world;
 
 pub use ident::{Idc, Idsp, N1, Rand, Word, Wrap};
-pub use schedule::{Key, Prk, SessionKey};
+pub use schedule::{Key, MacKey, Prk, Secret, SessionKey, TrafficCtx};
 pub use world::{Now, Random, SystemRandom};

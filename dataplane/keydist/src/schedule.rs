@@ -1,9 +1,11 @@
 //! The key schedule (spec section 3): HKDF-SHA-256, HMAC-SHA-256 and AES-256-GCM of `ring`, and the labels.
 //!
-//! Every secret here is erased when it is dropped and none of them can be printed.
+//! Every secret here is erased when it is dropped and none of them can be printed. `ring`'s own key types do not
+//! erase themselves; those that outlive a call are therefore kept in types that overwrite them with a blank key.
 
 use crate::ident::{Idc, Idsp, N1, Rand, Word, Wrap};
 use ring::{aead, hkdf, hmac};
+use std::sync::LazyLock;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A long-term shared key: Kc, Ksp or Kss.
@@ -33,9 +35,26 @@ impl core::fmt::Debug for Key {
     }
 }
 
+/// A PRK of no secret, to overwrite others with.
+static BLANK_PRK: LazyLock<hkdf::Prk> = LazyLock::new(|| hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &[0; 32]));
+/// A MAC key of no secret, to overwrite others with.
+static BLANK_MAC: LazyLock<hmac::Key> = LazyLock::new(|| hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]));
+
+/// Overwrites a key of `ring`'s. The value counts as used afterwards, so the compiler may not leave the write out.
+fn overwrite<T: Clone>(key: &mut T, blank: &T) {
+    key.clone_from(blank);
+    core::hint::black_box(key);
+}
+
 /// PRK(X): what words and wraps are made from. Holders of a long-term key keep this instead of deriving it anew.
 #[derive(Clone)]
 pub struct Prk(hkdf::Prk);
+
+impl Drop for Prk {
+    fn drop(&mut self) {
+        overwrite(&mut self.0, &BLANK_PRK);
+    }
+}
 
 impl core::fmt::Debug for Prk {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -190,12 +209,13 @@ impl Prk {
         let info = Info::wrap(w, ctx);
         let mut text = *wrap;
         let nonce = aead::Nonce::assume_unique_for_key([0; 12]);
-        let opened =
-            self.wrap_key(&info).open_in_place(nonce, aead::Aad::from(info.as_bytes()), &mut text).is_ok();
-        let mut key = [0u8; 32];
-        key.copy_from_slice(&text[..32]);
+        let aad = aead::Aad::from(info.as_bytes());
+        let opened = match self.wrap_key(&info).open_in_place(nonce, aad, &mut text) {
+            Ok(plain) => <[u8; 32]>::try_from(&*plain).map(SessionKey).map_err(|_| WrapError),
+            Err(_) => Err(WrapError),
+        };
         text.zeroize();
-        if opened { Ok(SessionKey(key)) } else { Err(WrapError) }
+        opened
     }
 }
 
@@ -230,9 +250,39 @@ impl SessionKey {
 #[derive(Clone)]
 pub struct Secret(hkdf::Prk);
 
+impl Drop for Secret {
+    fn drop(&mut self) {
+        overwrite(&mut self.0, &BLANK_PRK);
+    }
+}
+
 impl core::fmt::Debug for Secret {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("Secret(..)")
+    }
+}
+
+/// K_mac: the key of s10's MAC. Stands in for the `ring` key wherever one is asked for.
+#[derive(Clone)]
+pub struct MacKey(hmac::Key);
+
+impl core::ops::Deref for MacKey {
+    type Target = hmac::Key;
+
+    fn deref(&self) -> &hmac::Key {
+        &self.0
+    }
+}
+
+impl Drop for MacKey {
+    fn drop(&mut self) {
+        overwrite(&mut self.0, &BLANK_MAC);
+    }
+}
+
+impl core::fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("MacKey(..)")
     }
 }
 
@@ -252,20 +302,13 @@ pub struct TrafficCtx<'a> {
 }
 
 impl Secret {
-    /// The key for s10's MAC, ready for use.
-    pub fn mac_key(&self) -> hmac::Key {
+    /// K_mac, ready for use.
+    pub fn mac_key(&self) -> MacKey {
         let mut octets = [0u8; 32];
         expand(&self.0, &[b"PKD1 mac"], &mut octets);
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &octets);
+        let key = MacKey(hmac::Key::new(hmac::HMAC_SHA256, &octets));
         octets.zeroize();
         key
-    }
-
-    /// K_mac as octets: for the vectors.
-    pub fn mac_key_octets(&self) -> [u8; 32] {
-        let mut octets = [0u8; 32];
-        expand(&self.0, &[b"PKD1 mac"], &mut octets);
-        octets
     }
 
     /// traffic = HKDF-Expand(S, "PKD1 " || label || ctx, out.len()).
@@ -291,13 +334,17 @@ impl Secret {
 }
 
 /// `fm`: HMAC over a message whose MAC field, at `field`, counts as `placeholder` (64 `0` digits in text, 32 zero
-/// octets in H.323), whatever it holds. `None` when `field` lies outside the message.
+/// octets in H.323), whatever it holds. `None` when `field` lies outside the message or is not as long as
+/// `placeholder`.
 pub fn message_mac(
     key: &hmac::Key,
     message: &[u8],
     field: core::ops::Range<usize>,
     placeholder: &[u8],
 ) -> Option<Word> {
+    if message.get(field.clone())?.len() != placeholder.len() {
+        return None;
+    }
     let mut mac = hmac::Context::with_key(key);
     mac.update(message.get(..field.start)?);
     mac.update(placeholder);
@@ -305,4 +352,10 @@ pub fn message_mac(
     let mut out = [0u8; 32];
     out.copy_from_slice(mac.sign().as_ref());
     Some(out)
+}
+
+/// True when both verification words (or MACs) are the same; takes the same time wherever they differ. Words of
+/// different length differ.
+pub fn words_equal(a: &[u8], b: &[u8]) -> bool {
+    subtle::ConstantTimeEq::ct_eq(a, b).into()
 }
