@@ -1,1 +1,19 @@
-//! portunus-engine
+//! The signalling proxy without I/O: registrations under way, sessions, timers, admission and routing, for one
+//! worker's shard of the terminals. Generic over the signalling protocol, and it names none.
+//!
+//! [`Engine::on_batch`] takes messages of the access side, [`Engine::on_core`] those of the core, [`Engine::on_timer`]
+//! the time; effects leave through a [`Sink`]. All memory is reserved when the engine is made, and touched when it is
+//! used; afterwards nothing allocates, locks or waits. Every limit that is reached has a counter.
+//!
+//! Deliberately absent: sockets, clocks, threads, logs, any protocol's vocabulary, other workers' sessions.
+
+mod api;
+mod config;
+mod counters;
+mod engine;
+
+pub use api::{Command, EndReason, Event, Meta, Packet, Sink, To, Why};
+pub use config::{Capacity, Config, ConfigError, Cookies, Keys, LISTENERS_MAX, Listener, ListenerKind, Policy};
+pub use counters::{Counters, Kind, Reading};
+pub use engine::Engine;
+pub use portunus_keydist::proxy::LockoutPolicy;
