@@ -7,8 +7,11 @@
 pub mod batch;
 pub mod ident;
 pub mod mech;
+pub mod proxy;
 pub mod schedule;
 pub mod steps;
+pub mod terminal;
+pub mod timing;
 pub mod world;
 
 pub use ident::{Idc, Idsp, N1, Rand, Word, Wrap};
