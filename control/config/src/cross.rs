@@ -1,0 +1,112 @@
+//! Rules that concern more than one section.
+
+use crate::model::{AucListener, Config, Edge, ListenTransport};
+use crate::read::Gather;
+use core::net::SocketAddr;
+use std::collections::HashMap;
+
+pub(crate) fn check(config: &Config, gather: &Gather<'_>) {
+    addresses(config, gather);
+    trust(config, gather);
+    policies(config, gather);
+}
+
+/// Two sockets of one file on the same address and port of the same kind cannot both be opened.
+fn addresses(config: &Config, gather: &Gather<'_>) {
+    let mut taken: HashMap<(bool, SocketAddr), String> = HashMap::new();
+    let mut take = |tcp: bool, address: SocketAddr, key: String| {
+        if address.port() == 0 {
+            return;
+        }
+        if let Some(other) = taken.get(&(tcp, address)) {
+            gather.note_at(&key, format!("{address} is already used by {other}"), "write another port");
+            return;
+        }
+        taken.insert((tcp, address), key);
+    };
+    let mut edge = |e: &Edge, path: &str| {
+        for (n, l) in e.listeners.iter().enumerate() {
+            take(l.transport == ListenTransport::Tcp, l.address, format!("{path}.listener[{n}].address"));
+        }
+        take(false, e.sealed, format!("{path}.sealed.address"));
+    };
+    if let Some(p) = &config.proxy {
+        edge(&p.edge, "proxy");
+    }
+    if let Some(e) = config.softswitch.as_ref().and_then(|s| s.direct.as_ref()) {
+        edge(e, "softswitch.direct");
+    }
+    if let Some(p) = &config.proxy {
+        take(false, p.core.listen, "proxy.core.listen".into());
+    }
+    if let Some(listen) = config.softswitch.as_ref().and_then(|s| s.listen) {
+        take(false, listen, "softswitch.listen".into());
+    }
+    for (n, l) in config.auc.iter().flat_map(|a| a.listeners.iter().enumerate()) {
+        match l {
+            AucListener::Udp { address, accounting, .. } => {
+                take(false, *address, format!("auc.listen[{n}].address"));
+                take(false, *accounting, format!("auc.listen[{n}].accounting"));
+            }
+            AucListener::RadSec { address, .. } => take(true, *address, format!("auc.listen[{n}].address")),
+        }
+    }
+}
+
+/// In a file with a proxy and its softswitch, each must know the other.
+fn trust(config: &Config, gather: &Gather<'_>) {
+    let Some(softswitch) = &config.softswitch else { return };
+    for (n, p) in softswitch.peers.iter().enumerate() {
+        if p.identities.contains(&softswitch.identity) {
+            let write = "proxies and softswitches share one name space; give each its own name";
+            let key = format!("softswitch.peer[{n}].identities");
+            gather.note_at(&key, "the softswitch's own identity among its proxies", write);
+        }
+    }
+    let Some(proxy) = &config.proxy else { return };
+    // A proxy whose softswitch is elsewhere is no concern of this one.
+    if softswitch.listen.is_none_or(|l| !proxy.core.softswitches.contains(&l)) {
+        return;
+    }
+    let from = |p: &crate::model::Peer| {
+        p.address == proxy.core.listen || (p.address.port() == 0 && p.address.ip() == proxy.core.listen.ip())
+    };
+    let known = softswitch.peers.iter().any(|p| from(p) && p.identities.contains(&proxy.identity));
+    if !known {
+        let write = format!(
+            "add [[softswitch.peer]] with `address = \"{}\"` and `identities = [\"{}\"]`",
+            proxy.core.listen, proxy.identity
+        );
+        gather.note_at("proxy.identity", "the softswitch of this file does not trust this proxy", write);
+    }
+    if proxy.realm != softswitch.realm {
+        gather.note_at("proxy.realm", "not the softswitch's realm", format!("write \"{}\"", softswitch.realm));
+    }
+}
+
+/// Times of one access side that contradict each other.
+fn policies(config: &Config, gather: &Gather<'_>) {
+    let edges = [
+        ("proxy", config.proxy.as_ref().map(|p| &p.edge)),
+        ("softswitch.direct", config.softswitch.as_ref().and_then(|s| s.direct.as_ref())),
+    ];
+    for (path, edge) in edges {
+        let Some(e) = edge else { continue };
+        if e.policy.core_timeout > e.policy.answer_cache {
+            let write = "keep core_timeout at or below answer_cache";
+            gather.note_at(
+                &format!("{path}.policy.core_timeout"),
+                "the core may answer after the terminal gave up",
+                write,
+            );
+        }
+        if e.policy.challenge_life > e.policy.clock_window {
+            let write = "keep challenge_life at or below clock_window";
+            gather.note_at(&format!("{path}.policy.challenge_life"), "a challenge outlives the clock window", write);
+        }
+        if e.capacity.sessions < e.workers {
+            let write = format!("write at least {}", e.workers);
+            gather.note_at(&format!("{path}.capacity.sessions"), "fewer sessions than workers", write);
+        }
+    }
+}

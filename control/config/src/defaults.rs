@@ -1,0 +1,75 @@
+//! Every default, in one place. Times and limits that the specification names have its value.
+
+use crate::value::Size;
+use core::time::Duration;
+
+const fn s(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// TS window, spec section 2.
+pub(crate) const CLOCK_WINDOW: Duration = s(30);
+/// A challenge serves one s7 for this long, spec section 2.
+pub(crate) const CHALLENGE_LIFE: Duration = s(10);
+/// Answers for retransmissions: 64 x T1 of RFC 3261, spec section 2.
+pub(crate) const ANSWER_CACHE: Duration = s(32);
+/// Lifetime of a session key, spec section 2.
+pub(crate) const KEY_LIFE: Duration = s(86_400);
+/// A provisional session that nobody confirms, spec section 2.
+pub(crate) const CONFIRM_WITHIN: Duration = s(30);
+/// Patience with the core before 503.
+pub(crate) const CORE_TIMEOUT: Duration = s(4);
+/// Retry-After of a 503: drawn between the two, so that those refused together do not come back together.
+pub(crate) const RETRY_AFTER_LEAST: Duration = s(5);
+pub(crate) const RETRY_AFTER_MOST: Duration = s(30);
+/// A stock phone's session after its last granted registration.
+pub(crate) const STOCK_LIFE: Duration = s(3600);
+/// New challenges after a wrong word, spec section 2.
+pub(crate) const RETRIES: u64 = 1;
+
+/// Registration lifetimes, RFC 3261 section 10.2.
+pub(crate) const EXPIRES_LEAST: Duration = s(60);
+pub(crate) const EXPIRES_DEFAULT: Duration = s(3600);
+pub(crate) const EXPIRES_MOST: Duration = s(86_400);
+/// The softswitch keeps a challenge for longer than the proxy does: the proxy decides, the softswitch must still
+/// know it then.
+pub(crate) const SOFTSWITCH_CHALLENGE_LIFE: Duration = s(15);
+
+pub(crate) const REGISTRATIONS: u64 = 100_000;
+pub(crate) const CONTACTS: u64 = 8;
+pub(crate) const CHALLENGES: u64 = 65_536;
+pub(crate) const ASKS: u64 = 8_192;
+pub(crate) const RECORDS: u64 = 65_536;
+pub(crate) const SOFTSWITCH_ANSWERS: Size = Size(64 << 20);
+
+pub(crate) const SESSIONS: u64 = 100_000;
+pub(crate) const CONNECTIONS: u64 = 10_000;
+/// Longest REGISTER that is accepted, and longest message that is written.
+pub(crate) const REQUEST: Size = Size(2 << 10);
+pub(crate) const MESSAGE: Size = Size(4 << 10);
+
+pub(crate) const COOKIE_PERCENT: u64 = 50;
+pub(crate) const BUSY_PERCENT: u64 = 80;
+pub(crate) const DROP_PERCENT: u64 = 95;
+
+pub(crate) const SLOW_AFTER: u64 = 3;
+pub(crate) const SLOW: Duration = s(1);
+pub(crate) const IGNORE_AFTER: u64 = 10;
+pub(crate) const IGNORE: Duration = s(300);
+
+pub(crate) const BATCH: u64 = 32;
+pub(crate) const SOCKET_BUFFER: Size = Size(4 << 20);
+pub(crate) const RING: Size = Size(4 << 20);
+pub(crate) const IDLE_CONNECTION: Duration = s(600);
+
+/// RFC 5080 section 2.2.1 starts at about 2 s for dial-in; here both ends share a site.
+pub(crate) const AAA_TIMEOUT: Duration = Duration::from_millis(500);
+pub(crate) const AAA_ATTEMPTS: u64 = 3;
+pub(crate) const AAA_IN_FLIGHT: u64 = 4096;
+pub(crate) const AAA_WAITING: u64 = 16_384;
+pub(crate) const AAA_SOURCE_PORTS: u64 = 16;
+
+pub(crate) const AUC_STORE: &str = "portunus-auc.redb";
+pub(crate) const AUC_MASTER_KEY: &str = "portunus-auc.master";
+pub(crate) const AUC_AUDIT_LOG: &str = "auc-audit.log";
+pub(crate) const AUC_ANSWERS: u64 = 65_536;

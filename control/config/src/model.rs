@@ -1,0 +1,437 @@
+//! The configuration as plain values, one structure a role. Everything is filled in: defaults are applied, relative
+//! paths are joined with the folder of the file.
+
+use crate::value::{Secret, Size};
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use std::path::PathBuf;
+
+/// A whole file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// True where the file declares itself a laboratory: secrets may stand in files that others can read, and in
+    /// the configuration itself.
+    pub lab: bool,
+    /// Logging.
+    pub log: Log,
+    /// The authentication centre, when this process is one.
+    pub auc: Option<Auc>,
+    /// The softswitch, when this process is one.
+    pub softswitch: Option<Softswitch>,
+    /// The signalling proxy, when this process is one.
+    pub proxy: Option<Proxy>,
+}
+
+/// Logging to standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe level that is written.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// Levels, in descending severity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Forms of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where a 32-octet key is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file: 64 hex digits, or rows `id,key` of which the one of the identity concerned is taken. Nobody but its
+    /// owner may be able to read it, except in a laboratory.
+    File(PathBuf),
+    /// A systemd credential of this name (`LoadCredential=`).
+    Credential(String),
+    /// An environment variable that holds 64 hex digits.
+    Environment(String),
+    /// 64 hex digits in the configuration itself; laboratory only.
+    Inline(Secret),
+}
+
+/// The AuC.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Auc {
+    /// Realms that it serves; the first is the default.
+    pub realms: Vec<String>,
+    /// The subscriber store (redb), created when absent.
+    pub store: PathBuf,
+    /// The key that seals stored keys.
+    pub master_key: KeySource,
+    /// True: a master key file that does not exist is created with a fresh key, mode 0600.
+    pub create_master_key: bool,
+    /// A CSV (`id,key`) from which subscribers and devices that the store does not know yet are added at start.
+    pub import: Option<PathBuf>,
+    /// The append-only audit log; `None`: inside the store's folder, `auc-audit.log`.
+    pub audit_log: PathBuf,
+    /// How long the answer to a request is kept for its retransmissions.
+    pub answer_cache: Duration,
+    /// Most answers kept.
+    pub answers: usize,
+    /// Where it listens.
+    pub listeners: Vec<AucListener>,
+}
+
+/// An address where the AuC answers RADIUS.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AucListener {
+    /// RADIUS over UDP: for a laboratory.
+    Udp {
+        /// Authentication, by custom port 1812.
+        address: SocketAddr,
+        /// Accounting, by custom port 1813.
+        accounting: SocketAddr,
+        /// Who may ask.
+        clients: Vec<RadiusClient>,
+    },
+    /// RADIUS over TLS 1.3 with certificates on both sides.
+    RadSec {
+        /// By custom port 2083.
+        address: SocketAddr,
+        /// Ours, and how we check theirs.
+        tls: Tls,
+    },
+}
+
+/// A RADIUS client by address.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RadiusClient {
+    /// Its address.
+    pub address: IpAddr,
+    /// The secret shared with it.
+    pub secret: SecretSource,
+}
+
+/// Where a textual secret is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// The first line of a file.
+    File(PathBuf),
+    /// In the configuration itself; laboratory only.
+    Inline(Secret),
+}
+
+/// Files of a TLS end with a certificate of its own that demands one of the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Our certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Our private key, PEM.
+    pub key: PathBuf,
+    /// The authorities whose certificates we accept, PEM.
+    pub ca: PathBuf,
+}
+
+/// The softswitch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Softswitch {
+    /// IDss.
+    pub identity: String,
+    /// Digest realm of its domain.
+    pub realm: String,
+    /// Host parts that it answers for, beside its own address.
+    pub domains: Vec<String>,
+    /// Where peers reach it (SIP over UDP); `None` when it only serves terminals directly.
+    pub listen: Option<SocketAddr>,
+    /// The peers that it trusts.
+    pub peers: Vec<Peer>,
+    /// New challenges after a wrong word, 0 to 3.
+    pub retries: u8,
+    /// How long a challenge may be answered.
+    pub challenge_life: Duration,
+    /// How long an answer is kept for retransmissions of its request.
+    pub answer_cache: Duration,
+    /// Shortest, default and longest registration granted.
+    pub expires: Expires,
+    /// Least and most Retry-After of a 503.
+    pub retry_after: Span,
+    /// Stock phones: digest with SHA-256 admitted.
+    pub digest_sha256: bool,
+    /// Stock phones: digest with MD5 admitted.
+    pub digest_md5: bool,
+    /// Fixed capacities.
+    pub capacity: SoftswitchCapacity,
+    /// Its links to the AuC.
+    pub aaa: Aaa,
+    /// Serving terminals without a proxy (direct topology).
+    pub direct: Option<Edge>,
+}
+
+/// From least to most, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The least.
+    pub least: Duration,
+    /// The most.
+    pub most: Duration,
+}
+
+/// Limits of a registration's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expires {
+    /// Shorter ones get 423.
+    pub least: Duration,
+    /// Where the request names none.
+    pub default: Duration,
+    /// Longer ones are shortened.
+    pub most: Duration,
+}
+
+/// The softswitch's tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SoftswitchCapacity {
+    /// Registered identities.
+    pub registrations: usize,
+    /// Contacts of one identity.
+    pub contacts: usize,
+    /// Challenges waiting for their answer.
+    pub challenges: usize,
+    /// Questions open at the AuC.
+    pub asks: usize,
+    /// Registration records on their way to the AuC.
+    pub records: usize,
+    /// Cached answers, in octets.
+    pub answers: Size,
+}
+
+/// A neighbour that the softswitch trusts: a proxy, or a SIP element between the two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Where its messages come from; port 0: any port of that address.
+    pub address: SocketAddr,
+    /// The proxies whose registrations it may send; none for an element that relays calls only.
+    pub identities: Vec<String>,
+}
+
+/// Links to the AuC.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aaa {
+    /// What carries RADIUS.
+    pub transport: AaaTransport,
+    /// The AuC's addresses, in order of preference.
+    pub servers: Vec<AaaServer>,
+    /// Our certificate and the authorities accepted; with `radsec` only.
+    pub tls: Option<Tls>,
+    /// Time for the first answer; doubled with every retransmission.
+    pub timeout: Duration,
+    /// Transmissions of one request to one server.
+    pub attempts: u8,
+    /// Most requests in flight to a server.
+    pub in_flight: usize,
+    /// Most requests that wait.
+    pub waiting: usize,
+    /// UDP source ports a server: each has its own 256 identifiers.
+    pub source_ports: u8,
+}
+
+/// What carries RADIUS between softswitch and AuC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AaaTransport {
+    /// TLS 1.3 over TCP.
+    RadSec,
+    /// UDP, for a laboratory.
+    Udp,
+}
+
+/// One AuC.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AaaServer {
+    /// Authentication.
+    pub address: SocketAddr,
+    /// Accounting; the same as `address` with RadSec.
+    pub accounting: SocketAddr,
+    /// UDP: the shared secret.
+    pub secret: Option<SecretSource>,
+    /// RadSec: the name that its certificate must bear.
+    pub name: Option<String>,
+}
+
+/// The signalling proxy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proxy {
+    /// IDsp.
+    pub identity: String,
+    /// Digest realm of its domain.
+    pub realm: String,
+    /// The core side.
+    pub core: Core,
+    /// The terminals' side.
+    pub edge: Edge,
+}
+
+/// A proxy's core side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Core {
+    /// Where the core reaches the proxy: source of what it sends, Via, Path and Contact of its making.
+    pub listen: SocketAddr,
+    /// The softswitches (or the elements before them), in order of preference.
+    pub softswitches: Vec<SocketAddr>,
+}
+
+/// What faces terminals: a proxy's access side, or the softswitch's own in the direct topology.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edge {
+    /// Ksp, or Kss in the direct topology.
+    pub key: KeySource,
+    /// Worker threads, one shard of terminals each.
+    pub workers: usize,
+    /// Cores that the workers are pinned to, in order; empty: not pinned.
+    pub cores: Vec<usize>,
+    /// Where terminals reach us.
+    pub listeners: Vec<Listener>,
+    /// Where sealed datagrams arrive.
+    pub sealed: SocketAddr,
+    /// Rules.
+    pub policy: Policy,
+    /// Fixed capacities.
+    pub capacity: Capacity,
+    /// What happens when there is too much.
+    pub overload: Overload,
+    /// What happens to those who fail again and again.
+    pub lockout: Lockout,
+    /// Sockets and batches.
+    pub io: Io,
+}
+
+/// An address where terminals reach us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// The signalling protocol.
+    pub protocol: ListenProtocol,
+    /// What carries it.
+    pub transport: ListenTransport,
+    /// Where.
+    pub address: SocketAddr,
+    /// True: stock phones may register with digest authentication, without keys.
+    pub stock_phones: bool,
+}
+
+/// Signalling protocols that a listener can speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenProtocol {
+    /// SIP, RFC 3261.
+    Sip,
+}
+
+/// What carries a listener's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenTransport {
+    /// UDP.
+    Udp,
+    /// TCP.
+    Tcp,
+}
+
+/// Security mechanisms that a policy may allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    /// `x-pkd-sealed`.
+    Sealed,
+}
+
+/// The rules of an access side; a running process takes changes over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Mechanisms allowed, ours preferred first.
+    pub mechanisms: Vec<Mechanism>,
+    /// How far a terminal's clock may be off, either way.
+    pub clock_window: Duration,
+    /// How long a challenge may be answered.
+    pub challenge_life: Duration,
+    /// How long an answer is kept for retransmissions of its request.
+    pub answer_cache: Duration,
+    /// A session key's lifetime.
+    pub key_life: Duration,
+    /// How long a session may stay provisional.
+    pub confirm_within: Duration,
+    /// How long the core may be silent before the terminal hears 503.
+    pub core_timeout: Duration,
+    /// How long a stock phone's session outlives its last granted registration.
+    pub stock_life: Duration,
+}
+
+/// The fixed capacities of an access side, all workers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Registered terminals.
+    pub sessions: usize,
+    /// Registrations under way; `None`: in proportion to `sessions`.
+    pub pending: Option<usize>,
+    /// Longest registration that is accepted.
+    pub request: Size,
+    /// Longest message that is written.
+    pub message: Size,
+    /// TCP connections.
+    pub connections: usize,
+}
+
+/// When an s1 must show that its source is real, by a stateless cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cookies {
+    /// From everybody.
+    Always,
+    /// Above a share of the pending room.
+    Auto,
+    /// Never.
+    Never,
+}
+
+/// What happens when there is too much; shares of `capacity.pending` in percent. A running process takes changes
+/// over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overload {
+    /// Whether cookies are asked for.
+    pub cookies: Cookies,
+    /// Above this share, with [`Cookies::Auto`], cookies are asked for.
+    pub cookie_percent: u8,
+    /// Above this share a new registration gets 503.
+    pub busy_percent: u8,
+    /// Above this share a new registration gets nothing.
+    pub drop_percent: u8,
+    /// Least and most Retry-After of a 503, drawn evenly between the two.
+    pub retry_after: Span,
+}
+
+/// What happens to a (source, IDc) that fails repeatedly; a running process takes changes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lockout {
+    /// From this failure on a new attempt must wait; 0 switches lockouts off.
+    pub slow_after: u16,
+    /// The first wait; it doubles with each further failure.
+    pub slow: Duration,
+    /// From this failure on attempts are ignored.
+    pub ignore_after: u16,
+    /// For so long after the last failure, after which failures are forgotten.
+    pub ignore: Duration,
+}
+
+/// Sockets and batches of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Io {
+    /// Datagrams that one system call moves.
+    pub batch: usize,
+    /// Receive buffer of each socket.
+    pub receive_buffer: Size,
+    /// Send buffer of each socket.
+    pub send_buffer: Size,
+    /// Each ring between a worker and control, in octets.
+    pub ring: Size,
+    /// How long an idle TCP connection is kept.
+    pub idle_connection: Duration,
+}

@@ -1,0 +1,140 @@
+//! How each section of the file is read. A function a section; each asks for its keys, with their limits and
+//! defaults, and reports what nobody asked for.
+
+mod auc;
+mod edge;
+mod softswitch;
+
+use crate::model::{Config, KeySource, Log, LogFormat, LogLevel, SecretSource, Tls};
+use crate::read::Section;
+use crate::value::{OneOf, Secret, Word};
+use std::path::PathBuf;
+
+/// What the readers of sections need to know of the file.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'p> {
+    /// The file's folder: relative paths start here.
+    pub(crate) folder: &'p std::path::Path,
+    /// True for a laboratory.
+    pub(crate) lab: bool,
+}
+
+impl Word for LogLevel {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+}
+
+impl Word for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+/// Reads the whole file; the mistakes are in the sections' `gather`.
+pub(crate) fn file(mut root: Section<'_, '_, '_>, folder: &std::path::Path) -> Option<Config> {
+    let lab = root.key("lab").or(false);
+    let place = Place { folder, lab };
+    let log = log(root.section_or_empty("log"));
+    let auc = root.section("auc").map(|s| auc::read(s, place));
+    let softswitch = root.section("softswitch").map(|s| softswitch::read(s, place));
+    let proxy = root.section("proxy").map(|s| edge::proxy(s, place));
+    if auc.is_none() && softswitch.is_none() && proxy.is_none() {
+        root.note("no role", "add at least one of the sections [auc], [softswitch] and [proxy]");
+    }
+    root.finish();
+    // A role whose reading failed has noted why; the configuration as a whole is then refused.
+    let whole = |role: Option<Option<()>>| role != Some(None);
+    let good = whole(auc.as_ref().map(|r| r.as_ref().map(|_| ())))
+        && whole(softswitch.as_ref().map(|r| r.as_ref().map(|_| ())))
+        && whole(proxy.as_ref().map(|r| r.as_ref().map(|_| ())));
+    good.then(|| Config { lab, log, auc: auc.flatten(), softswitch: softswitch.flatten(), proxy: proxy.flatten() })
+}
+
+fn log(mut s: Section<'_, '_, '_>) -> Log {
+    let level = s.key("level").live().or(OneOf(LogLevel::Info)).0;
+    let format = s.key("format").or(OneOf(LogFormat::Text)).0;
+    s.finish();
+    Log { level, format }
+}
+
+impl Place<'_> {
+    /// A path of the file, joined with its folder.
+    pub(crate) fn join(self, path: PathBuf) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    /// A section that says where a 32-octet key is: exactly one of `file`, `credential`, `environment`, `hex`.
+    pub(crate) fn key_source(self, s: &mut Section<'_, '_, '_>) -> Option<KeySource> {
+        let file = s.key::<PathBuf>("file").optional().map(|p| KeySource::File(self.join(p)));
+        let credential = s.key::<String>("credential").optional().map(KeySource::Credential);
+        let environment = s.key::<String>("environment").optional().map(KeySource::Environment);
+        let hex = s.key::<Secret>("hex").check(is_key_hex).optional();
+        if hex.is_some() && !self.lab {
+            let write = "use `file`, `credential` or `environment`; or say `lab = true` at the top";
+            s.gather.note_at(&s.path_of("hex"), "a key in the configuration itself", write);
+        }
+        let all = [file, credential, environment, hex.map(KeySource::Inline)];
+        let mut given = all.into_iter().flatten();
+        match (given.next(), given.next()) {
+            (Some(one), None) => Some(one),
+            (None, _) if ["file", "credential", "environment", "hex"].iter().any(|k| s.has(k)) => None,
+            (None, _) => {
+                s.note("no key", "add one of `file = \"PATH\"`, `credential = \"NAME\"`, `environment = \"NAME\"`");
+                None
+            }
+            (Some(_), Some(_)) => {
+                s.note("more than one place for one key", "keep one of `file`, `credential`, `environment`, `hex`");
+                None
+            }
+        }
+    }
+
+    /// `secret_file`, or `secret` in a laboratory.
+    pub(crate) fn secret_source(self, s: &mut Section<'_, '_, '_>) -> Option<SecretSource> {
+        let file = s.key::<PathBuf>("secret_file").optional();
+        let inline = s.key::<Secret>("secret").optional();
+        if inline.is_some() && !self.lab {
+            let write = "use `secret_file = \"PATH\"`; or say `lab = true` at the top";
+            s.gather.note_at(&s.path_of("secret"), "a secret in the configuration itself", write);
+        }
+        match (file, inline) {
+            (Some(file), None) => Some(SecretSource::File(self.join(file))),
+            (None, Some(inline)) => Some(SecretSource::Inline(inline)),
+            (Some(_), Some(_)) => {
+                s.note("both `secret` and `secret_file`", "keep one of them");
+                None
+            }
+            (None, None) => {
+                s.note("no secret", "add `secret_file = \"PATH\"`");
+                None
+            }
+        }
+    }
+
+    /// `certificate`, `key` and `ca`.
+    pub(crate) fn tls(self, s: &mut Section<'_, '_, '_>) -> Option<Tls> {
+        let certificate = s.key::<PathBuf>("certificate").required();
+        let key = s.key::<PathBuf>("key").required();
+        let ca = s.key::<PathBuf>("ca").required();
+        Some(Tls { certificate: self.join(certificate?), key: self.join(key?), ca: self.join(ca?) })
+    }
+}
+
+fn is_key_hex(secret: &Secret) -> Result<(), (String, String)> {
+    let text = secret.expose();
+    let good = text.len() == 64 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+    good.then_some(()).ok_or_else(|| {
+        (
+            "not a key".to_owned(),
+            "write 64 lower-case hex digits (32 octets); `openssl rand -hex 32` makes one".to_owned(),
+        )
+    })
+}
+
+/// A number of things as a count.
+pub(crate) fn count(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}

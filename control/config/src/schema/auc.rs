@@ -1,0 +1,102 @@
+//! `[auc]`
+
+use super::{Place, count};
+use crate::defaults as d;
+use crate::model::{Auc, AucListener, KeySource, RadiusClient};
+use crate::read::Section;
+use crate::value::{OneOf, Realm, Word};
+use core::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Carrier {
+    RadSec,
+    Udp,
+}
+
+impl Word for Carrier {
+    const WORDS: &'static [(&'static str, Self)] = &[("radsec", Self::RadSec), ("udp", Self::Udp)];
+}
+
+pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Auc> {
+    let realms = s.key::<Vec<Realm>>("realms").check(|r| not_empty(r)).required();
+    let store = place.join(s.key("store").or(PathBuf::from(d::AUC_STORE)));
+    let import = s.key::<PathBuf>("import").optional().map(|p| place.join(p));
+    let audit_log = place.join(s.key("audit_log").or(PathBuf::from(d::AUC_AUDIT_LOG)));
+    let answer_cache = s.key("answer_cache").within_ms(1_000, 300_000).or(d::ANSWER_CACHE);
+    let answers = count(s.key("answers").within(256, 16_777_216).or(d::AUC_ANSWERS));
+    let (master_key, create_master_key) = master_key(&mut s, place);
+    let listeners: Vec<_> = s.sections("listen").into_iter().map(|l| listener(l, place)).collect();
+    if listeners.is_empty() {
+        s.note("the AuC listens nowhere", "add [[auc.listen]] with `transport` and `address`");
+    }
+    s.finish();
+    Some(Auc {
+        realms: realms?.into_iter().map(|r| r.0).collect(),
+        store,
+        master_key: master_key?,
+        create_master_key,
+        import,
+        audit_log,
+        answer_cache,
+        answers,
+        listeners: listeners.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+fn not_empty(realms: &[Realm]) -> Result<(), (String, String)> {
+    let problem = || ("no realm".to_owned(), "write at least one, like [\"example.test\"]".to_owned());
+    if realms.is_empty() { Err(problem()) } else { Ok(()) }
+}
+
+/// `[auc.master_key]`; without it, a file beside the configuration that is created at the first start.
+fn master_key(s: &mut Section<'_, '_, '_>, place: Place<'_>) -> (Option<KeySource>, bool) {
+    let Some(mut m) = s.section("master_key") else {
+        return (Some(KeySource::File(place.join(PathBuf::from(d::AUC_MASTER_KEY)))), true);
+    };
+    let create = m.key("create").or(false);
+    let source = place.key_source(&mut m);
+    if create && matches!(source, Some(KeySource::Credential(_) | KeySource::Environment(_) | KeySource::Inline(_))) {
+        m.note("`create` works with `file` only", "remove `create`, or name a `file`");
+    }
+    m.finish();
+    (source, create)
+}
+
+fn listener(mut l: Section<'_, '_, '_>, place: Place<'_>) -> Option<AucListener> {
+    let transport = l.key("transport").or(OneOf(Carrier::RadSec)).0;
+    let address = l.key::<SocketAddr>("address").required();
+    let out = match transport {
+        Carrier::RadSec => {
+            let tls = place.tls(&mut l);
+            address.zip(tls).map(|(address, tls)| AucListener::RadSec { address, tls })
+        }
+        Carrier::Udp => {
+            // Accounting listens by custom one port above authentication (1812, 1813).
+            let beside = address.map(|a| SocketAddr::new(a.ip(), a.port().saturating_add(1)));
+            let accounting = l.key::<SocketAddr>("accounting").optional().or(beside);
+            let clients: Vec<_> = l.sections("client").into_iter().map(|c| client(c, place)).collect();
+            if clients.is_empty() {
+                l.note(
+                    "nobody may ask here",
+                    format!("add [[{}.client]] with `address` and `secret_file`", "auc.listen"),
+                );
+            }
+            let clients: Option<Vec<_>> = clients.into_iter().collect();
+            address.zip(accounting).zip(clients).map(|((address, accounting), clients)| AucListener::Udp {
+                address,
+                accounting,
+                clients,
+            })
+        }
+    };
+    l.finish();
+    out
+}
+
+fn client(mut c: Section<'_, '_, '_>, place: Place<'_>) -> Option<RadiusClient> {
+    let address = c.key::<IpAddr>("address").required();
+    let secret = place.secret_source(&mut c);
+    c.finish();
+    Some(RadiusClient { address: address?, secret: secret? })
+}

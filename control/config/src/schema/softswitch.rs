@@ -1,0 +1,161 @@
+//! `[softswitch]`
+
+use super::{Place, count, edge};
+use crate::defaults as d;
+use crate::model::{Aaa, AaaServer, AaaTransport, Expires, Peer, Softswitch, SoftswitchCapacity};
+use crate::read::Section;
+use crate::value::{Device, OneOf, Realm, Value as _, Word};
+use core::net::SocketAddr;
+
+impl Word for AaaTransport {
+    const WORDS: &'static [(&'static str, Self)] = &[("radsec", Self::RadSec), ("udp", Self::Udp)];
+}
+
+pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Softswitch> {
+    let identity = s.key::<Device>("identity").required();
+    let realm = s.key::<Realm>("realm").required();
+    let domains = s.key::<Vec<Realm>>("domains").optional();
+    let listen = s.key::<SocketAddr>("listen").check(edge::specific).optional();
+    let peers: Vec<_> = s.sections("peer").into_iter().map(peer).collect();
+    let retries = s.key("retries").within(0, 3).or(d::RETRIES);
+    let challenge_life = s.key("challenge_life").within_ms(1_000, 60_000).or(d::SOFTSWITCH_CHALLENGE_LIFE);
+    let answer_cache = s.key("answer_cache").within_ms(1_000, 120_000).or(d::ANSWER_CACHE);
+    let digest_sha256 = s.key("digest_sha256").or(false);
+    let digest_md5 = s.key("digest_md5").or(false);
+    let retry_after = edge::retry_after(&mut s, false);
+    let expires = expires(s.section_or_empty("expires"));
+    let capacity = capacity(s.section_or_empty("capacity"));
+    let aaa = match s.section("aaa") {
+        Some(a) => aaa(a, place),
+        None => {
+            s.note("no link to an AuC", "add [softswitch.aaa] and [[softswitch.aaa.server]]");
+            None
+        }
+    };
+    let direct = s.section("direct").map(|e| edge::edge(e, place));
+    reachable(&s, listen.is_some(), !peers.is_empty(), direct.is_some());
+    s.finish();
+    if direct.as_ref().is_some_and(Option::is_none) {
+        return None;
+    }
+    let realm = realm?.0;
+    Some(Softswitch {
+        identity: identity?.0,
+        domains: domains.map_or_else(|| vec![realm.clone()], |d| d.into_iter().map(|r| r.0).collect()),
+        realm,
+        listen,
+        peers: peers.into_iter().collect::<Option<_>>()?,
+        retries: u8::try_from(retries).unwrap_or(3),
+        challenge_life,
+        answer_cache,
+        expires,
+        retry_after,
+        digest_sha256,
+        digest_md5,
+        capacity,
+        aaa: aaa?,
+        direct: direct.flatten(),
+    })
+}
+
+/// Somebody must be able to register: through a proxy, directly, or both.
+fn reachable(s: &Section<'_, '_, '_>, listen: bool, peers: bool, direct: bool) {
+    if !listen && !direct && !s.has("listen") {
+        s.note(
+            "nobody can reach the softswitch",
+            "add `listen = \"ADDRESS:PORT\"` for proxies, or [softswitch.direct]",
+        );
+    }
+    if listen && !peers {
+        s.note("`listen` without a trusted peer", "add [[softswitch.peer]] with `address` and `identities`");
+    }
+}
+
+fn peer(mut p: Section<'_, '_, '_>) -> Option<Peer> {
+    let address = p.key::<SocketAddr>("address").required();
+    let identities = p.key::<Vec<Device>>("identities").required();
+    p.finish();
+    Some(Peer { address: address?, identities: identities?.into_iter().map(|d| d.0).collect() })
+}
+
+fn expires(mut e: Section<'_, '_, '_>) -> Expires {
+    let least = e.key("least").within_ms(1_000, 86_400_000).or(d::EXPIRES_LEAST);
+    let most = e.key("most").within_ms(1_000, 864_000_000).or(d::EXPIRES_MOST);
+    let default = e.key("default").within_ms(1_000, 864_000_000).or(d::EXPIRES_DEFAULT.clamp(least, most.max(least)));
+    if !(least <= default && default <= most) {
+        let write =
+            format!("keep least <= default <= most (now {}, {}, {})", least.show(), default.show(), most.show());
+        e.note("the lifetimes contradict each other", write);
+    }
+    e.finish();
+    Expires { least, default, most }
+}
+
+fn capacity(mut c: Section<'_, '_, '_>) -> SoftswitchCapacity {
+    let capacity = SoftswitchCapacity {
+        registrations: count(c.key("registrations").within(1, 100_000_000).or(d::REGISTRATIONS)),
+        contacts: count(c.key("contacts").within(1, 64).or(d::CONTACTS)),
+        challenges: count(c.key("challenges").within(16, 16_777_216).or(d::CHALLENGES)),
+        asks: count(c.key("asks").within(16, 1_048_576).or(d::ASKS)),
+        records: count(c.key("records").within(16, 16_777_216).or(d::RECORDS)),
+        answers: c.key("answers").within_size(1 << 20, 1 << 36).or(d::SOFTSWITCH_ANSWERS),
+    };
+    c.finish();
+    capacity
+}
+
+fn aaa(mut a: Section<'_, '_, '_>, place: Place<'_>) -> Option<Aaa> {
+    let transport = a.key("transport").or(OneOf(AaaTransport::RadSec)).0;
+    let timeout = a.key("timeout").within_ms(10, 60_000).or(d::AAA_TIMEOUT);
+    let attempts = a.key("attempts").within(1, 10).or(d::AAA_ATTEMPTS);
+    let in_flight = count(a.key("in_flight").within(1, 65_536).or(d::AAA_IN_FLIGHT));
+    let waiting = count(a.key("waiting").within(1, 1_048_576).or(d::AAA_WAITING));
+    let source_ports = a.key("source_ports").within(1, 255).or(d::AAA_SOURCE_PORTS);
+    let tls = match transport {
+        AaaTransport::RadSec => place.tls(&mut a).map(Some),
+        AaaTransport::Udp => Some(None),
+    };
+    let servers: Vec<_> = a.sections("server").into_iter().map(|v| server(v, place, transport)).collect();
+    if servers.is_empty() {
+        a.note("no AuC", "add [[softswitch.aaa.server]] with `address`");
+    }
+    a.finish();
+    Some(Aaa {
+        transport,
+        servers: servers.into_iter().collect::<Option<_>>()?,
+        tls: tls?,
+        timeout,
+        attempts: u8::try_from(attempts).unwrap_or(u8::MAX),
+        in_flight,
+        waiting,
+        source_ports: u8::try_from(source_ports).unwrap_or(u8::MAX),
+    })
+}
+
+fn server(mut v: Section<'_, '_, '_>, place: Place<'_>, transport: AaaTransport) -> Option<AaaServer> {
+    let address = v.key::<SocketAddr>("address").required();
+    let out = match transport {
+        AaaTransport::RadSec => {
+            let name = v.key::<String>("name").required();
+            address.zip(name).map(|(address, name)| AaaServer {
+                address,
+                accounting: address,
+                secret: None,
+                name: Some(name),
+            })
+        }
+        AaaTransport::Udp => {
+            let beside = address.map(|a| SocketAddr::new(a.ip(), a.port().saturating_add(1)));
+            let accounting = v.key::<SocketAddr>("accounting").optional().or(beside);
+            let secret = place.secret_source(&mut v);
+            address.zip(accounting).zip(secret).map(|((address, accounting), secret)| AaaServer {
+                address,
+                accounting,
+                secret: Some(secret),
+                name: None,
+            })
+        }
+    };
+    v.finish();
+    out
+}

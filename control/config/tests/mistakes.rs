@@ -1,0 +1,111 @@
+//! Every mistake of a file is found at once, with its place and what to write instead.
+
+use portunus_config::{Mistakes, parse};
+use std::path::Path;
+
+const LAB: &str = include_str!("../../../tuning/lab.toml");
+
+fn mistakes(text: &str) -> Vec<String> {
+    match parse("test.toml", text, Path::new("/etc/portunus")) {
+        Ok(_) => Vec::new(),
+        Err(Mistakes(found)) => found.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// The laboratory's file with one text replaced by another.
+fn lab_with(from: &str, to: &str) -> Vec<String> {
+    assert!(LAB.contains(from), "{from}");
+    mistakes(&LAB.replacen(from, to, 1))
+}
+
+#[test]
+fn the_laboratory_has_none() {
+    assert_eq!(mistakes(LAB), Vec::<String>::new());
+}
+
+#[test]
+fn all_are_found_in_the_order_of_the_file() {
+    let text = "\
+[log]
+level = \"loud\"
+
+[proxy]
+identitty = \"sp1.example.test\"
+realm = \"example.test\"
+workers = 0
+
+[proxy.key]
+hex = \"12\"
+
+[proxy.core]
+listen = \"0.0.0.0:5080\"
+softswitches = [\"ss1:5070\"]
+
+[[proxy.listener]]
+protocol = \"sipp\"
+address = \"127.0.0.1:5060\"
+
+[proxy.sealed]
+address = \"127.0.0.1:5065\"
+
+[proxy.policy]
+clock_window = 30
+key_life = \"1y\"
+
+[colour]
+";
+    let found = mistakes(text);
+    let expected = [
+        "test.toml:2:9: log.level: not a value for this key (it is a string); write \"error\", \"warn\", \"info\", ",
+        "test.toml:4:1: proxy.identity: missing; add `identity = ...`: write 1 to 63 characters",
+        "test.toml:5:1: proxy.identitty: unknown key; did you mean `identity`?",
+        "test.toml:7:11: proxy.workers: 0 is out of range; write 1 to 128",
+        "test.toml:10:7: proxy.key.hex: not a key; write 64 lower-case hex digits",
+        "test.toml:13:10: proxy.core.listen: an unspecified address cannot be put into messages",
+        "test.toml:14:16: proxy.core.softswitches: not a value for this key (it is an array)",
+        "test.toml:17:12: proxy.listener[0].protocol: not a value for this key (it is a string); write \"sip\"",
+        "test.toml:24:16: proxy.policy.clock_window: not a value for this key (it is an integer); write a duration",
+        "test.toml:25:12: proxy.policy.key_life: not a value for this key",
+        "test.toml:27:2: colour: unknown key; known here: auc, lab, log, proxy, softswitch",
+    ];
+    let all = found.join("\n");
+    for (n, start) in expected.iter().enumerate() {
+        assert!(found.get(n).is_some_and(|m| m.starts_with(start)), "{n}: {start}\n{all}");
+    }
+    assert_eq!(found.len(), expected.len(), "{all}");
+}
+
+#[test]
+fn syntax_is_reported_with_its_place_beside_the_rest() {
+    let found = lab_with("level = \"info\"", "level = info");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("test.toml:13:9: ") && found[0].ends_with("put text in double quotes"), "{found:?}");
+}
+
+#[test]
+fn contradictions_between_sections_are_found() {
+    let one = |from: &str, to: &str, start: &str| {
+        let found = lab_with(from, to);
+        assert!(found.iter().any(|m| m.contains(start)), "{start}: {found:?}");
+    };
+    one(
+        "address = \"127.0.0.1:5065\"",
+        "address = \"127.0.0.1:5060\"",
+        "proxy.sealed.address: 127.0.0.1:5060 is already",
+    );
+    one("identities = [\"sp1.example.test\"]", "identities = []", "does not trust this proxy");
+    one("address = \"127.0.0.1:5080\"", "address = \"127.0.0.1:5081\"", "does not trust this proxy");
+    one("identities = [\"sp1.", "identities = [\"ss1.example.test\", \"sp1.", "own identity among its proxies");
+    one("sessions = 10000", "request = \"8KiB\"", "`request` is larger");
+    one("lab = true", "lab = false", "a secret in the configuration itself");
+    one(
+        "realm = \"example.test\"\n\n[proxy.key]",
+        "realm = \"other.test\"\n\n[proxy.key]",
+        "proxy.realm: not the softswitch's",
+    );
+}
+
+#[test]
+fn a_file_without_a_role_is_refused() {
+    assert!(mistakes("").iter().any(|m| m.contains("no role")));
+}
