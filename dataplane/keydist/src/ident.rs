@@ -98,6 +98,31 @@ impl<'a> Idsp<'a> {
     }
 }
 
+/// An [`Idsp`] held by value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IdspBuf(arrayvec::ArrayString<IDSP_MAX>);
+
+impl IdspBuf {
+    /// Copies an identity.
+    pub fn new(idsp: Idsp<'_>) -> Self {
+        let mut text = arrayvec::ArrayString::new();
+        // An Idsp is never longer than the buffer.
+        let _ = text.try_push_str(idsp.as_str());
+        Self(text)
+    }
+
+    /// The identity.
+    pub fn as_idsp(&self) -> Idsp<'_> {
+        Idsp(self.0.as_str())
+    }
+}
+
+impl From<Idsp<'_>> for IdspBuf {
+    fn from(idsp: Idsp<'_>) -> Self {
+        Self::new(idsp)
+    }
+}
+
 /// A terminal's nonce (N1a, N1b) or the proxy's N2b: 64 random bits that travel, and enter every derivation, as 16
 /// lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -302,87 +302,56 @@ fn check_entry(entry: &str, at: usize) -> Result<&str, MechError> {
     Ok(token)
 }
 
-/// The proxy's answer: the chosen mechanism's token and the proxy's parameters for it, e.g.
-/// `x-pkd-sealed;kid=0000000100000001;port=5065`.
+/// The answer: the chosen mechanism's token and the proxy's parameters for it, e.g.
+/// `x-pkd-sealed;kid=0000000100000001;port=5065`. The proxy makes it, the terminal reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sel {
     text: ArrayString<SEL_MAX>,
+    mech: Mech,
 }
 
 impl Sel {
     /// The answer for `x-pkd-sealed`: the proxy's handle for the session and its UDP port for sealed datagrams.
     pub fn sealed(kid: u64, port: u16) -> Self {
-        let mut sel = Self::token(Mech::Sealed);
+        let mut sel = Self::bare(Mech::Sealed);
         let digits = portunus_codec::hex_u64(kid);
-        sel.param("kid", core::str::from_utf8(&digits).unwrap_or_default());
-        sel.number("port", port.into());
+        sel.put("kid", core::str::from_utf8(&digits).unwrap_or_default());
+        sel.put_number("port", port.into());
         sel
     }
 
     /// The answer for `ipsec-man`: the SPI that the proxy receives under, its inner port, and the outer port.
     pub fn esp(spi_s: u32, port_s: u16, port: u16) -> Self {
-        let mut sel = Self::token(Mech::Esp);
-        sel.number("spi-s", spi_s.into());
-        sel.number("port-s", port_s.into());
-        sel.number("port", port.into());
+        let mut sel = Self::bare(Mech::Esp);
+        sel.put_number("spi-s", spi_s.into());
+        sel.put_number("port-s", port_s.into());
+        sel.put_number("port", port.into());
         sel
     }
 
     /// The answer for `tls`: the port to connect to.
     pub fn tls(port: u16) -> Self {
-        let mut sel = Self::token(Mech::Tls);
-        sel.number("port", port.into());
+        let mut sel = Self::bare(Mech::Tls);
+        sel.put_number("port", port.into());
         sel
+    }
+
+    /// Reads an answer: one entry of a known mechanism, blanks around it allowed.
+    ///
+    /// # Errors
+    /// [`MechError`] with the offset in `value`; a mechanism that nobody knows is [`MechFault::Unknown`].
+    pub fn parse(value: &str) -> Result<Self, MechError> {
+        let entry = value.trim_matches(|c: char| c.is_ascii() && is_blank(c as u8));
+        let at = value.find(entry).unwrap_or(0);
+        let token = check_entry(entry, at)?;
+        let mech = Mech::from_token(token).ok_or(MechError { fault: MechFault::Unknown, at })?;
+        let text = ArrayString::from(entry).map_err(|_| MechError { fault: MechFault::TooLong, at: at + SEL_MAX })?;
+        Ok(Self { text, mech })
     }
 
     /// The text that travels.
     pub fn as_str(&self) -> &str {
         &self.text
-    }
-
-    fn token(mech: Mech) -> Self {
-        let mut text = ArrayString::new();
-        text.push_str(mech.token());
-        Self { text }
-    }
-
-    /// Appends `;name=value`. The longest answer above is under 64 octets, so it always fits.
-    fn param(&mut self, name: &str, value: &str) {
-        for part in [";", name, "=", value] {
-            let fits = self.text.try_push_str(part).is_ok();
-            debug_assert!(fits);
-        }
-    }
-
-    fn number(&mut self, name: &str, value: u64) {
-        let digits = portunus_codec::Decimal::new(value);
-        self.param(name, core::str::from_utf8(digits.as_bytes()).unwrap_or_default());
-    }
-}
-
-/// The answer as the terminal reads it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Selected<'a> {
-    entry: Entry<'a>,
-    mech: Mech,
-}
-
-impl<'a> Selected<'a> {
-    /// Reads an answer: one entry of a known mechanism.
-    ///
-    /// # Errors
-    /// [`MechError`] with the offset in `value`; an unknown mechanism is [`MechFault::Unknown`].
-    pub fn parse(value: &'a str) -> Result<Self, MechError> {
-        let value = value.trim_matches(' ');
-        if value.len() > SEL_MAX {
-            return Err(MechError { fault: MechFault::TooLong, at: SEL_MAX });
-        }
-        check_entry(value, 0)?;
-        let entry = Entry::checked(value);
-        match entry.mech {
-            Some(mech) => Ok(Self { entry, mech }),
-            None => Err(MechError { fault: MechFault::Unknown, at: 0 }),
-        }
     }
 
     /// The mechanism chosen.
@@ -391,8 +360,8 @@ impl<'a> Selected<'a> {
     }
 
     /// The value of a parameter.
-    pub fn param(&self, name: &str) -> Option<&'a str> {
-        self.entry.param(name)
+    pub fn param(&self, name: &str) -> Option<&str> {
+        params(&self.text).find(|(n, _)| *n == name).map(|(_, value)| value)
     }
 
     /// `kid` of `x-pkd-sealed`: the proxy's handle for the session, 16 hex digits.
@@ -422,6 +391,25 @@ impl<'a> Selected<'a> {
             Mech::Esp => self.spi_s().is_some() && self.port_s().is_some(),
             Mech::Tls => true,
         }
+    }
+
+    fn bare(mech: Mech) -> Self {
+        let mut text = ArrayString::new();
+        text.push_str(mech.token());
+        Self { text, mech }
+    }
+
+    /// Appends `;name=value`. The longest answer above is under 64 octets, so it always fits.
+    fn put(&mut self, name: &str, value: &str) {
+        for part in [";", name, "=", value] {
+            let fits = self.text.try_push_str(part).is_ok();
+            debug_assert!(fits);
+        }
+    }
+
+    fn put_number(&mut self, name: &str, value: u64) {
+        let digits = portunus_codec::Decimal::new(value);
+        self.put(name, core::str::from_utf8(digits.as_bytes()).unwrap_or_default());
     }
 
     fn port_of(&self, name: &str) -> Option<u16> {

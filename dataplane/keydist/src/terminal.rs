@@ -1,0 +1,578 @@
+//! The terminal's role: registers, proves that it knows Kc, checks the proxy, and keeps a session alive.
+//!
+//! ```text
+//!              start                on_challenge              on_key                  on_protected
+//!   Idle ────────────► AwaitS6 ────────────────► AwaitS10 ────────────► Confirming ───────────────► Idle
+//!    ▲                 │  ▲  │ cookie, stale:     │    ▲ renewed          │ protected, every            + session
+//!    │                 │  └──┘ s1 again           │    └─┘ challenge      │ 0.5, 1, 2, 4 .. s
+//!    │ time over       │                          │                       │
+//!    └──── BackOff ◄───┴── refusal, silence ──────┴─── s10 not acceptable ┴── nothing verified in 30 s
+//! ```
+//!
+//! The session stands beside this: a registration under way leaves the old session as it is until the new one is
+//! confirmed (make before break), and an old session ends at its own time, whatever becomes of the attempt.
+//!
+//! What a refusal may do is wait, correct the clock, or repeat s1 with a cookie. It cannot touch the list: refusals
+//! are unauthenticated, and a terminal that offered less because of one could be talked down.
+
+use crate::ident::{Idc, IdcBuf, Idsp, IdspBuf, N1, Rand, Word};
+use crate::mech::{MechList, Sel};
+use crate::schedule::{For, Key, Prk, Secret, TrafficCtx, WrapCtx, message_mac, words_equal};
+use crate::steps::{Refusal, S1, S6, S7, S10};
+use crate::timing::{BackOff, Due, Repeat, Repeating, below};
+use crate::world::{Now, Random};
+use portunus_codec::hex_decode;
+use std::sync::Arc;
+
+/// What terminals of a kind share.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What is offered, always, in full.
+    pub mechs: MechList,
+    /// How far the proxy's TS may be from the terminal's corrected clock, in milliseconds.
+    pub window_ms: u64,
+    /// For s1 and s7: the transport's schedule.
+    pub repeat: Repeat,
+    /// For the confirmation.
+    pub confirm: Repeat,
+    /// After failures.
+    pub back_off: BackOff,
+    /// How many challenges one registration may bring: the first and the renewed ones.
+    pub challenges: u8,
+    /// How many cookies, and how many corrections of the clock, one registration may bring each.
+    pub repeats_of_s1: u8,
+    /// When to register anew, in thousandths of the key's life: from, to; the time between is drawn by lot.
+    pub renew_permille: (u32, u32),
+}
+
+impl Config {
+    /// The defaults for a list and a transport.
+    pub fn new(mechs: MechList, repeat: Repeat) -> Self {
+        Self {
+            mechs,
+            window_ms: 30_000,
+            repeat,
+            confirm: Repeat::CONFIRM,
+            back_off: BackOff::DEFAULT,
+            challenges: 4,
+            repeats_of_s1: 3,
+            renew_permille: (750, 900),
+        }
+    }
+}
+
+/// Why a message was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reject {
+    /// Nothing of this kind is awaited, or its N1 is not that of the message under way: not looked at any further.
+    NotAwaited,
+    /// Another proxy's name.
+    Proxy,
+    /// The proxy's TS is out of the window.
+    Clock,
+    /// One challenge, cookie or clock correction more than a registration may bring.
+    TooMany,
+    /// The wrap does not open: made for another terminal, another challenge or another N1a, or altered.
+    Wrap,
+    /// The MAC does not verify.
+    Mac,
+    /// The echoed list is not, octet by octet, what was offered: somebody altered it on its way.
+    List,
+    /// The chosen mechanism was not offered, or lacks its parameters.
+    Mechanism,
+    /// The carriage found terms that differ from what was asked: Contact missing, or a longer expiry.
+    Terms,
+}
+
+impl Reject {
+    /// True when the key was discarded and the registration begins afresh, after the back-off; false when the message
+    /// was ignored and the right one is still awaited.
+    pub const fn ends_attempt(self) -> bool {
+        !matches!(self, Self::NotAwaited)
+    }
+
+    /// The reason in words.
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::NotAwaited => "not awaited",
+            Self::Proxy => "it names another proxy",
+            Self::Clock => "the proxy's time is outside the window",
+            Self::TooMany => "one challenge, cookie or clock correction too many",
+            Self::Wrap => "the wrapped key does not open",
+            Self::Mac => "the MAC does not verify",
+            Self::List => "the echoed mechanism list is not the one offered",
+            Self::Mechanism => "the chosen mechanism was not offered or lacks its parameters",
+            Self::Terms => "the registered terms are not those asked for",
+        }
+    }
+}
+
+impl core::fmt::Display for Reject {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.what())
+    }
+}
+
+impl core::error::Error for Reject {}
+
+/// Why a registration failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// No answer in time.
+    Silence,
+    /// Nothing protected verified in time.
+    Unconfirmed,
+    /// Refused.
+    Refused(Refusal),
+    /// An answer that may not be accepted.
+    Rejected(Reject),
+}
+
+/// What follows a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next<'a> {
+    /// Send this at once.
+    Send(S1<'a>),
+    /// Be quiet until [`Terminal::on_timer`] says [`Todo::Start`].
+    Wait {
+        /// Monotonic milliseconds.
+        until_ms: u64,
+    },
+}
+
+/// What a timer asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Todo {
+    /// Send the last s1 or s7 again, the same octets.
+    Repeat,
+    /// Send a protected message without content, under a new sequence number.
+    Confirm,
+    /// The registration under way failed; another follows by itself.
+    GaveUp(Failure),
+    /// Call [`Terminal::start`].
+    Start,
+    /// The key's life is over: forget the session's keys.
+    SessionEnded,
+}
+
+/// Why there is a deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// s1 or s7 is to be repeated or given up.
+    Answer,
+    /// The confirmation is to be repeated or given up.
+    Confirmation,
+    /// The back-off ends.
+    BackOff,
+    /// Time to register anew.
+    Renewal,
+    /// The session's key ends.
+    SessionEnd,
+}
+
+/// s10 as the carriage read it.
+#[derive(Debug, Clone)]
+pub struct KeyMessage<'a> {
+    /// The step.
+    pub s10: S10<'a>,
+    /// The message's octets exactly as received.
+    pub message: &'a [u8],
+    /// Where its MAC stands: 64 hex digits, or 32 octets in H.323.
+    pub mac_field: core::ops::Range<usize>,
+    /// True when the message repeats the terminal's own Contact (or what stands for it) and an expiry no longer than
+    /// asked; protocols without such terms say true.
+    pub terms_kept: bool,
+}
+
+/// A key that was accepted. The session is provisional until [`Terminal::on_protected`].
+#[derive(Debug, Clone)]
+pub struct Established {
+    /// S: the traffic keys come from it. Drop it once they are derived.
+    pub secret: Secret,
+    /// The chosen mechanism and the proxy's parameters.
+    pub sel: Sel,
+    /// N1 of s7.
+    pub n1b: N1,
+    /// N2 of s10.
+    pub n2b: N1,
+    /// The key's life in seconds.
+    pub life_s: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Attempt {
+    Idle,
+    BackOff { until_ms: u64 },
+    AwaitS6 { n1a: N1, repeat: Repeating, cookies: u8 },
+    AwaitS10 { n1a: N1, n1b: N1, rand: Rand, repeat: Repeating, challenges: u8 },
+    Confirming { repeat: Repeating, life_s: u32 },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Session {
+    renew_at_ms: u64,
+    ends_at_ms: u64,
+}
+
+/// One terminal.
+#[derive(Debug)]
+pub struct Terminal {
+    idc: IdcBuf,
+    idsp: IdspBuf,
+    prk: Prk,
+    config: Arc<Config>,
+    /// What the proxy's clock is ahead of ours, learnt from its refusals.
+    offset_ms: i64,
+    failures: u32,
+    /// Clock corrections within the registration under way.
+    corrections: u8,
+    attempt: Attempt,
+    session: Option<Session>,
+}
+
+impl Terminal {
+    /// A terminal that has not registered yet. The key is not kept; what it derives is.
+    pub fn new(idc: Idc<'_>, idsp: Idsp<'_>, key: &Key, config: Arc<Config>) -> Self {
+        Self {
+            idc: idc.into(),
+            idsp: idsp.into(),
+            prk: key.prk(),
+            config,
+            offset_ms: 0,
+            failures: 0,
+            corrections: 0,
+            attempt: Attempt::Idle,
+            session: None,
+        }
+    }
+
+    /// Who it is, and whose proxy it registers through.
+    pub fn names(&self) -> (Idc<'_>, Idsp<'_>) {
+        (self.idc.as_idc(), self.idsp.as_idsp())
+    }
+
+    /// Begins a registration, also one that is to replace a living session: s1, to be sent now.
+    pub fn start(&mut self, now: Now, rng: &mut dyn Random) -> S1<'_> {
+        self.corrections = 0;
+        self.begin(now, N1::from_bits(rng.next_u64()), 0)
+    }
+
+    /// s6: the challenge. Returns s7, to be sent now; from here on [`Todo::Repeat`] means s7.
+    ///
+    /// # Errors
+    /// [`Reject`]; unless it is [`Reject::NotAwaited`], the registration is given up and begins afresh later.
+    pub fn on_challenge<'a>(
+        &'a mut self,
+        now: Now,
+        rng: &mut dyn Random,
+        s6: &S6<'a>,
+    ) -> Result<S7<'a>, Reject> {
+        let (n1a, awaited, challenges) = match self.attempt {
+            Attempt::AwaitS6 { n1a, .. } => (n1a, n1a, 0),
+            Attempt::AwaitS10 { n1a, n1b, challenges, .. } => (n1a, n1b, challenges),
+            _ => return Err(Reject::NotAwaited),
+        };
+        if s6.n1 != awaited {
+            return Err(Reject::NotAwaited);
+        }
+        if let Err(reject) = self.judge_challenge(now, s6, challenges) {
+            if reject == Reject::Clock {
+                // A proxy with a wider window than ours never says stale; what it says here is as good.
+                self.correct_clock(now, s6.ts);
+            }
+            return Err(self.reject(now, rng, reject));
+        }
+        let n1b = N1::from_bits(rng.next_u64());
+        let repeat = Repeating::begin(self.config.repeat, now);
+        self.attempt = Attempt::AwaitS10 { n1a, n1b, rand: s6.rand, repeat, challenges: challenges + 1 };
+        let (idc, idsp) = self.names();
+        Ok(S7 {
+            idc,
+            idsp,
+            n1: n1b,
+            n2: s6.n2,
+            ts: self.own_ts(now),
+            rand: Some(s6.rand),
+            auth_c: self.prk.word(idc, idsp, &s6.rand),
+            mechs: self.config.mechs,
+        })
+    }
+
+    fn judge_challenge(&self, now: Now, s6: &S6<'_>, challenges: u8) -> Result<(), Reject> {
+        if s6.idsp != self.idsp.as_idsp() {
+            Err(Reject::Proxy)
+        } else if !self.in_window(now, s6.ts) {
+            Err(Reject::Clock)
+        } else if challenges >= self.config.challenges {
+            Err(Reject::TooMany)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The stateless cookie: s1 again with it, the same N1 and a new TS.
+    ///
+    /// # Errors
+    /// [`Reject`], as [`Terminal::on_challenge`].
+    pub fn on_cookie<'a>(
+        &'a mut self,
+        now: Now,
+        rng: &mut dyn Random,
+        n1: &N1,
+        cookie: &'a [u8],
+    ) -> Result<S1<'a>, Reject> {
+        let Attempt::AwaitS6 { n1a, cookies, .. } = self.attempt else {
+            return Err(Reject::NotAwaited);
+        };
+        if *n1 != n1a {
+            return Err(Reject::NotAwaited);
+        }
+        if cookies >= self.config.repeats_of_s1 {
+            return Err(self.reject(now, rng, Reject::TooMany));
+        }
+        let s1 = self.begin(now, n1a, cookies + 1);
+        Ok(S1 { cookie: Some(cookie), ..s1 })
+    }
+
+    /// A refusal of the message under way. `n1` is the N1 that it names, where its protocol names one.
+    ///
+    /// # Errors
+    /// [`Reject::NotAwaited`] when it belongs to nothing under way.
+    pub fn on_refusal(
+        &mut self,
+        now: Now,
+        rng: &mut dyn Random,
+        n1: Option<&N1>,
+        refusal: &Refusal,
+    ) -> Result<Next<'_>, Reject> {
+        let own = match &self.attempt {
+            Attempt::AwaitS6 { n1a, .. } => *n1a,
+            Attempt::AwaitS10 { n1b, .. } => *n1b,
+            _ => return Err(Reject::NotAwaited),
+        };
+        if n1.is_some_and(|n1| *n1 != own) {
+            return Err(Reject::NotAwaited);
+        }
+        if let Refusal::Stale { ts } = refusal {
+            self.correct_clock(now, *ts);
+            if self.corrections < self.config.repeats_of_s1 {
+                self.corrections += 1;
+                return Ok(Next::Send(self.begin(now, N1::from_bits(rng.next_u64()), 0)));
+            }
+        }
+        let retry_after_s = match refusal {
+            Refusal::Busy { retry_after_s } => Some(*retry_after_s),
+            _ => None,
+        };
+        Ok(Next::Wait { until_ms: self.back_off(now, rng, retry_after_s) })
+    }
+
+    /// s10: the key. On success the caller derives the traffic keys, sends a protected message without content at
+    /// once, and goes on as [`Todo`] says.
+    ///
+    /// # Errors
+    /// [`Reject`]; unless it is [`Reject::NotAwaited`], the key is discarded, this N1 is spent, and the registration
+    /// begins afresh later.
+    pub fn on_key(
+        &mut self,
+        now: Now,
+        rng: &mut dyn Random,
+        key: &KeyMessage<'_>,
+    ) -> Result<Established, Reject> {
+        let Attempt::AwaitS10 { n1a, n1b, rand, .. } = self.attempt else {
+            return Err(Reject::NotAwaited);
+        };
+        if key.s10.n1 != n1b {
+            return Err(Reject::NotAwaited);
+        }
+        match self.judge_key(now, key, &n1a, &rand) {
+            Ok(established) => {
+                let repeat = Repeating::begin(self.config.confirm, now);
+                self.attempt = Attempt::Confirming { repeat, life_s: established.life_s };
+                Ok(established)
+            }
+            Err(reject) => Err(self.reject(now, rng, reject)),
+        }
+    }
+
+    /// Every rule of spec section 2 on s10, the MAC before anything that it protects.
+    fn judge_key(&self, now: Now, key: &KeyMessage<'_>, n1a: &N1, rand: &Rand) -> Result<Established, Reject> {
+        let (s10, (idc, idsp)) = (&key.s10, self.names());
+        let ctx = WrapCtx { idc, idsp, rand, n1a };
+        let session_key = self.prk.unwrap(For::Terminal, &ctx, &s10.ekc).map_err(|_| Reject::Wrap)?;
+        let secret = session_key.secret(rand);
+        if !mac_verifies(&secret, key) {
+            return Err(Reject::Mac);
+        }
+        if s10.idsp != idsp {
+            return Err(Reject::Proxy);
+        }
+        if !self.in_window(now, s10.ts) {
+            return Err(Reject::Clock);
+        }
+        if s10.mechs != self.config.mechs.as_str() {
+            return Err(Reject::List);
+        }
+        let sel = Sel::parse(s10.sel).map_err(|_| Reject::Mechanism)?;
+        if self.config.mechs.get(sel.mech()).is_none() || !sel.is_complete() {
+            return Err(Reject::Mechanism);
+        }
+        if !key.terms_kept {
+            return Err(Reject::Terms);
+        }
+        Ok(Established { secret, sel, n1b: s10.n1, n2b: s10.n2, life_s: s10.life })
+    }
+
+    /// What the traffic keys of an accepted key are bound to.
+    pub fn traffic_ctx<'a>(&'a self, established: &'a Established) -> TrafficCtx<'a> {
+        let (idc, idsp) = self.names();
+        let token = established.sel.mech().token();
+        TrafficCtx { idc, idsp, n1b: &established.n1b, n2b: &established.n2b, token }
+    }
+
+    /// Something protected verified under the newest key. True when that made its session active: the one before it
+    /// ends now, and the caller forgets its keys.
+    pub fn on_protected(&mut self, now: Now, rng: &mut dyn Random) -> bool {
+        let Attempt::Confirming { life_s, .. } = self.attempt else {
+            return false;
+        };
+        let life_ms = u64::from(life_s) * 1000;
+        let (from, to) = self.config.renew_permille;
+        let permille = u64::from(from) + below(rng, u64::from(to.saturating_sub(from)) + 1);
+        let renew_at_ms = now.mono_ms + life_ms / 1000 * permille;
+        self.session = Some(Session { renew_at_ms, ends_at_ms: now.mono_ms + life_ms });
+        self.attempt = Attempt::Idle;
+        self.failures = 0;
+        true
+    }
+
+    /// Asks for a new key before its time, because sequence numbers run low: [`Todo::Start`] follows at the next
+    /// timer.
+    pub fn renew(&mut self, now: Now) {
+        if let Some(session) = &mut self.session {
+            session.renew_at_ms = session.renew_at_ms.min(now.mono_ms);
+        }
+    }
+
+    /// The session no longer works (its messages stay unanswered: the proxy forgot it). Registers afresh after a
+    /// back-off, because every other terminal of that proxy notices too.
+    pub fn session_lost(&mut self, now: Now, rng: &mut dyn Random) {
+        self.session = None;
+        if matches!(self.attempt, Attempt::Idle) {
+            self.back_off(now, rng, None);
+        }
+    }
+
+    /// De-registered: forgets session and attempt and does nothing until [`Terminal::start`].
+    pub fn stop(&mut self) {
+        self.session = None;
+        self.attempt = Attempt::Idle;
+        self.failures = 0;
+    }
+
+    /// True while there is a confirmed session whose key lives.
+    pub fn is_active(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// When [`Terminal::on_timer`] has something to do next (monotonic milliseconds), and why.
+    pub fn next_deadline(&self) -> Option<(u64, Why)> {
+        let attempt = match &self.attempt {
+            Attempt::Idle => self.session.map(|s| (s.renew_at_ms, Why::Renewal)),
+            Attempt::BackOff { until_ms } => Some((*until_ms, Why::BackOff)),
+            Attempt::AwaitS6 { repeat, .. } | Attempt::AwaitS10 { repeat, .. } => {
+                Some((repeat.deadline().0, Why::Answer))
+            }
+            Attempt::Confirming { repeat, .. } => Some((repeat.deadline().0, Why::Confirmation)),
+        };
+        let end = self.session.map(|s| (s.ends_at_ms, Why::SessionEnd));
+        match (attempt, end) {
+            (Some(a), Some(e)) => Some(if a.0 <= e.0 { a } else { e }),
+            (a, e) => a.or(e),
+        }
+    }
+
+    /// What is due now; called until it returns `None`.
+    pub fn on_timer(&mut self, now: Now, rng: &mut dyn Random) -> Option<Todo> {
+        if self.session.is_some_and(|s| s.ends_at_ms <= now.mono_ms) {
+            self.session_lost(now, rng);
+            return Some(Todo::SessionEnded);
+        }
+        let failure = match &mut self.attempt {
+            Attempt::Idle => {
+                let due = self.session.is_some_and(|s| s.renew_at_ms <= now.mono_ms);
+                return due.then(|| self.ask_to_start(now));
+            }
+            Attempt::BackOff { until_ms } => {
+                let due = *until_ms <= now.mono_ms;
+                return due.then(|| self.ask_to_start(now));
+            }
+            Attempt::AwaitS6 { repeat, .. } | Attempt::AwaitS10 { repeat, .. } => match repeat.poll(now)? {
+                Due::Repeat => return Some(Todo::Repeat),
+                Due::GiveUp => Failure::Silence,
+            },
+            Attempt::Confirming { repeat, .. } => match repeat.poll(now)? {
+                Due::Repeat => return Some(Todo::Confirm),
+                Due::GiveUp => Failure::Unconfirmed,
+            },
+        };
+        self.back_off(now, rng, None);
+        Some(Todo::GaveUp(failure))
+    }
+
+    /// Says `Start`, and says so again a little later should nobody listen.
+    fn ask_to_start(&mut self, now: Now) -> Todo {
+        self.attempt = Attempt::BackOff { until_ms: now.mono_ms + u64::from(self.config.back_off.first_ms.max(1)) };
+        Todo::Start
+    }
+
+    fn begin(&mut self, now: Now, n1a: N1, cookies: u8) -> S1<'_> {
+        self.attempt = Attempt::AwaitS6 { n1a, repeat: Repeating::begin(self.config.repeat, now), cookies };
+        let (idc, idsp) = self.names();
+        S1 { idc, idsp, n1: n1a, ts: self.own_ts(now), cookie: None }
+    }
+
+    /// Ends the attempt: whatever N1 it had is spent.
+    fn back_off(&mut self, now: Now, rng: &mut dyn Random, retry_after_s: Option<u32>) -> u64 {
+        self.failures = self.failures.saturating_add(1);
+        let until_ms = now.mono_ms + self.config.back_off.delay_ms(self.failures, retry_after_s, rng);
+        self.attempt = Attempt::BackOff { until_ms };
+        until_ms
+    }
+
+    fn reject(&mut self, now: Now, rng: &mut dyn Random, reject: Reject) -> Reject {
+        self.back_off(now, rng, None);
+        reject
+    }
+
+    fn own_ts(&self, now: Now) -> u64 {
+        now.wall_ms.saturating_add_signed(self.offset_ms)
+    }
+
+    fn in_window(&self, now: Now, ts: u64) -> bool {
+        self.own_ts(now).abs_diff(ts) <= self.config.window_ms
+    }
+
+    fn correct_clock(&mut self, now: Now, ts: u64) {
+        let ahead = i128::from(ts) - i128::from(now.wall_ms);
+        self.offset_ms = i64::try_from(ahead).unwrap_or(self.offset_ms);
+    }
+}
+
+/// The MAC over the octets received, compared in constant time with what stands in its field.
+fn mac_verifies(secret: &Secret, key: &KeyMessage<'_>) -> bool {
+    let Some(field) = key.message.get(key.mac_field.clone()) else {
+        return false;
+    };
+    let (placeholder, received): (&[u8], Option<Word>) = match field.len() {
+        64 => (&[b'0'; 64], hex_decode(field)),
+        32 => (&[0; 32], field.try_into().ok()),
+        _ => return false,
+    };
+    let mac_key = secret.mac_key();
+    let own = message_mac(&mac_key, key.message, key.mac_field.clone(), placeholder);
+    match (own, received) {
+        (Some(own), Some(received)) => words_equal(&own, &received),
+        _ => false,
+    }
+}
