@@ -24,6 +24,8 @@
 //! ```
 
 pub mod exchange;
+pub mod radius;
+pub mod secret;
 
 pub use exchange::{
     AaaAnswer, AaaEvent, AaaRequest, Account, Authenticate, DigestAlgorithm, DigestVector, DigestWord, Refused,
