@@ -1,0 +1,78 @@
+//! The checking pass: the headers that every message must have, and those that decide where it goes.
+
+use super::field::{self, Addr, Via};
+use super::lex;
+use super::name::Name;
+use super::{Message, Start};
+use portunus_codec::parse_u32;
+use portunus_signalling::{Fault, FaultKind};
+
+/// Max-Forwards, 0 to 255.
+pub(crate) fn max_forwards(value: &[u8]) -> Option<u8> {
+    u8::try_from(parse_u32(value)?).ok()
+}
+
+impl Message<'_> {
+    /// Everything that [`Message::parse`] promises beyond [`Message::index`].
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        self.need(Name::Via, |v| lex::Items::new(v).next().is_some_and(|i| Via::parse(i).is_some()))?;
+        self.need(Name::From, |v| Addr::parse(v).is_some())?;
+        self.need(Name::To, |v| Addr::parse(v).is_some())?;
+        self.need(Name::CallId, field::call_id)?;
+        self.need(Name::CSeq, |v| match (field::cseq(v), self.start) {
+            (Some((_, method)), Start::Request { .. }) => method == self.method_token(),
+            (cseq, _) => cseq.is_some(),
+        })?;
+        self.may(Name::MaxForwards, |v| max_forwards(v).is_some())?;
+        self.may(Name::Expires, |v| field::seconds(v).is_some())?;
+        self.contacts_good()?;
+        for name in [Name::Route, Name::RecordRoute, Name::Path, Name::ServiceRoute] {
+            if self.has(name) && !self.items(name).all(|i| i.contains(&b'<') && Addr::parse(i).is_some()) {
+                return Err(self.fault(FaultKind::Malformed, name));
+            }
+        }
+        for name in [Name::Require, Name::ProxyRequire, Name::Supported] {
+            // An empty Supported is allowed and says nothing.
+            let empty = |i: &[u8]| i.is_empty() && name == Name::Supported;
+            if self.has(name) && !self.items(name).all(|i| lex::token(i) || empty(i)) {
+                return Err(self.fault(FaultKind::Malformed, name));
+            }
+        }
+        Ok(())
+    }
+
+    fn need(&self, name: Name, good: impl Fn(&[u8]) -> bool) -> Result<(), Fault> {
+        match self.value(name) {
+            Some(v) if good(v) => Ok(()),
+            _ => Err(self.fault(FaultKind::Malformed, name)),
+        }
+    }
+
+    fn may(&self, name: Name, good: impl Fn(&[u8]) -> bool) -> Result<(), Fault> {
+        match self.value(name) {
+            Some(v) if !good(v) => Err(self.fault(FaultKind::Malformed, name)),
+            _ => Ok(()),
+        }
+    }
+
+    /// `*` alone, or addresses with well-formed `expires` and `q`.
+    fn contacts_good(&self) -> Result<(), Fault> {
+        if !self.has(Name::Contact) {
+            return Ok(());
+        }
+        let star = self.contact_star() && self.values(Name::Contact).count() == 1;
+        let good = |i: &[u8]| {
+            Addr::parse(i).is_some_and(|a| {
+                a.params.iter().all(|p| match p.value {
+                    Some(v) if p.name.eq_ignore_ascii_case(b"expires") => field::seconds(v).is_some(),
+                    Some(v) if p.name.eq_ignore_ascii_case(b"q") => lex::qvalue(v).is_some(),
+                    _ => true,
+                })
+            })
+        };
+        if star || self.items(Name::Contact).all(good) {
+            return Ok(());
+        }
+        Err(self.fault(FaultKind::Malformed, Name::Contact))
+    }
+}

@@ -1,0 +1,227 @@
+//! The indexing pass: one walk over the header lines.
+
+use super::lex::{self, is_ws};
+use super::name::Name;
+use super::{HEADERS_MAX, Header, MESSAGE_MAX, Message, Start};
+use arrayvec::ArrayVec;
+use portunus_codec::parse_u32;
+use portunus_signalling::{Fault, FaultKind};
+
+const NONE: u8 = u8::MAX;
+
+fn fault(kind: FaultKind, what: &'static str, at: usize) -> Fault {
+    Fault { kind, what, at }
+}
+
+/// The end of the line that begins at `from`: the offset of its CRLF. A bare CR or LF, or none, is a fault.
+#[inline]
+fn line_end(octets: &[u8], from: usize) -> Result<usize, Fault> {
+    let rest = octets.get(from..).unwrap_or_default();
+    let Some(n) = memchr::memchr2(b'\r', b'\n', rest) else {
+        return Err(fault(FaultKind::Unreadable, "message", octets.len()));
+    };
+    if rest.get(n..n + 2) == Some(b"\r\n") {
+        return Ok(from + n);
+    }
+    // A CR at the very end is a message cut short, not a bare one.
+    let cut = n + 1 == rest.len();
+    Err(fault(if cut { FaultKind::Unreadable } else { FaultKind::Malformed }, "line end", from + n))
+}
+
+/// The start line: what it is, and the offset of its CRLF.
+fn start_line(octets: &[u8]) -> Result<(Start, usize), Fault> {
+    let unreadable = || fault(FaultKind::Unreadable, "start line", 0);
+    let end = line_end(octets, 0).map_err(|_| unreadable())?;
+    let line = octets.get(..end).unwrap_or_default();
+    if line.get(..4) == Some(b"SIP/") {
+        let status = match line.get(..12) {
+            Some([b'S', b'I', b'P', b'/', b'2', b'.', b'0', b' ', code @ ..]) => match code {
+                [h @ b'1'..=b'6', t @ b'0'..=b'9', u @ b'0'..=b'9', b' '] => {
+                    u16::from(h - b'0') * 100 + u16::from(t - b'0') * 10 + u16::from(u - b'0')
+                }
+                _ => return Err(unreadable()),
+            },
+            _ => return Err(unreadable()),
+        };
+        return Ok((Start::Response { status, end: end as u16 }, end));
+    }
+    let (method, rest) = lex::take_while(line, lex::is_token);
+    let uri_at = method.len() + 1;
+    let uri_end = memchr::memrchr(b' ', line).unwrap_or(0);
+    if method.is_empty() || rest.first() != Some(&b' ') || uri_end < uri_at {
+        return Err(unreadable());
+    }
+    match line.get(uri_end + 1..) {
+        Some(v) if v.eq_ignore_ascii_case(b"SIP/2.0") => {}
+        Some(v) if v.len() >= 4 && v.get(..4).is_some_and(|s| s.eq_ignore_ascii_case(b"SIP/")) => {
+            return Err(fault(FaultKind::Unsupported, "SIP-Version", uri_end + 1));
+        }
+        _ => return Err(unreadable()),
+    }
+    if !super::uri::is_uri(line.get(uri_at..uri_end).unwrap_or_default()) {
+        return Err(fault(FaultKind::Malformed, "Request-URI", uri_at));
+    }
+    Ok((Start::Request { method_end: method.len() as u16, uri_end: uri_end as u16 }, end))
+}
+
+/// The header lines after the start line, one at a time.
+pub(crate) struct Lines<'a> {
+    octets: &'a [u8],
+    at: usize,
+}
+
+/// What [`Lines::next`] finds.
+pub(crate) enum Line {
+    /// A header: name, offset of its line, and its value's range.
+    Header(Name, usize, core::ops::Range<usize>),
+    /// The empty line, at this offset.
+    Blank(usize),
+}
+
+impl<'a> Lines<'a> {
+    /// From the line that begins at `at`.
+    pub(crate) fn new(octets: &'a [u8], at: usize) -> Self {
+        Self { octets, at }
+    }
+
+    /// The next line. After a `Malformed` fault the walk goes on behind the faulty line; after any other it is over.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Result<Line, Fault> {
+        let at = self.at;
+        if self.octets.get(at..at + 2) == Some(b"\r\n") {
+            return Ok(Line::Blank(at));
+        }
+        let mut end = line_end(self.octets, at).inspect_err(|f| {
+            // Behind a bare CR or LF: only an answer is made from what follows.
+            self.at = f.at + 1;
+        })?;
+        self.at = end + 2;
+        // A line that begins with white space continues this one.
+        while let Some(b' ' | b'\t') = self.octets.get(self.at) {
+            end = line_end(self.octets, self.at).inspect_err(|f| self.at = f.at + 1)?;
+            self.at = end + 2;
+        }
+        let line = self.octets.get(at..end).unwrap_or_default();
+        let colon = colon(line).ok_or_else(|| fault(FaultKind::Malformed, "header", at))?;
+        let mut name = line.get(..colon).unwrap_or_default();
+        while let [rest @ .., b' ' | b'\t'] = name {
+            name = rest;
+        }
+        let known = Name::of(name);
+        if known == Name::Other && !lex::token(name) {
+            return Err(fault(FaultKind::Malformed, "header", at));
+        }
+        let (mut from, mut to) = (at + colon + 1, end);
+        while from < to && self.octets.get(from).is_some_and(|c| is_ws(*c)) {
+            from += 1;
+        }
+        while from < to && self.octets.get(to - 1).is_some_and(|c| is_ws(*c)) {
+            to -= 1;
+        }
+        Ok(Line::Header(known, at, from..to))
+    }
+}
+
+/// Offset of the first colon, eight octets at a time: names are short, and most end in the first or second step.
+#[inline]
+fn colon(line: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut at = 0;
+    while let Some(chunk) = line.get(at..).and_then(|s| s.first_chunk::<8>()) {
+        let x = u64::from_le_bytes(*chunk) ^ (ONES * b':' as u64);
+        let zero = x.wrapping_sub(ONES) & !x & HIGH;
+        if zero != 0 {
+            return Some(at + (zero.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+    }
+    let tail = line.get(at..).unwrap_or_default();
+    tail.iter().position(|c| *c == b':').map(|n| at + n)
+}
+
+impl<'a> Message<'a> {
+    /// Indexes a message without reading what its headers say, Content-Length apart.
+    ///
+    /// # Errors
+    /// A [`Fault`]: not SIP, cut short, a malformed line, a single-instance header twice, or a limit passed.
+    pub fn index(octets: &'a [u8]) -> Result<Self, Fault> {
+        if octets.len() > MESSAGE_MAX {
+            return Err(fault(FaultKind::TooBig, "message", MESSAGE_MAX));
+        }
+        let (start, end) = start_line(octets)?;
+        let mut headers = ArrayVec::<Header, HEADERS_MAX>::new();
+        let mut first = [NONE; Name::COUNT];
+        let mut lines = Lines::new(octets, end + 2);
+        let blank = loop {
+            match lines.next()? {
+                Line::Blank(at) => break at,
+                Line::Header(name, at, value) => {
+                    if let Some(slot) = first.get_mut(name as usize) {
+                        if *slot == NONE {
+                            *slot = headers.len() as u8;
+                        } else if name.is_single() {
+                            return Err(fault(FaultKind::Malformed, name.as_str(), at));
+                        }
+                    }
+                    let (value, value_end) = (value.start as u16, value.end as u16);
+                    let header = Header { name, at: at as u16, value, value_end };
+                    headers.try_push(header).map_err(|_| fault(FaultKind::TooBig, "headers", at))?;
+                }
+            }
+        };
+        let mut msg = Self { octets, start, headers, first, blank: blank as u16 };
+        if let Some(value) = msg.value(Name::ContentLength) {
+            let bad = || msg.fault(FaultKind::Malformed, Name::ContentLength);
+            let len = parse_u32(value).ok_or_else(bad)? as usize;
+            msg.octets = octets.get(..blank + 2 + len).ok_or_else(bad)?;
+        }
+        Ok(msg)
+    }
+
+    /// What an answer to a message that [`Message::parse`] refused can be made from: the headers that an answer
+    /// repeats, as far as they can be told. `None` for a response, and where an answer is impossible: no start line, or
+    /// one of Via, From, To, Call-ID and CSeq missing or there twice.
+    pub(crate) fn salvage(octets: &'a [u8]) -> Option<Self> {
+        let octets = octets.get(..MESSAGE_MAX.min(octets.len())).unwrap_or_default();
+        let (start, end) = match start_line(octets) {
+            Ok(found) => found,
+            // A bad URI or version stands in a line whose end is known.
+            Err(f) if f.kind != FaultKind::Unreadable => {
+                let end = line_end(octets, 0).ok()?;
+                let method_end = memchr::memchr(b' ', octets)? as u16;
+                (Start::Request { method_end, uri_end: method_end + 1 }, end)
+            }
+            Err(_) => return None,
+        };
+        let mut headers = ArrayVec::<Header, HEADERS_MAX>::new();
+        let mut first = [NONE; Name::COUNT];
+        let mut lines = Lines::new(octets, end + 2);
+        let mut blank = octets.len();
+        // Each step consumes at least one octet of a bounded message.
+        while !headers.is_full() {
+            match lines.next() {
+                Ok(Line::Blank(at)) => {
+                    blank = at;
+                    break;
+                }
+                Ok(Line::Header(name, at, value)) => {
+                    let slot = first.get_mut(name as usize)?;
+                    let repeated = matches!(name, Name::From | Name::To | Name::CallId | Name::CSeq);
+                    match (*slot, repeated) {
+                        (NONE, _) => *slot = headers.len() as u8,
+                        (_, true) => return None,
+                        _ => {}
+                    }
+                    let (value, value_end) = (value.start as u16, value.end as u16);
+                    headers.push(Header { name, at: at as u16, value, value_end });
+                }
+                Err(f) if f.kind == FaultKind::Malformed => {}
+                Err(_) => break,
+            }
+        }
+        let msg = Self { octets, start, headers, first, blank: blank as u16 };
+        let needed = [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq];
+        (msg.is_request() && needed.into_iter().all(|n| msg.has(n))).then_some(msg)
+    }
+}
