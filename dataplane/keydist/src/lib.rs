@@ -4,11 +4,13 @@
 //! Nothing here does I/O, reads a clock or draws randomness of its own: time and randomness are arguments.
 //! Deliberately absent: any protocol's syntax (the carriage lives with each protocol), any socket, any log.
 
+pub mod auc;
 pub mod batch;
 pub mod ident;
 pub mod mech;
 pub mod proxy;
 pub mod schedule;
+pub mod softswitch;
 pub mod steps;
 pub mod terminal;
 pub mod timing;

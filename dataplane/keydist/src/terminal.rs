@@ -310,7 +310,8 @@ impl Terminal {
         }
     }
 
-    /// The stateless cookie: s1 again with it, the same N1 and a new TS.
+    /// The stateless cookie: s1 again with it, the same N1 and a new TS. `ts` is the proxy's clock, which it says
+    /// here already.
     ///
     /// # Errors
     /// [`Reject`], as [`Terminal::on_challenge`].
@@ -319,6 +320,7 @@ impl Terminal {
         now: Now,
         rng: &mut dyn Random,
         n1: &N1,
+        ts: u64,
         cookie: &'a [u8],
     ) -> Result<S1<'a>, Reject> {
         let Attempt::AwaitS6 { n1a, cookies, .. } = self.attempt else {
@@ -329,6 +331,9 @@ impl Terminal {
         }
         if cookies >= self.config.repeats_of_s1 {
             return Err(self.reject(now, rng, Reject::TooMany));
+        }
+        if !self.in_window(now, ts) {
+            self.correct_clock(now, ts);
         }
         let s1 = self.begin(now, n1a, cookies + 1);
         Ok(S1 { cookie: Some(cookie), ..s1 })
