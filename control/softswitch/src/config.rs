@@ -1,0 +1,199 @@
+//! What a softswitch is told at start. Plain values; reading files is somebody else's work.
+
+use core::net::SocketAddr;
+use portunus_aaa::DigestAlgorithm;
+use portunus_keydist::ident::Idsp;
+use std::sync::Arc;
+
+/// Most challenges after the first that one registration may get (spec section 2).
+pub const RETRIES_MAX: u8 = 3;
+
+/// A neighbour on the trusted side: a signalling proxy, or a SIP element between it and us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address. Port 0 stands for every port of that address.
+    pub addr: SocketAddr,
+    /// The proxy identities whose registrations it may send; none for an element that only relays calls.
+    pub idsps: Vec<Arc<str>>,
+}
+
+/// The proxy engine in front of us in the same process (direct topology): it talks to us in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalProxy {
+    /// The identity it goes by: ours (IDss).
+    pub idss: Arc<str>,
+    /// The address that it writes into Via, Path and Contact. Nothing is ever sent there: it names the proxy.
+    pub core: SocketAddr,
+}
+
+/// Lifetimes of registrations in seconds (RFC 3261 section 10.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expires {
+    /// Granted where nothing was asked.
+    pub default_s: u32,
+    /// A shorter one is refused with 423, unless it asks for at least an hour.
+    pub min_s: u32,
+    /// A longer one is cut to this.
+    pub max_s: u32,
+}
+
+impl Default for Expires {
+    fn default() -> Self {
+        Self { default_s: 3600, min_s: 60, max_s: 3600 }
+    }
+}
+
+/// Bounds of every table. A full one is a named counter; what is not authenticated gives way, oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Identities in the location table; further ones get 503.
+    pub identities: usize,
+    /// Bindings of one identity; a registration that would pass it is refused.
+    pub bindings_each: usize,
+    /// Challenges waiting for their answer.
+    pub challenges: usize,
+    /// Questions open at the AuC; further registrations get 503.
+    pub asks: usize,
+    /// Octets of cached answers.
+    pub cache_octets: usize,
+    /// Registration records on their way to the AuC, or waiting for it to come back.
+    pub records: usize,
+    /// Longest message taken or sent, in octets.
+    pub message: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            identities: 1_000_000,
+            bindings_each: 8,
+            challenges: 65_536,
+            asks: 8_192,
+            cache_octets: 64 << 20,
+            records: 65_536,
+            message: 8_192,
+        }
+    }
+}
+
+/// The configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where peers reach us: goes into Via and Record-Route.
+    pub own: SocketAddr,
+    /// The digest realm, which also names the AuC's domain.
+    pub realm: Arc<str>,
+    /// Host parts that we answer for, beside our own address. Compared without regard to case.
+    pub domains: Vec<Arc<str>>,
+    /// Whom we trust. Everything from other addresses is dropped, and nothing is ever sent elsewhere.
+    pub peers: Vec<Peer>,
+    /// The proxy engine in this process, in the direct topology.
+    pub local: Option<LocalProxy>,
+    /// Challenges after the first that one registration may get; at most [`RETRIES_MAX`].
+    pub retries: u8,
+    /// How long a challenge waits for its answer, milliseconds.
+    pub challenge_ms: u64,
+    /// How long an answered REGISTER is remembered, milliseconds (64 * T1 of RFC 3261).
+    pub transaction_ms: u64,
+    /// How long a question may stay open at the AAA client before we give it up, milliseconds.
+    pub ask_ms: u64,
+    /// Seconds that a 503 asks to wait: from the first, up to the second, drawn evenly.
+    pub retry_after_s: (u32, u32),
+    /// Lifetimes of registrations.
+    pub expires: Expires,
+    /// How long an identity that is no longer bound is remembered (480 instead of 404), milliseconds.
+    pub remember_ms: u64,
+    /// Wait before a registration record is sent again to an AuC that did not take it, milliseconds.
+    pub record_retry_ms: u64,
+    /// Stock phones: the one hash that they are challenged with; `None`: none is admitted. Which listener admits them
+    /// is the proxy's policy.
+    pub digest: Option<DigestAlgorithm>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// A configuration with every default, for `realm` (which is also the only domain), without peers.
+    pub fn new(own: SocketAddr, realm: &str) -> Self {
+        let realm: Arc<str> = realm.into();
+        Self {
+            own,
+            domains: vec![realm.clone()],
+            realm,
+            peers: Vec::new(),
+            local: None,
+            retries: 1,
+            challenge_ms: 15_000,
+            transaction_ms: 32_000,
+            ask_ms: 32_000,
+            retry_after_s: (5, 15),
+            expires: Expires::default(),
+            remember_ms: 3_600_000,
+            record_retry_ms: 5_000,
+            digest: None,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// The first mistake, in words: always the configuration's fault.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let must = |ok: bool, what: &'static str| if ok { Ok(()) } else { Err(ConfigError(what)) };
+        let idsps = self.peers.iter().flat_map(|p| &p.idsps).chain(self.local.iter().map(|l| &l.idss));
+        must(idsps.clone().all(|i| Idsp::new(i).is_some()), "a proxy identity has a character that none may have")?;
+        must(!self.realm.is_empty() && self.realm.len() <= 253, "the realm must have 1 to 253 octets")?;
+        must(!self.realm.bytes().any(|c| c < b' ' || c == b'"' || c == b'\\'), "the realm has a forbidden character")?;
+        must(!self.domains.is_empty(), "there must be a domain to answer for")?;
+        must(self.retries <= RETRIES_MAX, "retries must be at most 3")?;
+        must(self.expires.min_s >= 1, "the shortest lifetime must be at least 1 s")?;
+        must(self.expires.min_s <= self.expires.max_s, "the shortest lifetime is longer than the longest")?;
+        must(
+            (self.expires.min_s..=self.expires.max_s).contains(&self.expires.default_s),
+            "the default lifetime lies outside the shortest and the longest",
+        )?;
+        must(self.retry_after_s.0 <= self.retry_after_s.1, "retry_after: the first is larger than the second")?;
+        must((1_000..=60_000).contains(&self.challenge_ms), "a challenge must live 1 s to 60 s")?;
+        must((1_000..=120_000).contains(&self.transaction_ms), "an answer must be remembered 1 s to 120 s")?;
+        must((1_000..=120_000).contains(&self.ask_ms), "a question must be given up after 1 s to 120 s")?;
+        must(self.record_retry_ms >= 100, "a record must wait at least 100 ms before it is sent again")?;
+        let l = &self.limits;
+        let none_is_zero = l.identities.min(l.bindings_each).min(l.challenges).min(l.asks).min(l.records) > 0;
+        must(none_is_zero, "no limit may be 0")?;
+        must((1_500..=65_507).contains(&l.message), "a message may have 1500 to 65507 octets")?;
+        must(l.cache_octets >= 16 * l.message, "the answer cache must hold at least 16 messages")
+    }
+}
+
+/// A configuration that cannot be used, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfigError(pub &'static str);
+
+impl core::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "softswitch configuration: {}", self.0)
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_hold_and_mistakes_are_named() {
+        let good = Config::new(([127, 0, 0, 1], 5070).into(), "example.test");
+        assert_eq!(good.validate(), Ok(()));
+        let mut bad = good.clone();
+        bad.retries = 4;
+        assert!(bad.validate().unwrap_err().to_string().contains("retries"));
+        let mut bad = good.clone();
+        bad.peers.push(Peer { addr: good.own, idsps: vec!["sp 1".into()] });
+        assert!(bad.validate().unwrap_err().to_string().contains("identity"));
+        let mut bad = good;
+        bad.expires.default_s = 10;
+        assert!(bad.validate().is_err());
+    }
+}

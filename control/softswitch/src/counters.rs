@@ -1,0 +1,97 @@
+//! Named counters: everything that the softswitch dropped, refused or shed, and why.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What happened since start, by name. Plain numbers: whoever runs the softswitch reads them between events.
+        #[derive(Debug, Default, Clone, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Every counter with its name, in a fixed order.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Messages taken from a peer.
+    received,
+    /// Messages from an address that is no configured peer: dropped.
+    stranger,
+    /// Messages that are not SIP: dropped.
+    unreadable,
+    /// Messages answered 400.
+    malformed,
+    /// Responses whose topmost Via is not ours, or that lead to no configured peer: dropped.
+    stray_response,
+    /// REGISTERs that were answered from the transaction cache, or absorbed because their answer is on its way.
+    retransmission,
+    /// REGISTERs through a proxy identity that their sender does not serve.
+    unknown_proxy,
+    /// Questions put to the AuC (s3).
+    asked,
+    /// Challenges sent (s5).
+    challenged,
+    /// Registrations authenticated (s9).
+    authenticated,
+    /// Stock phones authenticated by digest.
+    authenticated_digest,
+    /// Words that differed.
+    word_differs,
+    /// Answers to a challenge that is not (or no longer) known.
+    challenge_unknown,
+    /// Challenges that nobody answered in time.
+    challenge_expired,
+    /// Oldest challenges that gave way to newer ones because the table was full.
+    challenge_evicted,
+    /// Refusals (403).
+    refused,
+    /// Refreshes and de-registrations that a trusted proxy vouched for.
+    vouched,
+    /// Registrations turned away with 503 because the AuC is unreachable or busy.
+    auc_unavailable,
+    /// Registrations turned away with 503 because too many questions are open.
+    ask_full,
+    /// Questions that the AAA client never answered.
+    ask_expired,
+    /// Registration records that the AuC will never hear of, because too many wait already.
+    record_lost,
+    /// Oldest cached answers that gave way to newer ones because the cache was full.
+    transaction_evicted,
+    /// Registrations turned away because the location table is full.
+    location_full,
+    /// Registrations refused because a Contact's CSeq is not newer (RFC 3261 section 10.3, step 7).
+    out_of_order,
+    /// Registrations refused with 423.
+    too_brief,
+    /// Bindings that expired.
+    binding_expired,
+    /// Requests relayed.
+    relayed_request,
+    /// Responses relayed.
+    relayed_response,
+    /// Requests answered 404 or 480: nobody is registered there.
+    unreachable,
+    /// Requests answered 482 or 483.
+    looped,
+    /// Requests refused because they lead to no configured peer.
+    no_route,
+    /// Messages that did not fit in a datagram.
+    too_big,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_fields() {
+        let counters = Counters { stranger: 3, ..Counters::default() };
+        let named: Vec<_> = counters.named().filter(|(_, n)| *n > 0).collect();
+        assert_eq!(named, [("stranger", 3)]);
+    }
+}

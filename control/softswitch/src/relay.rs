@@ -1,0 +1,228 @@
+//! The stateless proxy between registered terminals (RFC 3261 sections 16.4 to 16.7 and 16.11), and what is for the
+//! softswitch itself.
+//!
+//! Everything that it writes is a function of the message and of a key drawn at start, so a retransmission, a CANCEL
+//! and the ACK of a failure take the way that the request took. It keeps no state for calls and no timer; it answers
+//! what it cannot pass on.
+
+use crate::answers::Status;
+use crate::peers::{self, Peer};
+use crate::state::{Effect, Softswitch};
+use crate::uri;
+use core::net::SocketAddr;
+use portunus_codec::hex_u64;
+use portunus_keydist::Now;
+use portunus_sip::carriage::core::{Forward, forward_request, forward_response};
+use portunus_sip::view::{Message, Method, Name, Uri, Via};
+
+/// Where a request goes.
+struct Target {
+    to: Peer,
+    /// The new Request-URI, where it changes.
+    uri: Option<Box<[u8]>>,
+    /// Routes to put on top.
+    route: Option<Box<[u8]>>,
+}
+
+/// What a request is, once its topmost Route has been looked at.
+enum Way {
+    /// It goes on.
+    On(Target),
+    /// It is for us.
+    Here,
+    /// It cannot go on.
+    Not(Status),
+}
+
+/// A request, registrations included.
+pub(crate) fn request(sw: &mut Softswitch, now: Now, from: Peer, msg: &Message<'_>, out: &mut Vec<Effect>) {
+    let pop_route = own_route(sw, msg);
+    match way(sw, now, msg, pop_route) {
+        Way::Here if msg.method() == Method::Register => sw.on_register(now, from, msg, out),
+        Way::Here => for_us(sw, from, msg, out),
+        Way::On(target) => match hop_status(sw, msg) {
+            None => forward(sw, from, msg, pop_route, &target, out),
+            Some(status) => answer(sw, from, msg, &status, out),
+        },
+        Way::Not(status) => answer(sw, from, msg, &status, out),
+    }
+}
+
+/// True when the topmost Route is ours, to be taken off.
+fn own_route(sw: &Softswitch, msg: &Message<'_>) -> bool {
+    let top = msg.addrs(Name::Route).next().and_then(|r| r.sip());
+    top.is_some_and(|uri| peers::is_own(&sw.config, &uri) || uri.user.is_none() && peers::is_ours(&sw.config, &uri))
+}
+
+fn way(sw: &mut Softswitch, now: Now, msg: &Message<'_>, pop_route: bool) -> Way {
+    if let Some(route) = msg.addrs(Name::Route).nth(usize::from(pop_route)) {
+        return match route.sip().and_then(|uri| peers::named(&sw.config, &uri)) {
+            Some(to) => Way::On(Target { to, uri: None, route: None }),
+            None => no_route(sw),
+        };
+    }
+    let Some(uri) = Uri::parse(msg.uri()) else { return Way::Not(Status::new(416, "Unsupported URI Scheme")) };
+    if !peers::is_ours(&sw.config, &uri) {
+        return match peers::named(&sw.config, &uri) {
+            Some(to) => Way::On(Target { to, uri: None, route: None }),
+            None => no_route(sw),
+        };
+    }
+    if uri.user.is_none() || msg.method() == Method::Register {
+        return Way::Here;
+    }
+    registered(sw, now, &uri)
+}
+
+fn no_route(sw: &mut Softswitch) -> Way {
+    sw.counters.no_route += 1;
+    Way::Not(Status::new(404, "No Route"))
+}
+
+/// Looks an identity up.
+fn registered(sw: &mut Softswitch, now: Now, uri: &Uri<'_>) -> Way {
+    let idc = uri::identity(uri);
+    let name = idc.as_ref().map_or("", |idc| idc.as_idc().as_str());
+    let Some(binding) = sw.location.best(now.mono_ms, name) else {
+        let known = sw.location.find(now.mono_ms, name).is_some();
+        sw.counters.unreachable += 1;
+        return Way::Not(match known {
+            true => Status::new(480, "Temporarily Unavailable"),
+            false => Status::new(404, "Not Found"),
+        });
+    };
+    let hop = first_uri(&binding.path).unwrap_or(&binding.uri);
+    let to = Uri::parse(hop).and_then(|uri| peers::named(&sw.config, &uri));
+    let route = (!binding.path.is_empty()).then(|| binding.path.clone());
+    let target = to.map(|to| Target { to, uri: Some(binding.uri.clone()), route });
+    match target {
+        Some(target) => Way::On(target),
+        // The neighbour that it registered through is no longer configured.
+        None => no_route(sw),
+    }
+}
+
+/// The URI of the first element of a Path; none of an empty one.
+fn first_uri(path: &[u8]) -> Option<&[u8]> {
+    let item = portunus_sip::view::Items::new(path).next()?;
+    portunus_sip::view::Addr::parse(item).map(|a| a.uri)
+}
+
+/// What keeps a request from being passed on: hops, loops, options that we do not have.
+fn hop_status(sw: &mut Softswitch, msg: &Message<'_>) -> Option<Status> {
+    let status = if msg.max_forwards() == Some(0) {
+        Status::new(483, "Too Many Hops")
+    } else if msg.vias().any(|via| is_loop(sw, &via, msg)) {
+        Status::new(482, "Loop Detected")
+    } else {
+        let tags: Vec<_> = msg.items(Name::ProxyRequire).map(String::from_utf8_lossy).collect();
+        let asked = !tags.is_empty() && !matches!(msg.method(), Method::Ack | Method::Cancel);
+        return asked.then(|| Status::new(420, "Bad Extension").with("Unsupported", &tags.join(", ")));
+    };
+    sw.counters.looped += 1;
+    Some(status)
+}
+
+fn is_loop(sw: &Softswitch, via: &Via<'_>, msg: &Message<'_>) -> bool {
+    let suffix = hex_u64(loop_hash(sw, msg));
+    is_our_via(sw, via) && via.branch().is_some_and(|b| b.ends_with(&suffix))
+}
+
+fn is_our_via(sw: &Softswitch, via: &Via<'_>) -> bool {
+    sent_by(via) == Some(sw.config.own)
+}
+
+/// The address in a Via's sent-by, where it is an IP literal.
+fn sent_by(via: &Via<'_>) -> Option<SocketAddr> {
+    let host = core::str::from_utf8(via.host).ok()?;
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+    Some(SocketAddr::new(ip, via.port.unwrap_or(5060)))
+}
+
+/// What says that a request came back unchanged (RFC 3261 section 16.6, step 8). Without the To tag, which the ACK of
+/// a failure has and its INVITE has not.
+fn loop_hash(sw: &Softswitch, msg: &Message<'_>) -> u64 {
+    let routes = msg.values(Name::Route).collect::<Vec<_>>().join(&b","[..]);
+    let tag = msg.from().tag().unwrap_or_default();
+    let number = msg.cseq().0.to_be_bytes();
+    sw.keyed.parts(3, &[msg.uri(), &routes, tag, msg.call_id(), &number])
+}
+
+fn forward(
+    sw: &mut Softswitch,
+    from: Peer,
+    msg: &Message<'_>,
+    pop_route: bool,
+    target: &Target,
+    out: &mut Vec<Effect>,
+) {
+    let Some(source) = peers::address(&sw.config, from) else { return };
+    let own = sw.config.own;
+    // The branch follows the request's own, so that CANCEL and ACK share it.
+    let branch = sw.keyed.parts(4, &[msg.via().whole]);
+    let suffix = hex_u64(loop_hash(sw, msg));
+    let mut via = format!("SIP/2.0/UDP {own};branch=z9hG4bK").into_bytes();
+    via.extend_from_slice(&hex_u64(branch));
+    via.push(b'-');
+    via.extend_from_slice(&suffix);
+    let record = format!("<sip:{own};lr>");
+    let forward = Forward {
+        uri: target.uri.as_deref(),
+        via: &via,
+        source,
+        route: target.route.as_deref(),
+        pop_route,
+        record_route: msg.method().forms_dialog().then_some(record.as_bytes()),
+    };
+    if let Some(bytes) = sw.write(|w| forward_request(msg, &forward, w)) {
+        sw.counters.relayed_request += 1;
+        out.push(Effect::Send { to: target.to, bytes });
+    }
+}
+
+/// A response on its way back.
+pub(crate) fn response(sw: &mut Softswitch, msg: &Message<'_>, out: &mut Vec<Effect>) {
+    let mut vias = msg.vias();
+    let ours = vias.next().is_some_and(|via| is_our_via(sw, &via));
+    let next = vias.next().filter(|_| ours);
+    let to = next.and_then(|via| {
+        let received = via.params.value("received").and_then(|v| core::str::from_utf8(v).ok());
+        let ip = received.and_then(|v| v.trim_start_matches('[').trim_end_matches(']').parse().ok());
+        let plain = sent_by(&via);
+        let port = plain.map_or(via.port.unwrap_or(5060), |p| p.port());
+        let addr = via.source().or_else(|| ip.map(|ip| SocketAddr::new(ip, port))).or(plain)?;
+        peers::at(&sw.config, addr)
+    });
+    drop(vias);
+    let Some(to) = to else {
+        sw.counters.stray_response += 1;
+        return;
+    };
+    if let Some(bytes) = sw.write(|w| forward_response(msg, w)) {
+        sw.counters.relayed_response += 1;
+        out.push(Effect::Send { to, bytes });
+    }
+}
+
+/// A request to the softswitch itself.
+fn for_us(sw: &mut Softswitch, from: Peer, msg: &Message<'_>, out: &mut Vec<Effect>) {
+    let status = match msg.method() {
+        Method::Options => Status::new(200, "OK").with(
+            "Allow",
+            "REGISTER, OPTIONS, INVITE, ACK, BYE, CANCEL, MESSAGE, SUBSCRIBE, NOTIFY, REFER, INFO, UPDATE",
+        ),
+        Method::Cancel => Status::new(481, "Call/Transaction Does Not Exist"),
+        _ => Status::new(404, "Not Found"),
+    };
+    answer(sw, from, msg, &status, out);
+}
+
+/// Answers statelessly. An ACK is never answered: it ends what we answered.
+fn answer(sw: &mut Softswitch, from: Peer, msg: &Message<'_>, status: &Status, out: &mut Vec<Effect>) {
+    if msg.method() == Method::Ack {
+        return;
+    }
+    if let Some(bytes) = sw.status(msg, status) {
+        out.push(Effect::Send { to: from, bytes });
+    }
+}
