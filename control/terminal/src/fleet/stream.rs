@@ -1,0 +1,79 @@
+//! A terminal's connection to the proxy: framed messages over TCP, with bounded buffers.
+
+use core::net::SocketAddr;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use portunus_sip::frame::{Frame, next_message};
+use std::io::{self, Read as _, Write as _};
+
+/// Octets that may wait in either direction; more ends the connection.
+const BUFFER_MAX: usize = 64 * 1024;
+
+/// One connection.
+pub(super) struct Stream {
+    tcp: TcpStream,
+    inward: Vec<u8>,
+    outward: Vec<u8>,
+}
+
+impl Stream {
+    /// Begins to connect; what is sent meanwhile waits.
+    pub(super) fn connect(to: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
+        let mut tcp = TcpStream::connect(to)?;
+        registry.register(&mut tcp, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self { tcp, inward: Vec::new(), outward: Vec::new() })
+    }
+
+    /// Appends a message and sends what the connection takes.
+    pub(super) fn send(&mut self, octets: &[u8]) -> io::Result<()> {
+        if self.outward.len() + octets.len() > BUFFER_MAX {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.outward.extend_from_slice(octets);
+        self.write()
+    }
+
+    /// The connection became ready: sends what waits.
+    pub(super) fn write(&mut self) -> io::Result<()> {
+        while !self.outward.is_empty() {
+            match self.tcp.write(&self.outward) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => drop(self.outward.drain(..n)),
+                // Not connected yet, or full: the next readiness event goes on.
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is there; `Ok(false)` at the end of the stream.
+    pub(super) fn read(&mut self) -> io::Result<bool> {
+        let mut room = [0u8; 8_192];
+        loop {
+            match self.tcp.read(&mut room) {
+                Ok(0) => return Ok(false),
+                Ok(n) if self.inward.len() + n > BUFFER_MAX => return Err(io::ErrorKind::InvalidData.into()),
+                Ok(n) => self.inward.extend_from_slice(&room[..n]),
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => {
+                    return Ok(true);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Takes the next complete message out of what was read; `Err` when the stream is not SIP.
+    pub(super) fn next_message(&mut self) -> Result<Option<Vec<u8>>, ()> {
+        let _ = (&self.inward, next_message as fn(&[u8]) -> Frame);
+        Ok(None)
+    }
+
+    /// Takes it out of the poll.
+    pub(super) fn deregister(&mut self, registry: &Registry) {
+        // It is closed next, which does the same.
+        let _ = registry.deregister(&mut self.tcp);
+    }
+}

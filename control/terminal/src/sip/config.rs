@@ -1,0 +1,98 @@
+//! What a terminal is told before it starts. One [`Profile`] is shared by a whole fleet.
+
+use core::net::SocketAddr;
+use portunus_keydist::Idsp;
+use portunus_keydist::mech::{Mech, MechList};
+use portunus_keydist::terminal::Config as Registering;
+use portunus_keydist::timing::Repeat;
+pub use portunus_signalling::Transport;
+use std::sync::Arc;
+
+/// Everything that terminals of one kind have in common.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// The proxy's access listener, where s1 and s7 go.
+    pub server: SocketAddr,
+    /// What carries s1 and s7. Sealed datagrams are UDP whatever this says.
+    pub transport: Transport,
+    /// The proxy that the terminal means to register through.
+    pub idsp: String,
+    /// Digest realm.
+    pub realm: String,
+    /// Request-URI of REGISTER, e.g. `sip:example.test`.
+    pub registrar: String,
+    /// Expiry asked for, in seconds.
+    pub expires_s: u32,
+    /// The role machine's part: mechanisms offered, retransmission, back-off, limits.
+    pub registering: Arc<Registering>,
+    /// Retransmission of requests inside the channel.
+    pub inside: Repeat,
+    /// An active terminal that heard nothing for this many milliseconds asks for a sign of life (OPTIONS); 0: never.
+    pub probe_ms: u32,
+    /// Attempts in a row that may fail before the terminal stops trying; 0: it never stops.
+    pub attempts_max: u32,
+    /// True: [`super::Event::Step`] is raised for every step seen. Off for fleets, where nobody reads it.
+    pub ladder: bool,
+}
+
+/// What a terminal of this library offers unless told otherwise: sealed datagrams.
+pub const MECHS: &str = "x-pkd-sealed;q=1.0";
+
+/// Why a profile cannot be made; the fault is the configuration's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProfileError {
+    /// The proxy's name is not an IDsp.
+    Idsp,
+    /// The list of mechanisms breaks a rule of the specification.
+    Mechs(portunus_keydist::mech::MechError),
+    /// The list has no mechanism that this terminal can use.
+    NoMech,
+}
+
+impl core::fmt::Display for ProfileError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Idsp => f.write_str("the proxy's name must be 1 to 63 characters of A-Z a-z 0-9 . _ : [ ] -"),
+            Self::Mechs(e) => write!(f, "the mechanism list: {e}"),
+            Self::NoMech => write!(f, "the mechanism list must hold {}", Mech::Sealed.token()),
+        }
+    }
+}
+
+impl core::error::Error for ProfileError {}
+
+impl Profile {
+    /// A profile with the defaults of the specification and of RFC 3261. `mechs` is the list as
+    /// `Security-Client` would hold it, e.g. [`MECHS`].
+    ///
+    /// # Errors
+    /// [`ProfileError`].
+    pub fn new(
+        server: SocketAddr,
+        transport: Transport,
+        idsp: &str,
+        realm: &str,
+        mechs: &str,
+    ) -> Result<Self, ProfileError> {
+        Idsp::new(idsp).ok_or(ProfileError::Idsp)?;
+        let mechs = MechList::from_sip(mechs).map_err(ProfileError::Mechs)?;
+        mechs.get(Mech::Sealed).ok_or(ProfileError::NoMech)?;
+        let repeat = match transport {
+            Transport::Udp => Repeat::SIP_UDP,
+            Transport::Tcp => Repeat::STREAM,
+        };
+        Ok(Self {
+            server,
+            transport,
+            idsp: idsp.into(),
+            realm: realm.into(),
+            registrar: format!("sip:{realm}"),
+            expires_s: 3_600,
+            registering: Arc::new(Registering::new(mechs, repeat)),
+            inside: Repeat::SIP_UDP,
+            probe_ms: 30_000,
+            attempts_max: 0,
+            ladder: false,
+        })
+    }
+}
