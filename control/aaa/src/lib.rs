@@ -23,9 +23,11 @@
 //!   .answer(now, ticket, AaaAnswer) -> Option<(Origin, bytes)>
 //! ```
 
+pub mod client;
 pub mod exchange;
 pub mod radius;
 pub mod secret;
+pub mod server;
 
 pub use exchange::{
     AaaAnswer, AaaEvent, AaaRequest, Account, Authenticate, DigestAlgorithm, DigestVector, DigestWord, Refused,

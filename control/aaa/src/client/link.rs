@@ -1,0 +1,104 @@
+//! The contract between the client and one server's link: what a transport protocol must do, whatever it is. RADIUS
+//! implements it; Diameter will.
+
+use crate::exchange::{AaaAnswer, AaaRequest};
+use core::net::SocketAddr;
+use portunus_keydist::{Now, Random};
+use std::sync::Arc;
+
+/// How a server stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It answers, or has not been found not to.
+    Up,
+    /// A connection is being made for the first time; requests may wait for it.
+    Connecting,
+    /// It does not answer; probes or connection attempts go on.
+    Down,
+}
+
+/// What a link wants done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LinkEffect<'a> {
+    /// Send one packet.
+    Send {
+        /// From this source port or on this connection.
+        lane: u16,
+        /// To this address (a connection has only the one).
+        to: SocketAddr,
+        /// The packet.
+        bytes: &'a [u8],
+    },
+    /// Close this connection and make it anew.
+    Close {
+        /// Which.
+        lane: u16,
+    },
+}
+
+/// What a link counted since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// Packets given out to be sent, repetitions and probes included.
+    pub sent: u64,
+    /// Repetitions among them.
+    pub repeated: u64,
+    /// Probes among them.
+    pub probes: u64,
+    /// Packets that were answers to something open and proved themselves.
+    pub answers: u64,
+    /// Packets dropped because they answered nothing open, or came from another address.
+    pub stray: u64,
+    /// Packets dropped because they could not be read.
+    pub unreadable: u64,
+    /// Packets dropped because their authenticators are wrong: forged, or the shared secrets differ.
+    pub untrusted: u64,
+    /// Authentic answers that made no sense; treated as a rejection.
+    pub senseless: u64,
+    /// Times the server went down.
+    pub downs: u64,
+}
+
+/// One server's link. Sans-I/O: lanes are source ports or connections that whoever drives it owns.
+pub trait Link: Send {
+    /// True when another request can go out now.
+    fn has_room(&self) -> bool;
+
+    /// Sends a request; `key` names it in everything that follows. `false`: no room (or it cannot be written), and
+    /// nothing was done.
+    fn submit(&mut self, now: Now, key: u64, request: &Arc<AaaRequest>, rng: &mut dyn Random) -> bool;
+
+    /// The request needs no answer any more.
+    fn forget(&mut self, key: u64);
+
+    /// A packet arrived on a lane.
+    fn on_packet(&mut self, now: Now, lane: u16, from: SocketAddr, bytes: &[u8], rng: &mut dyn Random);
+
+    /// A connection was made, was lost, or could not be made.
+    fn on_lane(&mut self, now: Now, lane: u16, up: bool, rng: &mut dyn Random);
+
+    /// Time has passed.
+    fn on_timer(&mut self, now: Now, rng: &mut dyn Random);
+
+    /// When [`Link::on_timer`] is due next, monotonic milliseconds.
+    fn next_deadline(&self) -> Option<u64>;
+
+    /// The next thing to do.
+    fn poll_effect(&mut self) -> Option<LinkEffect<'_>>;
+
+    /// The next answer.
+    fn poll_answer(&mut self) -> Option<(u64, AaaAnswer)>;
+
+    /// The next request whose connection broke under it: to be submitted again, here or elsewhere.
+    fn poll_lost(&mut self) -> Option<u64>;
+
+    /// How the server stands.
+    fn health(&self) -> Health;
+
+    /// While the server is down, lets one request through from time to time, for servers that answer no probes. True:
+    /// submit one now.
+    fn admits_canary(&mut self, now: Now) -> bool;
+
+    /// What was counted.
+    fn counters(&self) -> LinkCounters;
+}
