@@ -1,1 +1,31 @@
-//! portunus-io
+//! Packets in, packets out: batches of datagrams, streams cut into messages, and the rings between threads.
+//!
+//! * [`batch`]: the [`Batch`] of datagrams and the [`Rx`]/[`Tx`] contract that every backend keeps.
+//! * [`mmsg`]: the backend over `recvmmsg`/`sendmmsg`; [`memory`]: the one without a kernel.
+//! * [`listen`], [`steer`]: sockets that share a port, and the programs that give each source its own socket.
+//! * [`stream`]: connections over mio with bounded buffers, cut into messages by a framing that the caller gives.
+//! * [`fault`], [`trace`], [`capture`]: middleware over [`Rx`] and [`Tx`].
+//! * [`ring`], [`wake`]: bounded single-producer single-consumer rings of messages, and the doorbell that wakes a
+//!   sleeping consumer at the price of a system call only when it sleeps.
+//!
+//! Nothing here reads a clock, logs, or knows what a message means. Limits are constructor arguments; what a limit
+//! turns away is returned as a count, never dropped in silence.
+
+pub mod addr;
+pub mod batch;
+pub mod capture;
+pub mod fault;
+pub mod listen;
+pub mod memory;
+pub mod mmsg;
+pub mod ring;
+pub mod steer;
+pub mod stream;
+mod sync;
+pub mod trace;
+pub mod wake;
+
+pub use batch::{Batch, Pushed, Received, Rx, Sent, Tx};
+pub use mmsg::UdpPort;
+pub use ring::{Consumer, Producer, RingFull};
+pub use wake::{Doorbell, Wake};

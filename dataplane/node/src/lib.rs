@@ -1,1 +1,22 @@
-//! portunus-node
+//! One signalling proxy as threads: pinned workers with their own sockets and their own shard of the terminals, and
+//! one control thread that owns the links to the core.
+//!
+//! ```text
+//!  terminals        worker 0  [sockets | Handler | timers]  --ring-->  control thread  [Upstream]      core
+//!  ---------------> worker 1  [sockets | Handler | timers]  <--ring--  [directory, routing, counters] <----->
+//! ```
+//!
+//! * [`config`]: what a node is told. * [`node`]: [`Node::start`] and the [`NodeHandle`].
+//! * [`handler`]: the trait that the engine implements for a worker; [`floor`] has the bare forwarder beside it.
+//! * [`upstream`]: the way to the core; [`udp`] is the one over UDP to several softswitches.
+//!
+//! Steering brings every source to the same worker, a sealed datagram to the worker that its key id names, and an
+//! answer of the core to the worker that its ticket names; nothing on a packet's way locks, allocates or waits.
+
+pub mod config;
+pub mod handler;
+pub mod upstream;
+
+pub use config::{Cpus, ListenerConfig, NodeConfig, Pace, Topology};
+pub use handler::Handler;
+pub use upstream::{CoreMessage, Deliver, Delivered, Upstream};
