@@ -1,1 +1,5 @@
-fn main() {}
+//! `portunus`: see [`portunus_app`].
+
+fn main() -> std::process::ExitCode {
+    portunus_app::main()
+}

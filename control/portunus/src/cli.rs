@@ -1,0 +1,301 @@
+//! The command line.
+
+use crate::exit::EXIT_CODES;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A signalling border controller that hands every terminal its session key while it registers.
+#[derive(Debug, Parser)]
+#[command(name = "portunus", version, after_help = EXIT_CODES, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Write JSON where a machine may read it: results on standard output, errors on standard error.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The sub-commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show everything at once: an AuC, a softswitch, a proxy and a thousand terminals on this machine, no file needed.
+    Demo(DemoArgs),
+    /// Start the roles that a configuration file has sections for.
+    Run(ConfigArgs),
+    /// Find every mistake of a configuration file, with its place and what to write instead.
+    Check(ConfigArgs),
+    /// Keep the keys of subscribers and devices in an AuC's store. A key once stored is never printed.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Be a terminal: register, check the proxy, use the session key; print who told whom what.
+    Register(RegisterArgs),
+    /// Host settings that the data plane wants, in stages.
+    #[command(subcommand)]
+    Tune(TuneCommand),
+    /// Write a completion script for a shell to standard output.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder.
+    Man {
+        /// The folder; made when it does not exist.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+}
+
+/// Which way terminals register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Topology {
+    /// Through a signalling proxy.
+    Proxied,
+    /// At the softswitch itself.
+    Direct,
+}
+
+impl Topology {
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Proxied => "proxied",
+            Self::Direct => "direct",
+        }
+    }
+}
+
+/// What carries signalling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Carrier {
+    /// UDP.
+    Udp,
+    /// TCP.
+    Tcp,
+}
+
+/// Signalling protocols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProtocolArg {
+    /// SIP, RFC 3261.
+    Sip,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// How many terminals register.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub terminals: u32,
+    /// Through a proxy, or at the softswitch itself.
+    #[arg(long, value_enum, default_value = "proxied")]
+    pub topology: Topology,
+    /// What carries the registrations.
+    #[arg(long, value_enum, default_value = "udp")]
+    pub transport: Carrier,
+    /// Proxy worker threads.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub workers: u8,
+    /// Registrations under way at a time.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub concurrency: u32,
+    /// Give up after so many seconds.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub limit: u64,
+    /// Stay up after the report, for other tools to look at, until interrupted.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// `run`, `check`
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// `register`
+#[derive(Debug, Args)]
+pub struct RegisterArgs {
+    /// The signalling protocol.
+    #[arg(long, value_enum, default_value = "sip")]
+    pub protocol: ProtocolArg,
+    /// The proxy (or softswitch), as HOST:PORT.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub server: String,
+    /// The terminal's identity (IDc), like alice@example.test.
+    #[arg(long, value_name = "IDC")]
+    pub id: String,
+    /// The identity of the proxy (IDsp), or of the softswitch that serves terminals directly.
+    #[arg(long, value_name = "IDSP")]
+    pub proxy_id: String,
+    /// A file with the terminal's key: 64 hex digits, or rows `id,key` of which the terminal's is taken.
+    #[arg(long, value_name = "FILE")]
+    pub key_file: PathBuf,
+    /// What carries the registration.
+    #[arg(long, value_enum, default_value = "udp")]
+    pub transport: Carrier,
+    /// The digest realm; by default the part of IDC after `@`.
+    #[arg(long)]
+    pub realm: Option<String>,
+    /// The lifetime to ask for, in seconds.
+    #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub expires: u32,
+    /// Register so many times, one after the other.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub count: u32,
+    /// Give one registration up after so many seconds.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub limit: u64,
+}
+
+/// Where an AuC's store is.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// A configuration file with an [auc] section; its store and master key are used.
+    #[arg(long, short, value_name = "FILE", required_unless_present = "store", conflicts_with = "store")]
+    pub config: Option<PathBuf>,
+    /// The store itself; needs --master-key.
+    #[arg(long, value_name = "FILE", requires = "master_key")]
+    pub store: Option<PathBuf>,
+    /// The file with the store's master key; made with mode 0600 when store and key do not exist yet.
+    #[arg(long, value_name = "FILE", requires = "store")]
+    pub master_key: Option<PathBuf>,
+}
+
+/// Whose key it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// A terminal's: registers with PKD1.
+    Terminal,
+    /// A proxy's or softswitch's.
+    Device,
+    /// A stock phone's: digest authentication, no session key.
+    Digest,
+}
+
+/// `key`
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Add one identity with a new key, or a given one.
+    Add(KeyAddArgs),
+    /// Add the rows `id,key` (64 hex digits) of a CSV.
+    Import {
+        /// The store.
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The CSV.
+        #[arg(long, value_name = "FILE")]
+        csv: PathBuf,
+        /// Whose keys they are; by default an identity with `@` or without a digit-free domain is a terminal's.
+        #[arg(long, value_enum)]
+        kind: Option<Kind>,
+        /// Replace the keys of identities that the store has already.
+        #[arg(long)]
+        replace: bool,
+    },
+    /// List the identities of the store; never their keys.
+    List {
+        /// The store.
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Give an identity a new key.
+    Rotate(KeyAddArgs),
+    /// Remove an identity.
+    Remove {
+        /// The store.
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The identity.
+        #[arg(long)]
+        id: String,
+    },
+}
+
+/// `key add`, `key rotate`
+#[derive(Debug, Args)]
+pub struct KeyAddArgs {
+    /// The store.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// The identity.
+    #[arg(long)]
+    pub id: String,
+    /// Whose key it is.
+    #[arg(long, value_enum, default_value = "terminal")]
+    pub kind: Kind,
+    /// The key as 64 hex digits. Anybody who lists processes can read it: prefer --key-file.
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["key_file", "out"])]
+    pub hex: Option<String>,
+    /// A file with the key: 64 hex digits, or rows `id,key`; `-` reads standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
+    pub key_file: Option<PathBuf>,
+    /// Generate the key and write it, once, to this new file (mode 0600).
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["hex", "key_file"])]
+    pub out: Option<PathBuf>,
+}
+
+/// `tune`
+#[derive(Debug, Subcommand)]
+pub enum TuneCommand {
+    /// Compare the host with what the data plane wants, and explain each setting.
+    Check(TuneArgs),
+    /// Change what is not as wanted, remembering what was there. Changes nothing without --yes.
+    Apply(TuneApplyArgs),
+    /// Put back what `apply` found. Changes nothing without --yes.
+    Undo(TuneApplyArgs),
+}
+
+/// What to tune for.
+#[derive(Debug, Args)]
+pub struct TuneArgs {
+    /// A configuration file: worker cores and socket buffers are taken from it.
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Cores that workers are pinned to, comma separated.
+    #[arg(long, value_delimiter = ',')]
+    pub cores: Vec<usize>,
+    /// Network devices that carry the terminals' traffic, comma separated.
+    #[arg(long, value_delimiter = ',')]
+    pub device: Vec<String>,
+    /// Only these stages.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub stage: Vec<crate::tune::Stage>,
+    /// Where the host's /proc and /sys are.
+    #[arg(long, hide = true, default_value = "/")]
+    pub root: PathBuf,
+}
+
+/// `tune apply`, `tune undo`
+#[derive(Debug, Args)]
+pub struct TuneApplyArgs {
+    /// What to tune for.
+    #[command(flatten)]
+    pub what: TuneArgs,
+    /// Do it; without this flag only what would be done is shown.
+    #[arg(long)]
+    pub yes: bool,
+    /// Where the values from before are kept.
+    #[arg(long, value_name = "FILE", default_value = "/var/lib/portunus/tune-undo.json")]
+    pub state: PathBuf,
+}
+
+/// A server's address from HOST:PORT; names are resolved once.
+///
+/// # Errors
+/// A [`crate::exit::Failure`] that says whether the form or the name is wrong.
+pub fn resolve(server: &str) -> Result<SocketAddr, crate::exit::Failure> {
+    use std::net::ToSocketAddrs as _;
+    if !server.contains(':') {
+        let what = format!("{server} is not HOST:PORT");
+        return Err(crate::exit::Failure::new(crate::exit::Exit::Usage, what, "add the port, like 192.0.2.1:5060"));
+    }
+    let unreachable = |why: String| {
+        crate::exit::Failure::unreachable(format!("{server}: {why}"), "check the name, or give the address")
+    };
+    let mut found = server.to_socket_addrs().map_err(|e| unreachable(e.to_string()))?;
+    found.next().ok_or_else(|| unreachable("no address".to_owned()))
+}

@@ -1,0 +1,51 @@
+//! The one binary, `portunus`: `demo`, `run`, `check`, `key`, `register`, `tune`, and the assembly of the roles in one
+//! process that several of them share.
+//!
+//! Deliberately absent: protocol logic of any kind. What happens on the wire is decided below; here it is started,
+//! watched and told.
+
+pub mod check;
+pub mod cli;
+pub mod exit;
+pub mod manual;
+pub mod out;
+pub mod tune;
+
+use clap::Parser as _;
+use cli::{Cli, Command};
+use exit::{Exit, Failure};
+use out::Out;
+use std::process::ExitCode;
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are no mistakes; clap says which is which.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(Exit::Usage as u8));
+        }
+    };
+    let out = Out { json: cli.json };
+    match command(&cli.command, out) {
+        Ok(()) => ExitCode::from(Exit::Ok as u8),
+        Err(failure) => {
+            out.failure(&failure);
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn command(command: &Command, out: Out) -> Result<(), Failure> {
+    match command {
+        Command::Check(args) => check::check(args, out),
+        Command::Tune(command) => tune::tune(command, out),
+        Command::Completions { shell } => {
+            manual::completions(*shell);
+            Ok(())
+        }
+        Command::Man { folder } => manual::pages(folder, out),
+        _ => Err(Failure::new(Exit::Failed, "", "")),
+    }
+}
