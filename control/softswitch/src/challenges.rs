@@ -13,50 +13,28 @@
 use crate::keyed::Keyed;
 use hashbrown::HashMap;
 use portunus_aaa::DigestVector;
-use portunus_keydist::steps::{S4, S9};
-use portunus_keydist::{N1, Rand, Random, Word};
+use portunus_keydist::softswitch::{Registration, Verdict as Judged};
+use portunus_keydist::steps::{S8, S9};
+use portunus_keydist::{Now, Rand, Random};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
-use zeroize::Zeroize;
 
-/// What is expected, and what a correct answer is worth.
-#[derive(Clone)]
-pub(crate) enum Expected {
-    /// PKD1.
-    Pkd1 {
-        /// The first word and the wraps.
-        s4: S4,
-        /// The N1 of the registration's s1: every wrap of it uses this one.
-        n1a: N1,
-    },
-    /// A stock phone's.
-    Digest(DigestVector),
-}
-
-impl core::fmt::Debug for Expected {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
-            Self::Pkd1 { .. } => "Pkd1(..)",
-            Self::Digest(_) => "Digest(..)",
-        })
-    }
-}
-
-impl Drop for Expected {
-    fn drop(&mut self) {
-        if let Self::Pkd1 { s4, .. } = self {
-            s4.auth_c.zeroize();
-        }
-    }
-}
-
-/// One challenge.
+/// A PKD1 registration or a stock phone's, challenged.
 #[derive(Debug)]
-pub(crate) struct Challenge {
+pub(crate) enum Challenge {
+    /// PKD1: the role machine, which keeps the first word and compares.
+    Pkd1(Box<Registration>),
+    /// A stock phone's.
+    Digest(Phone),
+}
+
+/// A stock phone's challenge.
+#[derive(Debug)]
+pub(crate) struct Phone {
     pub idc: Box<str>,
     pub idsp: Arc<str>,
-    pub expected: Expected,
+    pub vector: DigestVector,
     /// Challenges that this registration may still get.
     pub retries_left: u8,
 }
@@ -64,26 +42,32 @@ pub(crate) struct Challenge {
 /// What an answer is worth.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// The word is right.
-    Right(Challenge),
-    /// The word differs.
-    Wrong(Challenge),
+    /// The word is right; for PKD1, what it is worth.
+    Right(Option<S9>),
+    /// The word differs, and another challenge may follow: ask the AuC again, for this.
+    Again(Again),
+    /// The word differs, and that was the last challenge.
+    Wrong,
     /// There is no such challenge for this identity and proxy.
     Unknown,
 }
 
-/// An answer, as its carriage spells the word.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Answer<'a> {
-    /// s8's word.
-    Pkd1(&'a Word),
-    /// A digest response, as octets.
-    Digest(&'a [u8]),
+/// What goes on after a wrong word.
+#[derive(Debug)]
+pub(crate) enum Again {
+    /// The same registration, waiting for another s4.
+    Pkd1(Box<Registration>),
+    /// A phone, with so many challenges left.
+    Digest {
+        /// Challenges that it may still get after the next.
+        retries_left: u8,
+    },
 }
 
 /// The table.
 #[derive(Debug)]
 pub(crate) struct Challenges {
+    /// Rand is the AuC's, 128 bits, and never drawn twice: it names the challenge; whose it is is compared.
     by_rand: HashMap<Rand, (u64, Challenge), Keyed>,
     /// In order of time, for every challenge lives equally long. What was answered meanwhile is skipped.
     queue: VecDeque<(u64, Rand)>,
@@ -115,37 +99,40 @@ impl Challenges {
         evicted
     }
 
-    /// Judges an answer. The challenge is used up, right or wrong; one that was made for somebody else stays.
-    pub(crate) fn answer(
+    /// Judges s8. The challenge is used up, right or wrong; one that was made for somebody else stays.
+    pub(crate) fn answer(&mut self, now: Now, s8: &S8<'_>) -> Verdict {
+        let found = self.by_rand.get(&s8.rand).filter(|(until, _)| *until > now.mono_ms);
+        let theirs = matches!(found, Some((_, Challenge::Pkd1(r))) if r.names() == (s8.idc, s8.idsp));
+        if theirs && let Some((_, Challenge::Pkd1(mut registration))) = self.by_rand.remove(&s8.rand) {
+            return match registration.on_s8(now, s8) {
+                Ok(Judged::Granted(s9, _)) => Verdict::Right(Some(s9)),
+                Ok(Judged::Again(_)) => Verdict::Again(Again::Pkd1(registration)),
+                Ok(Judged::Refused) => Verdict::Wrong,
+                Err(_) => Verdict::Unknown,
+            };
+        }
+        nobodys(&s8.auth_c)
+    }
+
+    /// Judges a stock phone's answer: `word` is its response as octets.
+    pub(crate) fn answer_digest(
         &mut self,
-        now_ms: u64,
+        now: Now,
         rand: Option<&Rand>,
         (idc, idsp): (&str, &str),
-        answer: Answer<'_>,
+        word: &[u8],
     ) -> Verdict {
-        let found = rand.and_then(|r| self.by_rand.get(r));
-        let theirs = |(until, c): &&(u64, Challenge)| *until > now_ms && &*c.idc == idc && &*c.idsp == idsp;
-        let found = found.filter(theirs).filter(|(_, c)| match (&c.expected, answer) {
-            (Expected::Pkd1 { .. }, Answer::Pkd1(_)) => true,
-            (Expected::Digest(v), Answer::Digest(word)) => v.word.as_bytes().len() == word.len(),
-            _ => false,
-        });
-        let nobodys = [0u8; 32];
-        let expected: &[u8] = match found.map(|(_, c)| &c.expected) {
-            Some(Expected::Pkd1 { s4, .. }) => &s4.auth_c,
-            Some(Expected::Digest(v)) => v.word.as_bytes(),
-            None => &nobodys,
-        };
-        let word = match answer {
-            Answer::Pkd1(word) => word.as_slice(),
-            Answer::Digest(word) => word,
-        };
-        let equal = same_word(expected, word);
-        let known = found.is_some();
-        match rand.filter(|_| known).and_then(|r| self.by_rand.remove(r)) {
-            Some((_, challenge)) if equal => Verdict::Right(challenge),
-            Some((_, challenge)) => Verdict::Wrong(challenge),
-            None => Verdict::Unknown,
+        let found = rand.and_then(|r| self.by_rand.get(r)).filter(|(until, _)| *until > now.mono_ms);
+        let theirs = |p: &Phone| &*p.idc == idc && &*p.idsp == idsp && p.vector.word.as_bytes().len() == word.len();
+        let theirs = matches!(found, Some((_, Challenge::Digest(p))) if theirs(p));
+        let taken = rand.filter(|_| theirs).and_then(|r| self.by_rand.remove(r));
+        let Some((_, Challenge::Digest(phone))) = taken else { return nobodys(word) };
+        if phone.vector.word.as_bytes().ct_eq(word).into() {
+            return Verdict::Right(None);
+        }
+        match phone.retries_left.checked_sub(1) {
+            Some(retries_left) => Verdict::Again(Again::Digest { retries_left }),
+            None => Verdict::Wrong,
         }
     }
 
@@ -173,29 +160,37 @@ impl Challenges {
     }
 }
 
-/// Compares words without telling where they differ.
-fn same_word(a: &[u8], b: &[u8]) -> bool {
-    #[cfg(feature = "seeded-bugs")]
-    if crate::bugs::active(crate::bugs::Bug::PrefixCompare) {
-        return a.first() == b.first();
-    }
-    a.ct_eq(b).into()
-}
-
-/// What a granted PKD1 registration sends: s9.
-pub(crate) fn s9(s4: &S4) -> S9 {
-    S9 { ekc: s4.ekc, eksp: s4.eksp }
+/// Where there is no challenge a word that nobody has is compared, so that this refusal takes the time of the others.
+fn nobodys(word: &[u8]) -> Verdict {
+    let equal: bool = [0u8; 32].ct_eq(word).into();
+    // Kept from being optimised away; it decides nothing.
+    core::hint::black_box(equal);
+    Verdict::Unknown
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portunus_keydist::SystemRandom;
+    use portunus_aaa::DigestWord;
+    use portunus_keydist::softswitch::Policy;
+    use portunus_keydist::steps::{S2, S4};
+    use portunus_keydist::{Idc, Idsp, N1, SystemRandom};
 
-    fn challenge(word: u8) -> Challenge {
-        let s4 = S4 { rand: [0; 16], auth_c: [word; 32], ekc: [0; 48], eksp: [0; 48] };
-        let expected = Expected::Pkd1 { s4, n1a: N1::from_bits(1) };
-        Challenge { idc: "a@x".into(), idsp: "sp1".into(), expected, retries_left: 1 }
+    fn at(mono_ms: u64) -> Now {
+        Now { mono_ms, wall_ms: 0 }
+    }
+
+    fn challenge(n: u8, retries: u8) -> Challenge {
+        let (idc, idsp) = (Idc::new("a@x").unwrap(), Idsp::new("sp1").unwrap());
+        let policy = Policy::new(retries, 4_000, 15_000).unwrap();
+        let mut r = Registration::on_s2(at(0), &S2 { idc, idsp, n1: N1::from_bits(1) }, policy);
+        r.on_s4(at(0), &S4 { rand: [n; 16], auth_c: [n; 32], ekc: [n; 48], eksp: [0; 48] }).unwrap();
+        Challenge::Pkd1(Box::new(r))
+    }
+
+    fn s8(n: u8, word: [u8; 32], idc: &'static str, idsp: &'static str) -> S8<'static> {
+        let (idc, idsp) = (Idc::new(idc).unwrap(), Idsp::new(idsp).unwrap());
+        S8 { idc, idsp, rand: [n; 16], auth_c: word, ipc: "192.0.2.1:5060".parse().unwrap() }
     }
 
     fn table() -> Challenges {
@@ -205,41 +200,56 @@ mod tests {
     #[test]
     fn serves_one_answer_and_only_its_own() {
         let mut t = table();
-        let (rand, word) = ([7; 16], [1; 32]);
-        let right = Answer::Pkd1(&word);
-        t.insert(0, rand, challenge(1));
-        assert!(matches!(t.answer(1, Some(&rand), ("b@x", "sp1"), right), Verdict::Unknown));
-        assert!(matches!(t.answer(1, Some(&rand), ("a@x", "sp2"), right), Verdict::Unknown));
-        assert!(matches!(t.answer(1, Some(&[8; 16]), ("a@x", "sp1"), right), Verdict::Unknown));
-        assert!(matches!(t.answer(1, Some(&rand), ("a@x", "sp1"), Answer::Digest(&word)), Verdict::Unknown));
-        assert!(matches!(t.answer(1, Some(&rand), ("a@x", "sp1"), right), Verdict::Right(_)));
-        assert!(matches!(t.answer(1, Some(&rand), ("a@x", "sp1"), right), Verdict::Unknown));
-        t.insert(0, rand, challenge(1));
-        let mut nearly = word;
-        nearly[31] ^= 1;
-        assert!(matches!(t.answer(1, Some(&rand), ("a@x", "sp1"), Answer::Pkd1(&nearly)), Verdict::Wrong(_)));
-        assert!(matches!(t.answer(1, Some(&rand), ("a@x", "sp1"), right), Verdict::Unknown));
+        t.insert(0, [7; 16], challenge(7, 0));
+        let right = s8(7, [7; 32], "a@x", "sp1");
+        assert!(matches!(t.answer(at(1), &s8(7, [7; 32], "b@x", "sp1")), Verdict::Unknown));
+        assert!(matches!(t.answer(at(1), &s8(7, [7; 32], "a@x", "sp2")), Verdict::Unknown));
+        assert!(matches!(t.answer(at(1), &s8(8, [7; 32], "a@x", "sp1")), Verdict::Unknown));
+        let digest = t.answer_digest(at(1), Some(&[7; 16]), ("a@x", "sp1"), &[7; 32]);
+        assert!(matches!(digest, Verdict::Unknown), "a PKD1 challenge takes no digest");
+        assert!(matches!(t.answer(at(1), &right), Verdict::Right(Some(s9)) if s9.ekc == [7; 48]));
+        assert!(matches!(t.answer(at(1), &right), Verdict::Unknown));
+        let mut nearly = right;
+        nearly.auth_c[31] ^= 1;
+        t.insert(0, [7; 16], challenge(7, 1));
+        assert!(matches!(t.answer(at(1), &nearly), Verdict::Again(Again::Pkd1(_))));
+        assert!(matches!(t.answer(at(1), &right), Verdict::Unknown));
+        t.insert(0, [7; 16], challenge(7, 0));
+        assert!(matches!(t.answer(at(1), &nearly), Verdict::Wrong));
+        assert!(matches!(t.answer(at(1), &s8(9, [0; 32], "a@x", "sp1")), Verdict::Unknown), "nobody's word");
     }
 
     #[test]
-    fn nobodys_word_is_nobodys() {
+    fn a_phone_gets_as_many_tries_as_configured() {
         let mut t = table();
-        assert!(matches!(t.answer(0, None, ("a@x", "sp1"), Answer::Pkd1(&[0; 32])), Verdict::Unknown));
+        let who = ("p@x", "sp1");
+        let vector = DigestVector { rand: [1; 16], word: DigestWord::Md5([5; 16]) };
+        let phone =
+            |retries_left| Challenge::Digest(Phone { idc: who.0.into(), idsp: who.1.into(), vector, retries_left });
+        t.insert(0, [1; 16], phone(1));
+        assert!(matches!(t.answer_digest(at(1), Some(&[1; 16]), who, &[5; 32]), Verdict::Unknown));
+        let again = t.answer_digest(at(1), Some(&[1; 16]), who, &[6; 16]);
+        assert!(matches!(again, Verdict::Again(Again::Digest { retries_left: 0 })));
+        t.insert(0, [1; 16], phone(0));
+        assert!(matches!(t.answer_digest(at(1), Some(&[1; 16]), who, &[6; 16]), Verdict::Wrong));
+        t.insert(0, [1; 16], phone(0));
+        assert!(matches!(t.answer_digest(at(1), Some(&[1; 16]), who, &[5; 16]), Verdict::Right(None)));
+        assert!(matches!(t.answer_digest(at(1), None, who, &[5; 16]), Verdict::Unknown));
     }
 
     #[test]
     fn late_is_late_and_the_oldest_gives_way() {
         let mut t = table();
-        t.insert(0, [1; 16], challenge(1));
-        assert!(matches!(t.answer(15_000, Some(&[1; 16]), ("a@x", "sp1"), Answer::Pkd1(&[1; 32])), Verdict::Unknown));
+        t.insert(0, [1; 16], challenge(1, 0));
+        assert!(matches!(t.answer(at(15_000), &s8(1, [1; 32], "a@x", "sp1")), Verdict::Unknown));
         assert_eq!(t.expire(15_000), 1);
-        let evicted: u64 = (0..10).map(|n| t.insert(u64::from(n), [n; 16], challenge(n))).sum();
+        let evicted: u64 = (0..10).map(|n| t.insert(u64::from(n), [n; 16], challenge(n, 0))).sum();
         assert_eq!((evicted, t.len()), (7, 3));
-        let answer = |t: &mut Challenges, n: u8| t.answer(20, Some(&[n; 16]), ("a@x", "sp1"), Answer::Pkd1(&[n; 32]));
+        let answer = |t: &mut Challenges, n: u8| t.answer(at(20), &s8(n, [n; 32], "a@x", "sp1"));
         assert!(matches!(answer(&mut t, 6), Verdict::Unknown));
         assert!(matches!(answer(&mut t, 7), Verdict::Right(_)));
         for n in 0..100 {
-            t.insert(30, [n; 16], challenge(n));
+            t.insert(30, [n; 16], challenge(n, 0));
             answer(&mut t, n);
         }
         assert!(t.queue.len() <= 6);

@@ -11,8 +11,6 @@
 //! has it), DNS, and state for calls.
 
 mod answers;
-#[cfg(feature = "seeded-bugs")]
-pub mod bugs;
 mod challenges;
 mod config;
 mod counters;

@@ -9,15 +9,16 @@
 //! ```
 
 use crate::answers::Status;
-use crate::challenges::{Answer, Challenge, Expected, Verdict, s9};
+use crate::challenges::{Again, Challenge, Phone, Verdict};
 use crate::location::{Contacts, Session, Unchanged, Update, Wanted};
 use crate::peers::{self, Peer};
-use crate::state::{Asked, Effect, Softswitch};
+use crate::state::{Asked, Effect, Kind, Softswitch};
 use crate::transactions::{Seen, TransactionId};
 use portunus_aaa::{AaaAnswer, AaaRequest, Authenticate, DigestAlgorithm, Unreachable};
-use portunus_keydist::ident::{Idc, Idsp, N1, Rand};
-use portunus_keydist::steps::S2;
-use portunus_keydist::{Now, Random as _};
+use portunus_keydist::Now;
+use portunus_keydist::ident::{Idc, Rand};
+use portunus_keydist::softswitch::Registration;
+use portunus_keydist::steps::{S5, S9};
 use portunus_signalling::FaultKind;
 use portunus_sip::carriage::core::{
     Ask, Granted, Register, read_register, write_digest_challenge, write_granted, write_s5, write_s9,
@@ -35,9 +36,9 @@ struct Request<'r, 'm> {
 }
 
 /// What authenticated a registration.
-enum Proof<'a> {
-    /// Its answer to this challenge.
-    Word(&'a Rand, &'a Expected),
+enum Proof {
+    /// Its answer to this challenge; for PKD1, with the key that it gets.
+    Word(Rand, Option<S9>),
     /// A trusted proxy's word that it came inside a session.
     Vouched,
 }
@@ -108,11 +109,28 @@ impl Softswitch {
 
     fn on_read(&mut self, now: Now, r: &Request<'_, '_>, out: &mut Vec<Effect>) {
         match r.register.ask {
-            Ask::S2(s2) => self.ask(now, r, Some(s2.n1), self.config.retries, out),
-            Ask::S8(s8) => self.judge(now, r, Some(s8.rand), Answer::Pkd1(&s8.auth_c), out),
-            Ask::DigestChallenge => self.ask(now, r, None, self.config.retries, out),
+            Ask::S2(s2) => {
+                let registration = Registration::on_s2(now, &s2, self.policy);
+                self.ask(now, r, Kind::Pkd1(Box::new(registration)), out);
+            }
+            Ask::S8(s8) => {
+                let verdict = self.challenges.answer(now, &s8);
+                self.judged(now, r, verdict, Some(s8.rand), out);
+            }
+            Ask::DigestChallenge => self.ask_digest(now, r, self.config.retries, out),
             Ask::DigestAnswer { rand, response, algorithm } => match self.digest_word(response, algorithm) {
-                Some(word) => self.judge(now, r, rand, Answer::Digest(&word), out),
+                Some(word) => {
+                    let who = (r.register.idc.as_str(), &*r.idsp);
+                    let verdict = self.challenges.answer_digest(now, rand.as_ref(), who, &word);
+                    match verdict {
+                        // Phones answer the challenge of their last registration: they get a new one.
+                        Verdict::Unknown => {
+                            self.counters.challenge_unknown += 1;
+                            self.ask_digest(now, r, self.config.retries, out);
+                        }
+                        verdict => self.judged(now, r, verdict, rand, out),
+                    }
+                }
                 None => self.refuse(now, r, out),
             },
             Ask::Refresh => {
@@ -133,26 +151,26 @@ impl Softswitch {
         response.chunks_exact(2).map(|pair| Some(digit(&pair[0])? << 4 | digit(&pair[1])?)).collect()
     }
 
+    fn ask_digest(&mut self, now: Now, r: &Request<'_, '_>, retries_left: u8, out: &mut Vec<Effect>) {
+        let kind = Kind::Digest { idc: r.register.idc.as_str().into(), idsp: r.idsp.clone(), retries_left };
+        self.ask(now, r, kind, out);
+    }
+
     /// s3.
-    fn ask(&mut self, now: Now, r: &Request<'_, '_>, n1a: Option<N1>, retries: u8, out: &mut Vec<Effect>) {
+    fn ask(&mut self, now: Now, r: &Request<'_, '_>, kind: Kind, out: &mut Vec<Effect>) {
         let Register { idc, idsp, uri, ipc, .. } = r.register;
         let uri = core::str::from_utf8(uri).unwrap_or_default();
         let realm = self.config.realm.clone();
-        let request = match (n1a, self.config.digest) {
-            (Some(n1), _) => Authenticate::pkd1(&S2 { idc, idsp, n1 }, realm, Some(uri), Some(ipc)),
-            (None, Some(algorithm)) => Authenticate::digest(idc, idsp, algorithm, realm, uri, Some(ipc)),
-            (None, None) => return self.refuse(now, r, out),
+        let request = match (&kind, self.config.digest) {
+            (Kind::Pkd1(registration), _) => {
+                Authenticate::pkd1(&registration.ask(), realm, Some(uri).filter(|u| !u.is_empty()), Some(ipc))
+            }
+            (Kind::Digest { .. }, Some(algorithm)) => Authenticate::digest(idc, idsp, algorithm, realm, uri, Some(ipc)),
+            (Kind::Digest { .. }, None) => return self.refuse(now, r, out),
         };
-        let asked = Asked {
-            from: r.from,
-            transaction: r.transaction,
-            request: r.msg.octets().into(),
-            idc: idc.as_str().into(),
-            idsp: r.idsp.clone(),
-            n1a,
-            retries_left: retries,
-        };
-        if self.ask_vector(now, asked, AaaRequest::Authenticate(request), out).is_err() {
+        let request = AaaRequest::Authenticate(request);
+        let asked = Asked { from: r.from, transaction: r.transaction, request: r.msg.octets().into(), kind };
+        if self.ask_vector(now, asked, request, out).is_err() {
             self.counters.ask_full += 1;
             let busy = self.busy();
             self.conclude(now, (r.transaction, r.from), r.msg, &busy, out);
@@ -163,68 +181,61 @@ impl Softswitch {
     pub(crate) fn on_vector(
         &mut self,
         now: Now,
-        asked: &Asked,
+        asked: Asked,
         outcome: Result<AaaAnswer, Unreachable>,
         out: &mut Vec<Effect>,
     ) {
         // It was parsed when it came.
         let Ok(msg) = Message::parse(&asked.request) else { return };
-        let (rand, expected) = match (outcome, asked.n1a) {
-            (Ok(AaaAnswer::Vector(s4)), Some(n1a)) => (s4.rand, Expected::Pkd1 { s4, n1a }),
-            (Ok(AaaAnswer::Digest(v)), None) => (v.rand, Expected::Digest(v)),
-            _ => {
-                self.counters.auc_unavailable += 1;
-                let busy = self.busy();
-                return self.conclude(now, (asked.transaction, asked.from), &msg, &busy, out);
+        let (tag, realm) = (self.to_tag(&msg), self.config.realm.clone());
+        let challenged = match (outcome, asked.kind) {
+            (Ok(AaaAnswer::Vector(s4)), Kind::Pkd1(mut registration)) => {
+                let answer = registration
+                    .on_s4(now, &s4)
+                    .ok()
+                    .map(|S5 { idsp, rand, .. }| (rand, self.write(|w| write_s5(&msg, &tag, &realm, idsp, &rand, w))));
+                answer.map(|(rand, answer)| (rand, Challenge::Pkd1(registration), answer))
             }
+            (Ok(AaaAnswer::Digest(vector)), Kind::Digest { idc, idsp, retries_left }) => {
+                let (rand, algorithm) = (vector.rand, vector.word.algorithm().token());
+                let answer = self.write(|w| write_digest_challenge(&msg, &tag, &realm, &rand, algorithm, w));
+                Some((rand, Challenge::Digest(Phone { idc, idsp, vector, retries_left }), answer))
+            }
+            _ => None,
         };
-        let digest = match &expected {
-            Expected::Digest(v) => Some(v.word.algorithm()),
-            Expected::Pkd1 { .. } => None,
+        let Some((rand, challenge, answer)) = challenged else {
+            self.counters.auc_unavailable += 1;
+            let busy = self.busy();
+            return self.conclude(now, (asked.transaction, asked.from), &msg, &busy, out);
         };
-        let challenge =
-            Challenge { idc: asked.idc.clone(), idsp: asked.idsp.clone(), expected, retries_left: asked.retries_left };
         self.counters.challenge_evicted += self.challenges.insert(now.mono_ms, rand, challenge);
         self.counters.challenged += 1;
-        let (tag, realm) = (self.to_tag(&msg), self.config.realm.clone());
-        let answer = match (digest, Idsp::new(&asked.idsp)) {
-            (Some(algorithm), _) => {
-                self.write(|w| write_digest_challenge(&msg, &tag, &realm, &rand, algorithm.token(), w))
-            }
-            (None, Some(idsp)) => self.write(|w| write_s5(&msg, &tag, &realm, idsp, &rand, w)),
-            (None, None) => None,
-        };
         self.finish(now, asked.transaction, asked.from, answer, out);
     }
 
-    fn judge(&mut self, now: Now, r: &Request<'_, '_>, rand: Option<Rand>, answer: Answer<'_>, out: &mut Vec<Effect>) {
-        let who = (r.register.idc.as_str(), &*r.idsp);
-        match (self.challenges.answer(now.mono_ms, rand.as_ref(), who, answer), rand) {
-            (Verdict::Right(challenge), Some(rand)) => {
-                match challenge.expected {
-                    Expected::Pkd1 { .. } => self.counters.authenticated += 1,
-                    Expected::Digest(_) => self.counters.authenticated_digest += 1,
+    fn judged(&mut self, now: Now, r: &Request<'_, '_>, verdict: Verdict, rand: Option<Rand>, out: &mut Vec<Effect>) {
+        match (verdict, rand) {
+            (Verdict::Right(s9), Some(rand)) => {
+                match s9 {
+                    Some(_) => self.counters.authenticated += 1,
+                    None => self.counters.authenticated_digest += 1,
                 }
-                self.grant(now, r, &Proof::Word(&rand, &challenge.expected), out);
+                self.grant(now, r, &Proof::Word(rand, s9), out);
             }
-            (Verdict::Wrong(challenge), _) => {
+            (Verdict::Again(again), _) => {
                 self.counters.word_differs += 1;
-                let n1a = match challenge.expected {
-                    Expected::Pkd1 { n1a, .. } => Some(n1a),
-                    Expected::Digest(_) => None,
-                };
-                match challenge.retries_left.checked_sub(1) {
-                    Some(left) => self.ask(now, r, n1a, left, out),
-                    None => self.refuse(now, r, out),
+                match again {
+                    Again::Pkd1(registration) => self.ask(now, r, Kind::Pkd1(registration), out),
+                    Again::Digest { retries_left } => self.ask_digest(now, r, retries_left, out),
                 }
             }
-            _ => {
+            (Verdict::Wrong, _) => {
+                self.counters.word_differs += 1;
+                self.refuse(now, r, out);
+            }
+            (Verdict::Unknown | Verdict::Right(_), _) => {
                 self.counters.challenge_unknown += 1;
-                match answer {
-                    Answer::Pkd1(_) => self.refuse(now, r, out),
-                    // Phones answer the challenge of their last registration: they get a new one.
-                    Answer::Digest(_) => self.ask(now, r, None, self.config.retries, out),
-                }
+                self.refuse(now, r, out);
             }
         }
     }
@@ -247,9 +258,9 @@ impl Softswitch {
     }
 
     /// Changes the bindings and says so: to the terminal by s9 or a plain 200, to the AuC by s11.
-    fn grant(&mut self, now: Now, r: &Request<'_, '_>, proof: &Proof<'_>, out: &mut Vec<Effect>) {
+    fn grant(&mut self, now: Now, r: &Request<'_, '_>, proof: &Proof, out: &mut Vec<Effect>) {
         let rand = match proof {
-            Proof::Word(rand, _) => **rand,
+            Proof::Word(rand, _) => *rand,
             // Names the record of a registration that we have forgotten, in a restart for instance.
             Proof::Vouched => {
                 let mut rand = [0; 16];
@@ -258,7 +269,7 @@ impl Softswitch {
             }
         };
         let session = Session { rand, idsp: r.idsp.clone(), ipc: r.register.ipc };
-        let fresh = matches!(proof, Proof::Word(_, Expected::Pkd1 { .. }));
+        let fresh = matches!(proof, Proof::Word(_, Some(_)));
         let changes = match self.bind(now, r.msg, r.register.idc, &session, fresh) {
             Ok(changes) => changes,
             Err(status) => return self.conclude(now, (r.transaction, r.from), r.msg, &status, out),
@@ -273,7 +284,7 @@ impl Softswitch {
             .collect();
         let granted: Vec<_> = held.iter().map(|(uri, expires)| Granted { uri, expires: *expires }).collect();
         let answer = match proof {
-            Proof::Word(_, Expected::Pkd1 { s4, .. }) => self.write(|w| write_s9(r.msg, &tag, &s9(s4), &granted, w)),
+            Proof::Word(_, Some(s9)) => self.write(|w| write_s9(r.msg, &tag, s9, &granted, w)),
             _ => self.write(|w| write_granted(r.msg, &tag, &granted, w)),
         };
         self.finish(now, r.transaction, r.from, answer, out);

@@ -11,8 +11,9 @@ use crate::transactions::{TransactionId, Transactions};
 use crate::{location, relay};
 use hashbrown::HashMap;
 use portunus_aaa::{AaaAnswer, AaaRequest, Account, Unreachable};
-use portunus_keydist::steps::Registration;
-use portunus_keydist::{N1, Now, Rand, Random};
+use portunus_keydist::softswitch::{Policy, Registration};
+use portunus_keydist::steps::Registration as Event;
+use portunus_keydist::{Now, Rand, Random};
 use portunus_sip::view::Message;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -48,12 +49,22 @@ pub(crate) struct Asked {
     pub transaction: TransactionId,
     /// The REGISTER, to be answered.
     pub request: Box<[u8]>,
-    pub idc: Box<str>,
-    pub idsp: Arc<str>,
-    /// N1a for PKD1; `None` for a stock phone.
-    pub n1a: Option<N1>,
-    /// Challenges that it may still get after this one.
-    pub retries_left: u8,
+    /// Whose it is.
+    pub kind: Kind,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// A PKD1 registration, waiting for its s4.
+    Pkd1(Box<Registration>),
+    /// A stock phone's.
+    Digest {
+        idc: Box<str>,
+        idsp: Arc<str>,
+        /// Challenges that it may still get after this one.
+        retries_left: u8,
+    },
 }
 
 /// What a question is about.
@@ -86,6 +97,7 @@ pub struct Softswitch {
     pub(crate) random: Box<dyn Random + Send>,
     /// Keys tags and branches.
     pub(crate) keyed: Keyed,
+    pub(crate) policy: Policy,
     pub(crate) location: Location,
     pub(crate) challenges: Challenges,
     pub(crate) transactions: Transactions,
@@ -117,6 +129,7 @@ impl Softswitch {
     pub fn new(config: Config, mut random: Box<dyn Random + Send>) -> Result<Self, ConfigError> {
         config.validate()?;
         let l = config.limits;
+        let policy = Policy::new(config.retries, config.ask_ms as u32, config.challenge_ms as u32).unwrap_or_default();
         let limits = location::Limits {
             identities: l.identities,
             bindings_each: l.bindings_each,
@@ -135,6 +148,7 @@ impl Softswitch {
             counters: Counters::default(),
             buf: vec![0; l.message],
             keyed,
+            policy,
             config,
             random,
         })
@@ -168,7 +182,7 @@ impl Softswitch {
                 while self.ask_queue.front().is_some_and(|(_, id)| !self.asks.contains_key(id)) {
                     self.ask_queue.pop_front();
                 }
-                self.on_vector(now, &asked, outcome, out);
+                self.on_vector(now, *asked, outcome, out);
             }
             Some(Purpose::Record(rand)) => match outcome {
                 Ok(_) => {
@@ -194,7 +208,7 @@ impl Softswitch {
             ended.push((idc.to_owned(), session));
         });
         for (idc, session) in ended {
-            self.record(&idc, &session, Registration::Stop, out);
+            self.record(&idc, &session, Event::Stop, out);
         }
         let mut again = Vec::new();
         self.records.due(now.mono_ms, |account| again.push(account));
@@ -266,15 +280,15 @@ impl Softswitch {
     pub(crate) fn account(&mut self, idc: &str, changes: &[Change], out: &mut Vec<Effect>) {
         for change in changes {
             let (session, event) = match change {
-                Change::Started(s) => (s, Registration::Start),
-                Change::Refreshed(s) => (s, Registration::Refresh),
-                Change::Ended(s) => (s, Registration::Stop),
+                Change::Started(s) => (s, Event::Start),
+                Change::Refreshed(s) => (s, Event::Refresh),
+                Change::Ended(s) => (s, Event::Stop),
             };
             self.record(idc, session, event, out);
         }
     }
 
-    fn record(&mut self, idc: &str, session: &Session, event: Registration, out: &mut Vec<Effect>) {
+    fn record(&mut self, idc: &str, session: &Session, event: Event, out: &mut Vec<Effect>) {
         let account = Account {
             idc: idc.to_owned(),
             idsp: session.idsp.to_string(),
