@@ -28,7 +28,7 @@ fn addresses(config: &Config, gather: &Gather<'_>) {
         for (n, l) in e.listeners.iter().enumerate() {
             take(l.transport == ListenTransport::Tcp, l.address, format!("{path}.listener[{n}].address"));
         }
-        take(false, e.sealed, format!("{path}.sealed.address"));
+        take(false, e.sealed.address, format!("{path}.sealed.address"));
     };
     if let Some(p) = &config.proxy {
         edge(&p.edge, "proxy");

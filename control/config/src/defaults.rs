@@ -60,6 +60,9 @@ pub(crate) const IGNORE: Duration = s(300);
 pub(crate) const BATCH: u64 = 32;
 pub(crate) const SOCKET_BUFFER: Size = Size(4 << 20);
 pub(crate) const RING: Size = Size(4 << 20);
+/// Interrupt moderation in software: a busy worker rests this long between small batches.
+pub(crate) const REST: Duration = Duration::from_micros(100);
+pub(crate) const ENOUGH: u64 = 32;
 pub(crate) const IDLE_CONNECTION: Duration = s(600);
 
 /// RFC 5080 section 2.2.1 starts at about 2 s for dial-in; here both ends share a site.

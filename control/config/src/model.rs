@@ -293,10 +293,12 @@ pub struct Edge {
     pub workers: usize,
     /// Cores that the workers are pinned to, in order; empty: not pinned.
     pub cores: Vec<usize>,
+    /// The core of the control thread; `None` leaves the choice to the system.
+    pub control_core: Option<usize>,
     /// Where terminals reach us.
     pub listeners: Vec<Listener>,
     /// Where sealed datagrams arrive.
-    pub sealed: SocketAddr,
+    pub sealed: Sealed,
     /// Rules.
     pub policy: Policy,
     /// Fixed capacities.
@@ -318,8 +320,19 @@ pub struct Listener {
     pub transport: ListenTransport,
     /// Where.
     pub address: SocketAddr,
+    /// Where terminals reach it, where that differs (behind a translator, or for a wildcard address).
+    pub advertised: Option<SocketAddr>,
     /// True: stock phones may register with digest authentication, without keys.
     pub stock_phones: bool,
+}
+
+/// Where sealed datagrams arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// Where.
+    pub address: SocketAddr,
+    /// Where terminals reach it, where that differs.
+    pub advertised: Option<SocketAddr>,
 }
 
 /// Signalling protocols that a listener can speak.
@@ -432,6 +445,10 @@ pub struct Io {
     pub send_buffer: Size,
     /// Each ring between a worker and control, in octets.
     pub ring: Size,
+    /// How long a busy worker rests between small batches, so that the next is larger; zero: never.
+    pub rest: Duration,
+    /// A batch of so many messages is worth no rest.
+    pub enough: usize,
     /// How long an idle TCP connection is kept.
     pub idle_connection: Duration,
 }

@@ -63,24 +63,31 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(worth)
 }
 
-const DURATIONS: &[(&str, u64)] =
-    &[("ms", 1), ("s", 1000), ("m", 60_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const DURATIONS: &[(&str, u64)] = &[
+    ("us", 1),
+    ("ms", 1_000),
+    ("s", 1_000_000),
+    ("m", 60_000_000),
+    ("min", 60_000_000),
+    ("h", 3_600_000_000),
+    ("d", 86_400_000_000),
+];
 
 impl Value for Duration {
     fn form() -> String {
         "write a duration with its unit in quotes, like \"250ms\", \"4s\", \"10m\" or \"24h\"".into()
     }
     fn read(v: &DeValue<'_>) -> Option<Self> {
-        with_unit(v.as_str()?, DURATIONS).map(Duration::from_millis)
+        with_unit(v.as_str()?, DURATIONS).map(Duration::from_micros)
     }
     fn show(&self) -> String {
-        let ms = self.as_millis();
-        for (unit, worth) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
-            if ms > 0 && ms.is_multiple_of(worth) {
-                return format!("{}{unit}", ms / worth);
+        let us = self.as_micros();
+        for (unit, worth) in DURATIONS.iter().rev().filter(|(unit, _)| *unit != "min") {
+            if us > 0 && us.is_multiple_of(u128::from(*worth)) {
+                return format!("{}{unit}", us / u128::from(*worth));
             }
         }
-        format!("{ms}ms")
+        format!("{}s", us / 1_000_000)
     }
 }
 

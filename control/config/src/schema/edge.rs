@@ -4,11 +4,12 @@ use super::{Place, count};
 use crate::defaults as d;
 use crate::model::{
     Capacity, Cookies, Core, Edge, Io, ListenProtocol, ListenTransport, Listener, Lockout, Mechanism, Overload, Policy,
-    Proxy, Span,
+    Proxy, Sealed, Span,
 };
 use crate::read::Section;
 use crate::value::{Device, OneOf, Realm, Word};
 use core::net::SocketAddr;
+use core::time::Duration;
 
 impl Word for ListenProtocol {
     const WORDS: &'static [(&'static str, Self)] = &[("sip", Self::Sip)];
@@ -82,18 +83,9 @@ pub(super) fn edge(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Edge>
         let problem = format!("{} cores for {workers} workers", cores.len());
         s.gather.note_at(&s.path_of("cores"), problem, "name one core a worker, or none");
     }
+    let control_core = s.key::<u64>("control_core").optional().map(count);
     let listeners = listeners(&mut s);
-    let sealed = match s.section("sealed") {
-        Some(mut l) => {
-            let address = l.key::<SocketAddr>("address").required();
-            l.finish();
-            address
-        }
-        None => {
-            s.note("no place for sealed datagrams", format!("add [{}.sealed] with `address`", s.path));
-            None
-        }
-    };
+    let sealed = sealed(&mut s);
     let policy = policy(s.section_or_empty("policy"));
     let capacity = capacity(s.section_or_empty("capacity"));
     let overload = overload(s.section_or_empty("overload"));
@@ -104,6 +96,7 @@ pub(super) fn edge(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Edge>
         key: key?,
         workers,
         cores,
+        control_core,
         listeners: listeners?,
         sealed: sealed?,
         policy,
@@ -112,6 +105,17 @@ pub(super) fn edge(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Edge>
         lockout,
         io,
     })
+}
+
+fn sealed(s: &mut Section<'_, '_, '_>) -> Option<Sealed> {
+    let Some(mut l) = s.section("sealed") else {
+        s.note("no place for sealed datagrams", format!("add [{}.sealed] with `address`", s.path));
+        return None;
+    };
+    let address = l.key::<SocketAddr>("address").required();
+    let advertised = l.key::<SocketAddr>("advertised").check(specific).optional();
+    l.finish();
+    Some(Sealed { address: address?, advertised })
 }
 
 fn listeners(s: &mut Section<'_, '_, '_>) -> Option<Vec<Listener>> {
@@ -127,9 +131,10 @@ fn listener(mut l: Section<'_, '_, '_>) -> Option<Listener> {
     let protocol = l.key::<OneOf<ListenProtocol>>("protocol").required();
     let transport = l.key("transport").or(OneOf(ListenTransport::Udp)).0;
     let address = l.key::<SocketAddr>("address").required();
+    let advertised = l.key::<SocketAddr>("advertised").check(specific).optional();
     let stock_phones = l.key("stock_phones").or(false);
     l.finish();
-    Some(Listener { protocol: protocol?.0, transport, address: address?, stock_phones })
+    Some(Listener { protocol: protocol?.0, transport, address: address?, advertised, stock_phones })
 }
 
 fn policy(mut p: Section<'_, '_, '_>) -> Policy {
@@ -223,6 +228,14 @@ fn io(mut i: Section<'_, '_, '_>) -> Io {
     let send_buffer = i.key("send_buffer").within_size(64 << 10, 1 << 30).or(d::SOCKET_BUFFER);
     let ring = i.key("ring").within_size(64 << 10, 1 << 30).or(d::RING);
     let idle_connection = i.key("idle_connection").within_ms(1_000, 86_400_000).or(d::IDLE_CONNECTION);
+    let rest = i.key("rest").check(|d: &Duration| rest_limit(*d)).or(d::REST);
+    let enough = count(i.key("enough").within(1, 256).or(d::ENOUGH));
     i.finish();
-    Io { batch, receive_buffer, send_buffer, ring, idle_connection }
+    Io { batch, receive_buffer, send_buffer, ring, rest, enough, idle_connection }
+}
+
+/// Longer rests would be felt by every terminal.
+fn rest_limit(rest: Duration) -> Result<(), (String, String)> {
+    let problem = || ("more than 10 ms of rest".to_owned(), "write \"0us\" to \"10ms\"".to_owned());
+    if rest > Duration::from_millis(10) { Err(problem()) } else { Ok(()) }
 }

@@ -1,0 +1,86 @@
+#!/bin/sh
+# Every test of Portunus, in the order in which a failure is cheapest. Installs the peers that the tests talk to when
+# they are missing and this user may. Run from anywhere; ends with a line `N passed, N failed`.
+#
+#   sh control/tidy/test.sh            everything
+#   sh control/tidy/test.sh fmt unit   only these stages
+#
+# Stages: tools fmt lint unit loom fuzz demo peers load
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+
+WANTED="${*:-tools fmt lint unit loom fuzz demo peers load}"
+PASSED=0
+FAILED=0
+LOG="$(mktemp)"
+trap 'rm -f "$LOG" "$LOG.status"' EXIT
+
+wanted() {
+    case " $WANTED " in *" $1 "*) return 0 ;; *) return 1 ;; esac
+}
+
+# run NAME COMMAND...: runs it, shows it, and counts: the tests that it reports, or itself as one.
+run() {
+    name="$1"
+    shift
+    printf '\n=== %s: %s\n' "$name" "$*"
+    { "$@" 2>&1; echo $? > "$LOG.status"; } | tee "$LOG"
+    status="$(cat "$LOG.status")"
+    ok="$(awk '/^test result: / { n += $4 } END { print n + 0 }' "$LOG")"
+    bad="$(awk '/^test result: / { n += $6 } END { print n + 0 }' "$LOG")"
+    if [ "$ok" -eq 0 ] && [ "$bad" -eq 0 ]; then
+        if [ "$status" -eq 0 ]; then ok=1; else bad=1; fi
+    elif [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        bad=1
+    fi
+    PASSED=$((PASSED + ok))
+    FAILED=$((FAILED + bad))
+}
+
+have() {
+    command -v "$1" > /dev/null 2>&1
+}
+
+# The peers and instruments, by the command that each package brings.
+tools() {
+    missing=""
+    for pair in tshark:tshark kamailio:kamailio sipp:sip-tester sipsak:sipsak valgrind:valgrind clang:clang cc:gcc; do
+        have "${pair%%:*}" || missing="$missing ${pair##*:}"
+    done
+    if [ -n "$missing" ]; then
+        if [ "$(id -u)" -ne 0 ]; then
+            echo "missing:$missing; install them as root: apt-get install$missing"
+            return 1
+        fi
+        # Services that packages would start have no business here.
+        export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+        apt-get update -q && apt-get install -q -y --no-install-recommends $missing || return 1
+    fi
+    if ! cargo fmt --version > /dev/null 2>&1 || ! cargo clippy --version > /dev/null 2>&1; then
+        rustup component add rustfmt clippy || return 1
+    fi
+    cargo fetch --locked
+}
+
+demo() {
+    for topology in proxied direct; do
+        for transport in udp tcp; do
+            run demo cargo run --release -q -p portunus -- demo --terminals 200 --topology "$topology" \
+                --transport "$transport" --json
+        done
+    done
+    run demo cargo run --release -q -p portunus -- demo --terminals 1000 --workers 2
+    run check cargo run --release -q -p portunus -- check --config tuning/lab.toml
+}
+
+wanted tools && run tools tools
+wanted fmt && run fmt cargo fmt --all --check
+wanted lint && run lint cargo clippy --workspace --all-targets --locked -q -- -D warnings
+if wanted lint && cargo deny --version > /dev/null 2>&1; then
+    run deny cargo deny --config .deny.toml check
+fi
+wanted unit && run unit cargo test --workspace --locked --no-fail-fast
+wanted demo && demo
+
+printf '\n%d passed, %d failed\n' "$PASSED" "$FAILED"
+[ "$FAILED" -eq 0 ]
