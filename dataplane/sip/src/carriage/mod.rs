@@ -2,3 +2,4 @@
 
 pub mod core;
 pub mod terminal;
+pub(crate) mod values;

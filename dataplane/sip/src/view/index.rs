@@ -122,6 +122,19 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// The value of the first header `name`, found without indexing the message.
+pub(crate) fn line_at(octets: &[u8], name: Name) -> Option<&[u8]> {
+    let octets = octets.get(..MESSAGE_MAX.min(octets.len()))?;
+    let mut lines = Lines::new(octets, line_end(octets, 0).ok()? + 2);
+    loop {
+        match lines.next().ok()? {
+            Line::Header(n, _, value) if n == name => return octets.get(value),
+            Line::Header(..) => {}
+            Line::Blank(_) => return None,
+        }
+    }
+}
+
 /// Offset of the first colon, eight octets at a time: names are short, and most end in the first or second step.
 #[inline]
 fn colon(line: &[u8]) -> Option<usize> {

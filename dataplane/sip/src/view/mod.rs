@@ -12,6 +12,7 @@ mod check;
 pub mod digest;
 pub mod field;
 mod index;
+pub(crate) use index::line_at;
 pub(crate) mod lex;
 pub mod name;
 pub mod uri;

@@ -1,0 +1,261 @@
+//! How a SIP element changes a message that it passes on: one walk over the headers, in order, with a [`Patch`].
+
+use crate::patch::Patch;
+use crate::view::{Digest, Items, Message, Name};
+use crate::write::{Stamp, put_own_via, put_stamped, put_token_uri};
+use core::net::SocketAddr;
+use core::ops::Range;
+use portunus_codec::{Full, Writer};
+use portunus_keydist::ident::Idc;
+use portunus_signalling::{Ticket, Transport};
+
+/// The lines that go on top of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Top<'a> {
+    /// This product's proxy.
+    Own {
+        transport: Transport,
+        by: SocketAddr,
+        ticket: Ticket,
+        salt: u64,
+        /// Whose the request is, for Path and Record-Route, which name the proxy as `core`.
+        idc: Idc<'a>,
+        core: SocketAddr,
+        path: bool,
+        record_route: bool,
+    },
+    /// Any other element: complete values.
+    Raw { via: &'a [u8], route: Option<&'a [u8]>, record_route: Option<&'a [u8]> },
+}
+
+impl Top<'_> {
+    fn put(&self, w: &mut Writer<'_>) {
+        match *self {
+            Self::Own { transport, by, ticket, salt, idc, core, path, record_route } => {
+                put_own_via(transport, by, ticket, salt, w);
+                for (wanted, name) in [(record_route, "Record-Route: "), (path, "Path: ")] {
+                    if wanted {
+                        w.text(name);
+                        put_token_uri(idc, core, w);
+                        w.put(b";lr>\r\n");
+                    }
+                }
+            }
+            Self::Raw { via, route, record_route } => {
+                w.put(b"Via: ").put(via).put(b"\r\n");
+                for (value, name) in [(record_route, "Record-Route: "), (route, "Route: ")] {
+                    if let Some(value) = value {
+                        w.text(name).put(value).put(b"\r\n");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What becomes of the Contacts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Contacts<'a> {
+    /// They stay.
+    Keep,
+    /// One of the proxy's making stands for them, with this `expires` where one was asked for.
+    Own { idc: Idc<'a>, core: SocketAddr, expires: Option<u32> },
+}
+
+/// What becomes of the credentials.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Credentials<'a> {
+    /// They stay.
+    Keep,
+    /// These parameters leave.
+    Without(&'a [&'a str]),
+    /// These parameters leave, and this text is added behind the others; where there are no credentials, the second
+    /// text stands for the whole value.
+    With { without: &'a [&'a str], add: &'a [u8], else_all: &'a [u8] },
+    /// This value stands for them.
+    Replace(&'a [u8]),
+}
+
+/// The changes to a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) uri: Option<&'a [u8]>,
+    pub(crate) top: Top<'a>,
+    /// Where it came from, and when that is written down.
+    pub(crate) source: Option<(SocketAddr, Stamp)>,
+    pub(crate) pop_route: bool,
+    pub(crate) contacts: Contacts<'a>,
+    pub(crate) credentials: Credentials<'a>,
+    /// The security agreement's headers and option tags end at this hop.
+    pub(crate) strip_agreement: bool,
+    /// Headers that only the core may see are left out.
+    pub(crate) strip_core_only: bool,
+}
+
+/// Writes `msg`, a request, with these changes; Max-Forwards is counted down, Content-Length added where missing.
+pub(crate) fn request(msg: &Message<'_>, edit: &Request<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
+    let mut p = Patch::new(msg.octets(), w);
+    if let Some(uri) = edit.uri {
+        p.replace(range(msg, msg.uri())).put(uri);
+    }
+    let mut seen = 0u64;
+    for (name, value, line) in msg.headers() {
+        let first = seen & name.bit() == 0;
+        seen |= name.bit();
+        match name {
+            Name::Via if first => {
+                edit.top.put(p.insert(line.start));
+                let via = msg.via();
+                if let Some((source, stamp)) = edit.source.filter(|_| !via.whole.is_empty()) {
+                    put_stamped(&via, source, stamp, p.replace(range(msg, via.whole)));
+                }
+            }
+            Name::MaxForwards => {
+                _ = p.replace(range(msg, value)).decimal(msg.max_forwards().unwrap_or(70).saturating_sub(1).into());
+            }
+            Name::Route if first && edit.pop_route => remove_first(msg, value, line, &mut p),
+            Name::Contact => contact(msg, value, line, first, edit.contacts, &mut p),
+            Name::Authorization => credentials(msg, value, line, edit.credentials, &mut p),
+            Name::SecurityClient | Name::SecurityVerify if edit.strip_agreement => p.remove(line),
+            Name::Require | Name::ProxyRequire | Name::Supported if edit.strip_agreement => {
+                remove_option(msg, value, line, "sec-agree", &mut p);
+            }
+            _ if edit.strip_core_only && name.is_core_only() => p.remove(line),
+            _ => {}
+        }
+    }
+    let w = p.insert(msg.headers_end());
+    if !msg.has(Name::MaxForwards) {
+        w.put(b"Max-Forwards: 70\r\n");
+    }
+    if !msg.has(Name::Authorization)
+        && let Credentials::With { else_all: all, .. } | Credentials::Replace(all) = edit.credentials
+    {
+        w.put(b"Authorization: ").put(all).put(b"\r\n");
+    }
+    put_length(msg, w);
+    p.finish()
+}
+
+/// The changes to a response.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Response<'a> {
+    /// Headers that only the core may see are left out.
+    pub(crate) strip_core_only: bool,
+    /// A registration's answer: this Contact URI stands for the proxy's, with what was granted to it.
+    pub(crate) contact: Option<(&'a [u8], u32)>,
+}
+
+/// Writes `msg`, a response, without its topmost Via and with these changes.
+pub(crate) fn response(msg: &Message<'_>, edit: &Response<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
+    let mut p = Patch::new(msg.octets(), w);
+    let mut seen = 0u64;
+    for (name, value, line) in msg.headers() {
+        let first = seen & name.bit() == 0;
+        seen |= name.bit();
+        match name {
+            Name::Via if first => remove_first(msg, value, line, &mut p),
+            Name::Contact => match edit.contact {
+                Some((uri, expires)) if first => {
+                    p.replace(range(msg, value)).put(b"<").put(uri).put(b">;expires=").decimal(expires.into());
+                }
+                Some(_) => p.remove(line),
+                None => {}
+            },
+            _ if edit.strip_core_only && name.is_core_only() => p.remove(line),
+            _ => {}
+        }
+    }
+    put_length(msg, p.insert(msg.headers_end()));
+    p.finish()
+}
+
+fn put_length(msg: &Message<'_>, w: &mut Writer<'_>) {
+    if !msg.has(Name::ContentLength) {
+        w.put(b"Content-Length: ").decimal(msg.body().len() as u64).put(b"\r\n");
+    }
+}
+
+fn range(msg: &Message<'_>, part: &[u8]) -> Range<usize> {
+    let at = msg.offset(part);
+    at..at + part.len()
+}
+
+/// Takes the first element of a list header away; the whole line where it has no other.
+fn remove_first(msg: &Message<'_>, value: &[u8], line: Range<usize>, p: &mut Patch<'_, '_, '_>) {
+    match Items::new(value).nth(1) {
+        Some(second) => p.remove(msg.offset(value)..msg.offset(second)),
+        None => p.remove(line),
+    }
+}
+
+/// Takes an option tag away; the whole line where it has no other.
+fn remove_option(msg: &Message<'_>, value: &[u8], line: Range<usize>, tag: &str, p: &mut Patch<'_, '_, '_>) {
+    let is_tag = |i: &[u8]| i.eq_ignore_ascii_case(tag.as_bytes());
+    if Items::new(value).all(is_tag) {
+        return p.remove(line);
+    }
+    if !Items::new(value).any(is_tag) {
+        return;
+    }
+    let w = p.replace(range(msg, value));
+    for (i, item) in Items::new(value).filter(|i| !is_tag(i)).enumerate() {
+        w.put(if i == 0 { b"" } else { b", " }).put(item);
+    }
+}
+
+fn contact(
+    msg: &Message<'_>,
+    value: &[u8],
+    line: Range<usize>,
+    first: bool,
+    contacts: Contacts<'_>,
+    p: &mut Patch<'_, '_, '_>,
+) {
+    let Contacts::Own { idc, core, expires } = contacts else { return };
+    if !first {
+        return p.remove(line);
+    }
+    let w = p.replace(range(msg, value));
+    put_token_uri(idc, core, w);
+    w.put(b">");
+    if let Some(expires) = expires {
+        w.put(b";expires=").decimal(expires.into());
+    }
+}
+
+fn credentials(
+    msg: &Message<'_>,
+    value: &[u8],
+    line: Range<usize>,
+    what: Credentials<'_>,
+    p: &mut Patch<'_, '_, '_>,
+) {
+    let _ = line;
+    let (without, add) = match what {
+        Credentials::Keep => return,
+        Credentials::Replace(all) => {
+            p.replace(range(msg, value)).put(all);
+            return;
+        }
+        Credentials::Without(without) => (without, &b""[..]),
+        Credentials::With { without, add, .. } => (without, add),
+    };
+    // Readable when the message was taken; what cannot be read now stays as it is.
+    let Some(digest) = Digest::parse(value) else { return };
+    let leaves = |name: &[u8]| without.iter().any(|n| name.eq_ignore_ascii_case(n.as_bytes()));
+    let mut kept = false;
+    let mut behind = 0;
+    for (i, param) in digest.params().iter().enumerate() {
+        let here = range(msg, param.whole);
+        match (leaves(param.name), kept, digest.params().get(i + 1)) {
+            (false, ..) => kept = true,
+            // Behind one that stays: with the comma before it. In front of all: with the comma after it.
+            (true, true, _) => p.remove(behind..here.end),
+            (true, false, Some(next)) => p.remove(here.start..msg.offset(next.whole)),
+            (true, false, None) => p.remove(here.clone()),
+        }
+        behind = here.end;
+    }
+    p.insert(behind).put(add);
+}

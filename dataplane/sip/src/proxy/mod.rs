@@ -1,0 +1,149 @@
+//! The proxy's side: [`Sip`] gives the engine what it knows of SIP.
+
+mod answer;
+mod read;
+mod relay;
+mod steps;
+
+use crate::MAC_PLACEHOLDER;
+use core::ops::Range;
+use portunus_codec::{Full, Writer, hex_encode};
+use portunus_keydist::ident::{Idc, N1};
+use portunus_keydist::steps::{Refusal, S1, S6, S7, S8, S10};
+use portunus_signalling::{
+    Fault, FromCore, FromTerminal, Hop, Protocol, Route, SessionRef, Signalling, Up,
+};
+
+/// SIP, as the engine sees it.
+///
+/// What the contract leaves to the protocol, and is so here:
+/// * ACK is never answered: writers of refusals then write nothing and say `Ok`.
+/// * A registration that the core refuses is [`FromCore::Refused`], a refresh's too.
+/// * [`Signalling::binding`] is the Contact URI with the highest `q` that does not expire at once; a refresh whose
+///   Contact differs gives another binding, which the engine keeps once the core granted it.
+/// * The branch of a relayed request is made from the sender's own transaction, so that CANCEL and the ACK of a refusal
+///   follow their INVITE without memory, as long as they bear the same handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sip;
+
+impl Signalling for Sip {
+    fn protocol(&self) -> Protocol {
+        Protocol::Sip
+    }
+
+    fn read_terminal<'m>(&self, msg: &'m [u8]) -> Result<FromTerminal<'m>, Fault> {
+        read::terminal(msg)
+    }
+
+    fn read_core<'m>(&self, msg: &'m [u8]) -> Result<FromCore<'m>, Fault> {
+        read::core(msg)
+    }
+
+    fn route_core(&self, msg: &[u8]) -> Route {
+        read::route(msg)
+    }
+
+    fn write_s2(&self, hop: &Hop<'_>, s1_msg: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
+        steps::s2(hop, s1_msg, s1, w)
+    }
+
+    fn write_s6(
+        &self,
+        hop: &Hop<'_>,
+        request: &[u8],
+        core_msg: &[u8],
+        s6: &S6<'_>,
+        w: &mut Writer<'_>,
+    ) -> Result<(), Full> {
+        steps::s6(hop, request, core_msg, s6, w)
+    }
+
+    fn write_s8(
+        &self,
+        hop: &Hop<'_>,
+        s7_msg: &[u8],
+        s7: &S7<'_>,
+        _s8: &S8<'_>,
+        w: &mut Writer<'_>,
+    ) -> Result<(), Full> {
+        steps::s8(hop, s7_msg, s7.idc, w)
+    }
+
+    fn write_s10(
+        &self,
+        hop: &Hop<'_>,
+        s7_msg: &[u8],
+        core_msg: &[u8],
+        s10: &S10<'_>,
+        w: &mut Writer<'_>,
+    ) -> Result<Range<usize>, Full> {
+        steps::s10(hop, s7_msg, core_msg, s10, w)
+    }
+
+    fn mac_placeholder(&self) -> &'static [u8] {
+        MAC_PLACEHOLDER
+    }
+
+    fn put_mac(&self, field: &mut [u8], mac: &[u8; 32]) {
+        hex_encode(mac, field);
+    }
+
+    fn write_refusal(
+        &self,
+        hop: &Hop<'_>,
+        request: &[u8],
+        refusal: &Refusal,
+        n1: Option<&N1>,
+        w: &mut Writer<'_>,
+    ) -> Result<(), Full> {
+        answer::refusal(hop, request, refusal, n1, w)
+    }
+
+    fn write_fault(&self, hop: &Hop<'_>, request: &[u8], fault: &Fault, w: &mut Writer<'_>) -> Result<bool, Full> {
+        answer::fault(hop, request, fault, w)
+    }
+
+    fn write_cookie(
+        &self,
+        hop: &Hop<'_>,
+        s1_msg: &[u8],
+        n1: &N1,
+        ts: u64,
+        cookie: &[u8],
+        w: &mut Writer<'_>,
+    ) -> Result<(), Full> {
+        steps::cookie(hop, s1_msg, n1, ts, cookie, w)
+    }
+
+    fn write_digest(&self, hop: &Hop<'_>, msg: &[u8], idc: Idc<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
+        steps::digest(hop, msg, idc, w)
+    }
+
+    fn binding(&self, registration: &[u8], w: &mut Writer<'_>) -> Result<(), Full> {
+        relay::binding(registration, w)
+    }
+
+    fn relay_up(
+        &self,
+        hop: &Hop<'_>,
+        session: &SessionRef<'_>,
+        msg: &[u8],
+        w: &mut Writer<'_>,
+    ) -> Result<Up, Fault> {
+        relay::up(hop, session, msg, w)
+    }
+
+    fn relay_down(
+        &self,
+        hop: &Hop<'_>,
+        session: &SessionRef<'_>,
+        msg: &[u8],
+        w: &mut Writer<'_>,
+    ) -> Result<(), Fault> {
+        relay::down(hop, session, msg, w)
+    }
+
+    fn answer_own(&self, hop: &Hop<'_>, request: &[u8], reachable: bool, w: &mut Writer<'_>) -> Result<(), Full> {
+        answer::own(hop, request, reachable, w)
+    }
+}

@@ -1,0 +1,209 @@
+//! Messages into steps: what a terminal or the core says.
+
+use crate::ALGORITHM;
+use crate::carriage::values::{self, Credentials};
+use crate::view::{Addr, Items, Message, Method, Name, Uri, Via, lex, line_at};
+use portunus_codec::parse_u32;
+use portunus_keydist::ident::{Idc, IdcBuf, Idsp, is_n2};
+use portunus_keydist::mech::MechList;
+use portunus_keydist::steps::{Refusal, S1, S7, S9};
+use portunus_signalling::{Fault, FaultKind, FromCore, FromTerminal, Route};
+
+/// Digest parameters that only the core may send (spec section 2).
+const CORE_ONLY_PARAMS: [&str; 4] = ["ekc", "eksp", "mac", "integrity-protected"];
+
+/// Seconds to wait when a busy core does not say.
+const RETRY_AFTER_S: u32 = 5;
+
+/// Refuses what only the core may send, in whatever a terminal sent.
+pub(super) fn forbid_core_only(msg: &Message<'_>) -> Result<(), Fault> {
+    msg.forbid_core_only()?;
+    for name in [Name::Authorization, Name::ProxyAuthorization] {
+        for value in msg.values(name) {
+            let Some(digest) = crate::view::Digest::parse(value) else { continue };
+            if let Some(what) = CORE_ONLY_PARAMS.into_iter().find(|p| digest.has(p)) {
+                return Err(Fault { kind: FaultKind::Forbidden, what, at: msg.offset(value) });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a request must fulfil before this element passes it on.
+pub(super) fn passable(msg: &Message<'_>) -> Result<(), Fault> {
+    if msg.max_forwards() == Some(0) {
+        return Err(msg.fault(FaultKind::Unsupported, Name::MaxForwards));
+    }
+    let known = |tag: &[u8]| tag.eq_ignore_ascii_case(b"sec-agree") || tag.eq_ignore_ascii_case(b"path");
+    if msg.items(Name::ProxyRequire).any(|tag| !known(tag)) {
+        return Err(msg.fault(FaultKind::Unsupported, Name::ProxyRequire));
+    }
+    Ok(())
+}
+
+/// [`portunus_signalling::Signalling::read_terminal`].
+pub(super) fn terminal(octets: &[u8]) -> Result<FromTerminal<'_>, Fault> {
+    match octets {
+        b"\r\n\r\n" => return Ok(FromTerminal::KeepAlive(crate::frame::PONG)),
+        b"" | b"\r\n" | b"\0" | b"\0\0\0\0" => return Ok(FromTerminal::KeepAlive(b"")),
+        _ => {}
+    }
+    let msg = Message::parse(octets)?;
+    forbid_core_only(&msg)?;
+    if !msg.is_request() {
+        return Ok(FromTerminal::Response { ticket: msg.via().ticket() });
+    }
+    passable(&msg)?;
+    match msg.method() {
+        Method::Register => registration(&msg),
+        _ => Ok(FromTerminal::Request { idc: msg.from().sip().and_then(|u| u.as_idc()) }),
+    }
+}
+
+fn registration<'m>(msg: &Message<'m>) -> Result<FromTerminal<'m>, Fault> {
+    let Some(digest) = msg.digest(Name::Authorization)? else {
+        return stock(msg, None, false);
+    };
+    let c = Credentials { msg, digest };
+    if c.digest.plain("algorithm").is_none_or(|a| !a.eq_ignore_ascii_case(ALGORITHM.as_bytes())) {
+        let answered = c.digest.get("response").is_some_and(|r| !r.is_empty());
+        return stock(msg, c.digest.get("username"), answered);
+    }
+    let idc = c.idc()?;
+    for name in [Name::To, Name::From] {
+        bound(msg, name, idc)?;
+    }
+    let (idsp, n1, ts) = (c.idsp()?, c.n1()?, c.number("ts")?);
+    c.need("realm")?;
+    c.need("uri")?;
+    let (nonce, response) = (c.need("nonce")?, c.need("response")?);
+    if nonce.is_empty() && response.is_empty() {
+        let cookie = c.digest.plain("cookie");
+        if cookie.is_some_and(|c| !is_n2(c)) {
+            return Err(c.bad("Authorization cookie"));
+        }
+        return Ok(FromTerminal::S1(S1 { idc, idsp, n1, ts, cookie }));
+    }
+    let rand = values::rand(nonce).ok_or_else(|| c.bad("Authorization nonce"))?;
+    let auth_c = values::word(response).ok_or_else(|| c.bad("Authorization response"))?;
+    let n2 = c.digest.plain("n2").filter(|n2| is_n2(n2)).ok_or_else(|| c.bad("Authorization n2"))?;
+    // Its Contact is repeated under the MAC, and it is what the session is for.
+    if !msg.contacts().any(|a| msg.contact_expires(&a) != Some(0)) {
+        return Err(msg.fault(FaultKind::Malformed, Name::Contact));
+    }
+    let mechs = mechs(msg)?;
+    Ok(FromTerminal::S7(S7 { idc, idsp, n1, n2, ts, rand: Some(rand), auth_c, mechs }))
+}
+
+/// Names are bound: To and From must be `sip:`IDc.
+fn bound(msg: &Message<'_>, name: Name, idc: Idc<'_>) -> Result<(), Fault> {
+    let addr = msg.value(name).and_then(Addr::parse).unwrap_or_default();
+    match addr.sip() {
+        Some(uri) if uri.is_idc(idc) => Ok(()),
+        _ => Err(msg.fault(FaultKind::Forbidden, name)),
+    }
+}
+
+/// A stock phone's registration.
+fn stock<'m>(msg: &Message<'m>, username: Option<&[u8]>, answered: bool) -> Result<FromTerminal<'m>, Fault> {
+    // Its name must stand in To literally: it is compared, hashed and routed by, octet by octet.
+    let idc = msg.to().sip().and_then(|u| u.as_idc());
+    let idc = idc.ok_or_else(|| msg.fault(FaultKind::Unsupported, Name::To))?;
+    bound(msg, Name::From, idc)?;
+    if username.is_some_and(|u| u != idc.as_bytes()) {
+        return Err(msg.fault(FaultKind::Forbidden, Name::Authorization));
+    }
+    Ok(FromTerminal::Digest { idc, answered, ends: ends(msg) })
+}
+
+/// True when a REGISTER names Contacts and every one of them expires at once.
+pub(super) fn ends(msg: &Message<'_>) -> bool {
+    msg.contact_star() || msg.has(Name::Contact) && msg.contacts().all(|a| msg.contact_expires(&a) == Some(0))
+}
+
+/// The mechanism list: all rows of Security-Client, folds undone.
+fn mechs(msg: &Message<'_>) -> Result<MechList, Fault> {
+    let bad = || msg.fault(FaultKind::Malformed, Name::SecurityClient);
+    let mut rows = msg.values(Name::SecurityClient);
+    let only = rows.next().ok_or_else(bad)?;
+    let mut scratch = [0u8; 2 * portunus_keydist::mech::LIST_MAX];
+    let text = if rows.next().is_none() && memchr::memchr(b'\r', only).is_none() {
+        only
+    } else {
+        let mut w = portunus_codec::Writer::new(&mut scratch);
+        for (i, row) in msg.values(Name::SecurityClient).enumerate() {
+            w.put(if i == 0 { b"" } else { b"," }).put(row);
+        }
+        let len = w.finish().map_err(|_| bad())?;
+        let joined = scratch.get_mut(..len).unwrap_or_default();
+        joined.iter_mut().filter(|c| lex::is_ws(**c)).for_each(|c| *c = b' ');
+        joined
+    };
+    let text = core::str::from_utf8(text).map_err(|_| bad())?;
+    MechList::from_sip(text).map_err(|_| bad())
+}
+
+/// [`portunus_signalling::Signalling::read_core`].
+pub(super) fn core(octets: &[u8]) -> Result<FromCore<'_>, Fault> {
+    let msg = Message::parse(octets)?;
+    if msg.is_request() {
+        return Ok(match called(|n| msg.value(n), msg.uri()) {
+            Some(idc) => FromCore::Request { idc },
+            None => FromCore::Own,
+        });
+    }
+    let ticket = msg.via().ticket().ok_or_else(|| msg.fault(FaultKind::Unsupported, Name::Via))?;
+    let status = msg.status();
+    let (last, success) = (status >= 200, (200..300).contains(&status));
+    let answer = FromCore::Answer { ticket, last, success };
+    if !last || msg.method() != Method::Register {
+        return Ok(answer);
+    }
+    let idc = msg.to().sip().and_then(|u| u.as_idc());
+    if success {
+        let keys = msg.digest(Name::AuthenticationInfo)?.and_then(|d| Some((d.plain("ekc")?, d.plain("eksp")?)));
+        let Some((ekc, eksp)) = keys else { return Ok(answer) };
+        let bad = || msg.fault(FaultKind::Malformed, Name::AuthenticationInfo);
+        let s9 = S9 { ekc: values::wrap(ekc).ok_or_else(bad)?, eksp: values::wrap(eksp).ok_or_else(bad)? };
+        return Ok(FromCore::Key { ticket, idc, s9 });
+    }
+    for name in [Name::WwwAuthenticate, Name::ProxyAuthenticate] {
+        let Some(digest) = msg.digest(name)? else { continue };
+        if digest.plain("algorithm").is_none_or(|a| !a.eq_ignore_ascii_case(ALGORITHM.as_bytes())) {
+            return Ok(answer);
+        }
+        let bad = || msg.fault(FaultKind::Malformed, name);
+        let rand = digest.plain("nonce").and_then(values::rand).ok_or_else(bad)?;
+        let idsp = digest.plain("idsp").and_then(Idsp::from_octets).ok_or_else(bad)?;
+        return Ok(FromCore::Challenge { ticket, idc, idsp, rand });
+    }
+    let refusal = match status {
+        400 => Refusal::Malformed,
+        408 | 480 | 500..=504 => {
+            let wait = msg.value(Name::RetryAfter).and_then(|v| parse_u32(lex::take_while(v, |c| c.is_ascii_digit()).0));
+            Refusal::Busy { retry_after_s: wait.unwrap_or(RETRY_AFTER_S) }
+        }
+        _ => Refusal::Denied,
+    };
+    Ok(FromCore::Refused { ticket, refusal })
+}
+
+/// The terminal that a request from the core is for: the user part of the topmost Route, where it names one, else of
+/// the Request-URI.
+fn called<'m>(value: impl Fn(Name) -> Option<&'m [u8]>, uri: &[u8]) -> Option<IdcBuf> {
+    let route = value(Name::Route).and_then(|v| Items::new(v).next()).and_then(Addr::parse).and_then(|a| a.sip());
+    route.and_then(|r| r.token()).or_else(|| Uri::parse(uri).and_then(|u| u.token()))
+}
+
+/// [`portunus_signalling::Signalling::route_core`]: the start line and one header are read.
+pub(super) fn route(octets: &[u8]) -> Route {
+    let response = octets.starts_with(b"SIP/");
+    if response {
+        let via = line_at(octets, Name::Via).and_then(|v| Items::new(v).next()).and_then(Via::parse);
+        return via.and_then(|v| v.ticket()).map_or(Route::Unknown, Route::Ticket);
+    }
+    let line = octets.get(..memchr::memchr(b'\r', octets).unwrap_or(0)).unwrap_or_default();
+    let mut words = line.split(|c| *c == b' ');
+    let (Some(_), Some(uri), Some(_)) = (words.next(), words.next(), words.next()) else { return Route::Unknown };
+    called(|n| line_at(octets, n), uri).map_or(Route::Own, Route::Terminal)
+}

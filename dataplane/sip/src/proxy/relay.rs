@@ -1,0 +1,194 @@
+//! What passes through a session, and through a stock phone's proven source.
+
+use super::{read, steps};
+use crate::edit::{self, Contacts, Credentials, Response, Top};
+use crate::view::{Addr, Message, Method, Name, Uri};
+use crate::write::{Stamp, Tag, simple};
+use crate::ALGORITHM;
+use core::net::{IpAddr, SocketAddr};
+use portunus_codec::{Full, Writer};
+use portunus_keydist::ident::Idc;
+use portunus_signalling::{BINDING_MAX, Fault, FaultKind, Hop, SessionRef, Up};
+
+/// The default port of SIP over UDP and TCP.
+const SIP_PORT: u16 = 5060;
+
+fn too_big(_: Full) -> Fault {
+    Fault { kind: FaultKind::TooBig, what: "message", at: 0 }
+}
+
+/// True when a URI's host and port are this address.
+pub(super) fn is_at(uri: &Uri<'_>, own: SocketAddr) -> bool {
+    let host = core::str::from_utf8(uri.host).unwrap_or_default();
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    uri.port.unwrap_or(SIP_PORT) == own.port() && ip == Ok(own.ip())
+}
+
+/// True for `sip:TOKEN@core`: what this proxy calls that terminal.
+fn is_token_of(uri: &Uri<'_>, core: SocketAddr, idc: Idc<'_>) -> bool {
+    is_at(uri, core) && uri.token().is_some_and(|t| t.as_idc() == idc)
+}
+
+/// The seconds that the registrar granted to the Contact of the proxy's making.
+pub(super) fn granted(answer: &Message<'_>, hop: &Hop<'_>) -> Option<u32> {
+    let own = |a: &Addr<'_>| a.sip().is_some_and(|u| is_at(&u, hop.own.core));
+    answer.contacts().find(own).and_then(|a| answer.contact_expires(&a))
+}
+
+/// [`portunus_signalling::Signalling::binding`].
+pub(super) fn binding(registration: &[u8], w: &mut Writer<'_>) -> Result<(), Full> {
+    let msg = Message::index(registration).map_err(|_| Full)?;
+    let mut best: Option<Addr<'_>> = None;
+    for contact in msg.contacts().filter(|a| msg.contact_expires(a) != Some(0)) {
+        if best.is_none_or(|b| contact.q_milli() > b.q_milli()) {
+            best = Some(contact);
+        }
+    }
+    let uri = best.map(|a| a.uri).unwrap_or_default();
+    if uri.len() > BINDING_MAX {
+        return Err(Full);
+    }
+    w.put(uri).finish().map(|_| ())
+}
+
+/// The branch's second half for a request that is relayed: made from what tells the sender's transaction from others,
+/// method apart, so that CANCEL and the ACK of a refusal get their INVITE's (RFC 3261 section 16.11). Collisions hurt
+/// nobody but the sender: the handle stands beside it.
+fn transaction(msg: &Message<'_>) -> u64 {
+    let via = msg.via();
+    let number = msg.cseq().0.to_be_bytes();
+    let parts = [via.branch().unwrap_or_default(), via.host, msg.call_id(), &number];
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for part in parts {
+        for c in part.iter().chain(&[0]) {
+            hash = (hash ^ u64::from(*c)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    hash
+}
+
+/// [`portunus_signalling::Signalling::relay_up`].
+pub(super) fn up(
+    hop: &Hop<'_>,
+    session: &SessionRef<'_>,
+    octets: &[u8],
+    w: &mut Writer<'_>,
+) -> Result<Up, Fault> {
+    let msg = Message::parse(octets)?;
+    read::forbid_core_only(&msg)?;
+    if !msg.is_request() {
+        return response_up(&msg, w);
+    }
+    read::passable(&msg)?;
+    let is_idc = |a: Addr<'_>| a.sip().is_some_and(|u| u.is_idc(session.idc));
+    let register = msg.method() == Method::Register;
+    if !is_idc(msg.from()) || register && !is_idc(msg.to()) {
+        if msg.method() == Method::Ack {
+            return Ok(Up::Drop);
+        }
+        simple(&msg, 403, &["Forbidden"], Tag::Salt(hop.salt), Some(hop.source), None, w).map_err(too_big)?;
+        return Ok(Up::Answer);
+    }
+    if register {
+        return register_in_session(hop, session, &msg, w);
+    }
+    let record_route = msg.method().forms_dialog() && msg.to().tag().is_none();
+    let edit = edit::Request {
+        uri: None,
+        top: steps::top(hop, transaction(&msg), session.idc, false, record_route),
+        source: Some((hop.source, Stamp::Asked)),
+        pop_route: steps::own_route(hop, &msg),
+        contacts: Contacts::Keep,
+        credentials: Credentials::Keep,
+        strip_agreement: true,
+        strip_core_only: false,
+    };
+    edit::request(&msg, &edit, w).map_err(too_big)?;
+    Ok(Up::Forward)
+}
+
+/// A response must be to what this proxy sent down: its Via is on top, and another below it says where it goes.
+fn response_up(msg: &Message<'_>, w: &mut Writer<'_>) -> Result<Up, Fault> {
+    if msg.via().ticket().is_none() || msg.items(Name::Via).nth(1).is_none() {
+        return Err(msg.fault(FaultKind::Unsupported, Name::Via));
+    }
+    edit::response(msg, &Response { strip_core_only: false, contact: None }, w).map_err(too_big)?;
+    Ok(Up::Forward)
+}
+
+/// A refresh or de-registration: the proxy says to the softswitch who it is from.
+fn register_in_session(
+    hop: &Hop<'_>,
+    session: &SessionRef<'_>,
+    msg: &Message<'_>,
+    w: &mut Writer<'_>,
+) -> Result<Up, Fault> {
+    if !session.keyed {
+        // A stock phone proves itself each time; its registrations do not come this way.
+        return Err(msg.fault(FaultKind::Unsupported, Name::Authorization));
+    }
+    let mut buf = [0u8; 1024];
+    let mut own = Writer::new(&mut buf);
+    steps::put_credentials(hop, session.idc, msg.uri(), ALGORITHM, ", integrity-protected=\"yes\"", &mut own);
+    let len = own.finish().map_err(too_big)?;
+    let credentials = Credentials::Replace(buf.get(..len).unwrap_or_default());
+    let bindings = msg.has(Name::Contact);
+    steps::register_up(hop, msg, hop.salt, session.idc, bindings, credentials, true, w).map_err(too_big)?;
+    Ok(match (bindings, read::ends(msg)) {
+        (_, true) => Up::Deregister,
+        (true, false) => Up::Refresh,
+        (false, false) => Up::Forward,
+    })
+}
+
+/// [`portunus_signalling::Signalling::relay_down`].
+pub(super) fn down(
+    hop: &Hop<'_>,
+    session: &SessionRef<'_>,
+    octets: &[u8],
+    w: &mut Writer<'_>,
+) -> Result<(), Fault> {
+    let msg = Message::parse(octets)?;
+    if !msg.is_request() {
+        return response_down(hop, session, &msg, w).map_err(too_big);
+    }
+    read::passable(&msg)?;
+    let own = &hop.own;
+    let route = msg.addrs(Name::Route).next().and_then(|a| a.sip());
+    let called = Uri::parse(msg.uri()).is_some_and(|u| is_token_of(&u, own.core, session.idc));
+    let edit = edit::Request {
+        uri: (called && !session.binding.is_empty()).then_some(session.binding),
+        top: Top::Own {
+            transport: hop.transport,
+            by: own.access,
+            ticket: hop.ticket,
+            salt: transaction(&msg),
+            idc: session.idc,
+            core: own.core,
+            path: false,
+            record_route: msg.method().forms_dialog() && msg.to().tag().is_none(),
+        },
+        source: None,
+        pop_route: route.is_some_and(|u| is_token_of(&u, own.core, session.idc) || is_at(&u, own.core)),
+        contacts: Contacts::Keep,
+        credentials: Credentials::Keep,
+        strip_agreement: false,
+        strip_core_only: true,
+    };
+    edit::request(&msg, &edit, w).map_err(too_big)
+}
+
+/// A response to what the terminal sent. In a registration's, the terminal's own Contact stands for the proxy's.
+fn response_down(
+    hop: &Hop<'_>,
+    session: &SessionRef<'_>,
+    msg: &Message<'_>,
+    w: &mut Writer<'_>,
+) -> Result<(), Full> {
+    let register = msg.method() == Method::Register && msg.has(Name::Contact);
+    let contact = match granted(msg, hop) {
+        Some(seconds) if register && !session.binding.is_empty() => Some((session.binding, seconds)),
+        _ => None,
+    };
+    edit::response(msg, &Response { strip_core_only: true, contact }, w)
+}

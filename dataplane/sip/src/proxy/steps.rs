@@ -1,0 +1,243 @@
+//! The registration's messages as the proxy writes them.
+
+use crate::edit::{self, Contacts, Credentials, Top};
+use crate::view::{Addr, Message, Name};
+use crate::write::{Stamp, Tag, begin_response, end, put_number, put_param, put_quoted};
+use crate::{ALGORITHM, MAC_PLACEHOLDER};
+use core::ops::Range;
+use portunus_codec::{Full, Writer};
+use portunus_keydist::ident::{Idc, N1};
+use portunus_keydist::steps::{S1, S6, S10};
+use portunus_signalling::Hop;
+
+/// Room for the credentials that the proxy writes: realm, IDc and URI are the long parts.
+const CREDENTIALS_MAX: usize = 1024;
+
+/// The lines that the proxy puts on top of a registration.
+pub(super) fn top<'a>(hop: &Hop<'a>, salt: u64, idc: Idc<'a>, path: bool, record_route: bool) -> Top<'a> {
+    let own = &hop.own;
+    Top::Own {
+        // The core side is UDP inside the trusted network.
+        transport: portunus_signalling::Transport::Udp,
+        by: own.core,
+        ticket: hop.ticket,
+        salt,
+        idc,
+        core: own.core,
+        path,
+        record_route,
+    }
+}
+
+/// A registration towards the core.
+pub(super) fn register_up(
+    hop: &Hop<'_>,
+    msg: &Message<'_>,
+    salt: u64,
+    idc: Idc<'_>,
+    own_contact: bool,
+    credentials: Credentials<'_>,
+    strip_agreement: bool,
+    w: &mut Writer<'_>,
+) -> Result<(), Full> {
+    let contacts = match own_contact {
+        true => Contacts::Own { idc, core: hop.own.core, expires: asked(msg) },
+        false => Contacts::Keep,
+    };
+    let edit = edit::Request {
+        uri: None,
+        top: top(hop, salt, idc, true, false),
+        source: Some((hop.source, Stamp::Always)),
+        pop_route: own_route(hop, msg),
+        contacts,
+        credentials,
+        strip_agreement,
+        strip_core_only: false,
+    };
+    edit::request(msg, &edit, w)
+}
+
+/// True when the topmost Route is this proxy, by either of its addresses.
+pub(super) fn own_route(hop: &Hop<'_>, msg: &Message<'_>) -> bool {
+    msg.addrs(Name::Route).next().and_then(|a| a.sip()).is_some_and(|u| {
+        [hop.own.core, hop.own.access].into_iter().any(|own| super::relay::is_at(&u, own))
+    })
+}
+
+/// The longest time that a REGISTER asks for: what the one Contact of the proxy's making asks for in its stead.
+fn asked(msg: &Message<'_>) -> Option<u32> {
+    if msg.contact_star() {
+        return Some(0);
+    }
+    msg.contacts().filter_map(|a| msg.contact_expires(&a)).max()
+}
+
+/// s2: the proxy's Via and Path; without the clock and the cookie, which are the proxy's business.
+pub(super) fn s2(hop: &Hop<'_>, octets: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
+    let msg = Message::index(octets).map_err(|_| Full)?;
+    let credentials = Credentials::Without(&["ts", "cookie"]);
+    register_up(hop, &msg, hop.salt, s1.idc, false, credentials, false, w)
+}
+
+/// s8: as s2, with a Contact of the proxy's making and without the security agreement, which ends here.
+pub(super) fn s8(hop: &Hop<'_>, octets: &[u8], idc: Idc<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
+    let msg = Message::index(octets).map_err(|_| Full)?;
+    let credentials = Credentials::Without(&["n2", "ts", "cookie"]);
+    register_up(hop, &msg, hop.salt, idc, true, credentials, true, w)
+}
+
+/// A stock phone's registration, with the proxy named in its credentials.
+pub(super) fn digest(hop: &Hop<'_>, octets: &[u8], idc: Idc<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
+    let msg = Message::index(octets).map_err(|_| Full)?;
+    let mut buf = [0u8; CREDENTIALS_MAX];
+    let mut own = Writer::new(&mut buf);
+    put_param("idsp", hop.own.idsp.as_bytes(), &mut own);
+    let add = own.finish()?;
+    put_credentials(hop, idc, msg.uri(), "SHA-256", "", &mut own);
+    let all = own.finish()?;
+    let (add, all) = (buf.get(..add).unwrap_or_default(), buf.get(add..all).unwrap_or_default());
+    let credentials = Credentials::With { without: &["idsp", "n1", "n2", "ts"], add, else_all: all };
+    register_up(hop, &msg, hop.salt, idc, true, credentials, true, w)
+}
+
+/// Credentials that the proxy writes for a terminal: nothing is proven by them.
+pub(super) fn put_credentials(
+    hop: &Hop<'_>,
+    idc: Idc<'_>,
+    uri: &[u8],
+    algorithm: &str,
+    more: &str,
+    w: &mut Writer<'_>,
+) {
+    w.put(b"Digest username=\"").put(idc.as_bytes()).put(b"\", realm=");
+    put_quoted(hop.own.realm.as_bytes(), w);
+    w.put(b", nonce=\"\", uri=");
+    put_quoted(uri, w);
+    w.put(b", response=\"\", algorithm=").text(algorithm);
+    put_param("idsp", hop.own.idsp.as_bytes(), w);
+    w.text(more);
+}
+
+/// The tag of the softswitch's answer, so that the terminal sees the one that answered; else one from the salt.
+fn tag_of<'m>(hop: &Hop<'_>, core_msg: &'m [u8]) -> Tag<'m> {
+    let tag = Message::index(core_msg).ok().and_then(|m| m.value(Name::To).and_then(Addr::parse)).and_then(|a| a.tag());
+    tag.map_or(Tag::Salt(hop.salt), Tag::Text)
+}
+
+/// A challenge of the proxy's: `Digest realm, nonce, algorithm, idsp`.
+fn put_challenge(hop: &Hop<'_>, w: &mut Writer<'_>, nonce: impl FnOnce(&mut Writer<'_>)) {
+    w.put(b"WWW-Authenticate: Digest realm=");
+    put_quoted(hop.own.realm.as_bytes(), w);
+    w.put(b", nonce=\"");
+    nonce(w);
+    w.put(b"\", algorithm=").text(ALGORITHM);
+    put_param("idsp", hop.own.idsp.as_bytes(), w);
+}
+
+/// s6.
+pub(super) fn s6(
+    hop: &Hop<'_>,
+    request: &[u8],
+    core_msg: &[u8],
+    s6: &S6<'_>,
+    w: &mut Writer<'_>,
+) -> Result<(), Full> {
+    let msg = Message::index(request).map_err(|_| Full)?;
+    begin_response(&msg, 401, &["Unauthorized"], tag_of(hop, core_msg), Some(hop.source), w);
+    put_challenge(hop, w, |w| _ = w.b64(&s6.rand));
+    put_param("n1", s6.n1.as_bytes(), w);
+    put_param("n2", s6.n2, w);
+    put_number("ts", s6.ts, w);
+    w.put(b", mech-req=\"1\"\r\n");
+    end(w)
+}
+
+/// The stateless cookie: shaped as s6, with no Rand.
+pub(super) fn cookie(
+    hop: &Hop<'_>,
+    request: &[u8],
+    n1: &N1,
+    ts: u64,
+    cookie: &[u8],
+    w: &mut Writer<'_>,
+) -> Result<(), Full> {
+    let msg = Message::index(request).map_err(|_| Full)?;
+    begin_response(&msg, 401, &["Unauthorized"], Tag::Salt(hop.salt), Some(hop.source), w);
+    put_challenge(hop, w, |_| ());
+    put_param("n1", n1.as_bytes(), w);
+    put_number("ts", ts, w);
+    put_param("cookie", cookie, w);
+    w.put(b"\r\n");
+    end(w)
+}
+
+/// The refusal of a clock that is off.
+pub(super) fn stale(
+    hop: &Hop<'_>,
+    msg: &Message<'_>,
+    n1: Option<&N1>,
+    ts: u64,
+    w: &mut Writer<'_>,
+) -> Result<(), Full> {
+    begin_response(msg, 401, &["Unauthorized"], Tag::Salt(hop.salt), Some(hop.source), w);
+    put_challenge(hop, w, |_| ());
+    w.put(b", stale=true");
+    if let Some(n1) = n1 {
+        put_param("n1", n1.as_bytes(), w);
+    }
+    put_number("ts", ts, w);
+    w.put(b"\r\n");
+    end(w)
+}
+
+/// s10: the terminal's own Contacts with what was granted, the key and the list, all under the MAC. Nothing of the
+/// core's answer passes but what is written here.
+pub(super) fn s10(
+    hop: &Hop<'_>,
+    request: &[u8],
+    core_msg: &[u8],
+    s10: &S10<'_>,
+    w: &mut Writer<'_>,
+) -> Result<Range<usize>, Full> {
+    let msg = Message::index(request).map_err(|_| Full)?;
+    let answer = Message::index(core_msg).map_err(|_| Full)?;
+    begin_response(&msg, 200, &["OK"], tag_of(hop, core_msg), Some(hop.source), w);
+    let granted = super::relay::granted(&answer, hop).or_else(|| answer.expires());
+    for contact in msg.contacts() {
+        put_granted(&msg, &contact, granted, w);
+    }
+    if let Some(seconds) = granted.or_else(|| msg.expires()) {
+        w.put(b"Expires: ").decimal(seconds.into()).put(b"\r\n");
+    }
+    w.put(b"Security-Server: ").text(s10.sel).put(b"\r\nAuthentication-Info: idsp=\"");
+    w.put(s10.idsp.as_bytes()).put(b"\"");
+    put_param("n1", s10.n1.as_bytes(), w);
+    put_param("n2", s10.n2.as_bytes(), w);
+    put_number("ts", s10.ts, w);
+    put_number("life", s10.life.into(), w);
+    w.put(b", ekc=\"").b64(&s10.ekc).put(b"\"");
+    put_param("mechs", s10.mechs.as_bytes(), w);
+    w.put(b", mac=\"");
+    let start = w.len();
+    w.put(MAC_PLACEHOLDER);
+    let field = start..w.len();
+    w.put(b"\"\r\n");
+    end(w).map(|()| field)
+}
+
+/// One of the terminal's Contacts as it asked for it, with the time granted: never longer than asked.
+fn put_granted(msg: &Message<'_>, contact: &Addr<'_>, granted: Option<u32>, w: &mut Writer<'_>) {
+    let asked = msg.contact_expires(contact);
+    if asked == Some(0) {
+        return;
+    }
+    let kept = contact.whole.len() - contact.params.as_bytes().len();
+    w.put(b"Contact: ").put(crate::view::lex::trim(contact.whole.get(..kept).unwrap_or_default()));
+    for p in contact.params.iter().filter(|p| !p.name.eq_ignore_ascii_case(b"expires")) {
+        w.put(b";").put(p.whole);
+    }
+    if let Some(seconds) = [asked, granted].into_iter().flatten().min() {
+        w.put(b";expires=").decimal(seconds.into());
+    }
+    w.put(b"\r\n");
+}

@@ -1,0 +1,207 @@
+//! What several writers share: addresses, quoted strings, Via lines, and the frame of a response.
+
+use crate::view::{Addr, Message, Method, Name, Via, lex, uri};
+use core::fmt::Write as _;
+use core::net::{IpAddr, SocketAddr};
+use portunus_codec::{Full, Writer};
+use portunus_keydist::ident::Idc;
+use portunus_signalling::{Ticket, Transport};
+
+/// Formats into a [`Writer`]; overflow is remembered there.
+struct Fmt<'w, 'b>(&'w mut Writer<'b>);
+
+impl core::fmt::Write for Fmt<'_, '_> {
+    fn write_str(&mut self, s: &str) -> core::fmt::Result {
+        self.0.text(s);
+        Ok(())
+    }
+}
+
+/// An address without brackets.
+pub(crate) fn put_ip(ip: IpAddr, w: &mut Writer<'_>) {
+    match ip {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            w.decimal(a.into()).put(b".").decimal(b.into()).put(b".").decimal(c.into()).put(b".").decimal(d.into());
+        }
+        // Rare enough for the general formatter. Writing to a Writer never fails.
+        IpAddr::V6(v6) => _ = write!(Fmt(w), "{v6}"),
+    }
+}
+
+/// `host:port`, an IPv6 address in brackets.
+pub(crate) fn put_host_port(a: SocketAddr, w: &mut Writer<'_>) {
+    if a.is_ipv6() {
+        w.put(b"[");
+        put_ip(a.ip(), w);
+        w.put(b"]");
+    } else {
+        put_ip(a.ip(), w);
+    }
+    w.put(b":").decimal(a.port().into());
+}
+
+/// A quoted string; quotes and backslashes are escaped.
+pub(crate) fn put_quoted(text: &[u8], w: &mut Writer<'_>) {
+    w.put(b"\"");
+    let mut rest = text;
+    while let Some(n) = memchr::memchr2(b'"', b'\\', rest) {
+        let (run, after) = rest.split_at(n);
+        w.put(run).put(b"\\").put(after.get(..1).unwrap_or_default());
+        rest = after.get(1..).unwrap_or_default();
+    }
+    w.put(rest).put(b"\"");
+}
+
+/// `, name="value"` for values that need no escape.
+pub(crate) fn put_param(name: &str, value: &[u8], w: &mut Writer<'_>) {
+    w.put(b", ").text(name).put(b"=\"").put(value).put(b"\"");
+}
+
+/// `, name="digits"`.
+pub(crate) fn put_number(name: &str, value: u64, w: &mut Writer<'_>) {
+    w.put(b", ").text(name).put(b"=\"").decimal(value).put(b"\"");
+}
+
+/// `UDP` or `TCP`.
+pub(crate) const fn transport(t: Transport) -> &'static str {
+    match t {
+        Transport::Udp => "UDP",
+        Transport::Tcp => "TCP",
+    }
+}
+
+/// The proxy's Via line: handle and salt in the branch.
+pub(crate) fn put_own_via(t: Transport, by: SocketAddr, ticket: Ticket, salt: u64, w: &mut Writer<'_>) {
+    w.put(b"Via: SIP/2.0/").text(transport(t)).put(b" ");
+    put_host_port(by, w);
+    w.put(b";branch=z9hG4bK").hex(&ticket.0.to_be_bytes()).put(b".").hex(&salt.to_be_bytes()).put(b"\r\n");
+}
+
+/// `<sip:TOKEN@core` without the closing bracket: what the proxy calls a terminal towards the core.
+pub(crate) fn put_token_uri(idc: Idc<'_>, core: SocketAddr, w: &mut Writer<'_>) {
+    w.put(b"<sip:");
+    uri::put_user(idc.as_bytes(), w);
+    w.put(b"@");
+    put_host_port(core, w);
+}
+
+/// When the source of a message is written on its topmost Via.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stamp {
+    /// `received` and `rport`, whatever the sender asked: the core reads IPc from it.
+    Always,
+    /// As RFC 3581 section 4 and RFC 3261 section 18.2.1 say.
+    Asked,
+}
+
+/// The topmost Via with where it really came from. What the sender itself wrote there is dropped.
+pub(crate) fn put_stamped(via: &Via<'_>, source: SocketAddr, stamp: Stamp, w: &mut Writer<'_>) {
+    let asked = via.params.get("rport").is_some();
+    let sent_by = core::str::from_utf8(via.host).ok().map(|h| h.trim_start_matches('[').trim_end_matches(']'));
+    let differs = sent_by.and_then(|h| h.parse::<IpAddr>().ok()) != Some(source.ip());
+    let kept = via.whole.len() - via.params.as_bytes().len();
+    w.put(lex::trim(via.whole.get(..kept).unwrap_or_default()));
+    for p in via.params.iter() {
+        if !p.name.eq_ignore_ascii_case(b"rport") && !p.name.eq_ignore_ascii_case(b"received") {
+            w.put(b";").put(p.whole);
+        }
+    }
+    if asked || differs || stamp == Stamp::Always {
+        w.put(b";received=");
+        put_ip(source.ip(), w);
+    }
+    if asked || stamp == Stamp::Always {
+        w.put(b";rport=").decimal(source.port().into());
+    }
+}
+
+/// The tag that an answer adds to To.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tag<'a> {
+    /// This one.
+    Text(&'a [u8]),
+    /// Made from the hop's salt: the same for a retransmission, without memory.
+    Salt(u64),
+}
+
+/// Begins a response to `request`: status line, Via, From, To, Call-ID and CSeq. `source`: where the request came from,
+/// written on its Via where asked.
+pub(crate) fn begin_response(
+    request: &Message<'_>,
+    status: u16,
+    reason: &[&str],
+    tag: Tag<'_>,
+    source: Option<SocketAddr>,
+    w: &mut Writer<'_>,
+) {
+    w.put(b"SIP/2.0 ").decimal(status.into()).put(b" ");
+    for part in reason {
+        w.text(part);
+    }
+    w.put(b"\r\n");
+    let top = request.via();
+    for (i, value) in request.values(Name::Via).enumerate() {
+        w.put(b"Via: ");
+        match source {
+            Some(source) if i == 0 && !top.whole.is_empty() => {
+                put_stamped(&top, source, Stamp::Asked, w);
+                let used = request.offset(top.whole) + top.whole.len() - request.offset(value);
+                w.put(value.get(used..).unwrap_or_default());
+            }
+            _ => _ = w.put(value),
+        }
+        w.put(b"\r\n");
+    }
+    let line = |name: Name, w: &mut Writer<'_>| {
+        w.text(name.as_str()).put(b": ").put(request.value(name).unwrap_or_default());
+    };
+    line(Name::From, w);
+    w.put(b"\r\n");
+    line(Name::To, w);
+    if request.value(Name::To).and_then(Addr::parse).is_some_and(|a| a.tag().is_none()) {
+        w.put(b";tag=");
+        match tag {
+            Tag::Text(t) => w.put(t),
+            Tag::Salt(s) => w.hex(&s.to_be_bytes()),
+        };
+    }
+    w.put(b"\r\n");
+    line(Name::CallId, w);
+    w.put(b"\r\n");
+    line(Name::CSeq, w);
+    w.put(b"\r\n");
+}
+
+/// Ends a message without body.
+pub(crate) fn end(w: &mut Writer<'_>) -> Result<(), Full> {
+    w.put(b"Content-Length: 0\r\n\r\n").finish().map(|_| ())
+}
+
+/// Ends a message with a body.
+pub(crate) fn end_with(body: Option<(&str, &[u8])>, w: &mut Writer<'_>) -> Result<(), Full> {
+    let Some((kind, octets)) = body else { return end(w) };
+    w.put(b"Content-Type: ").text(kind).put(b"\r\nContent-Length: ").decimal(octets.len() as u64);
+    w.put(b"\r\n\r\n").put(octets).finish().map(|_| ())
+}
+
+/// A whole response without body or further headers, except Retry-After.
+pub(crate) fn simple(
+    request: &Message<'_>,
+    status: u16,
+    reason: &[&str],
+    tag: Tag<'_>,
+    source: Option<SocketAddr>,
+    retry_after_s: Option<u32>,
+    w: &mut Writer<'_>,
+) -> Result<(), Full> {
+    // Nothing answers an ACK (RFC 3261 section 17.1.1.3).
+    if request.method() == Method::Ack {
+        return Ok(());
+    }
+    begin_response(request, status, reason, tag, source, w);
+    if let Some(s) = retry_after_s {
+        w.put(b"Retry-After: ").decimal(s.into()).put(b"\r\n");
+    }
+    end(w)
+}
