@@ -1,11 +1,15 @@
 //! The softswitch's end: reads registrations that a proxy sent, writes the answers.
 
-use crate::view::Message;
+use super::values::{self, Credentials};
+use crate::edit::{self, Contacts, Response, Top};
+use crate::view::{Message, Method, Name, Via};
+use crate::write::{Stamp, Tag, begin_response, end, put_param, put_quoted, simple};
+use crate::ALGORITHM;
 use core::net::SocketAddr;
 use portunus_codec::{Full, Writer};
 use portunus_keydist::ident::{Idc, Idsp, Rand};
 use portunus_keydist::steps::{S2, S8, S9};
-use portunus_signalling::{Fault, Ticket};
+use portunus_signalling::{Fault, FaultKind, Ticket};
 
 /// A REGISTER from a proxy, read. Contacts and Path are read from the view.
 #[derive(Debug, Clone, Copy)]
@@ -62,8 +66,49 @@ pub struct Granted<'a> {
 /// # Errors
 /// A [`Fault`] naming the header.
 pub fn read_register<'m>(msg: &Message<'m>) -> Result<Register<'m>, Fault> {
-    let _ = msg;
-    Err(Fault { kind: portunus_signalling::FaultKind::Unreadable, what: "message", at: 0 })
+    if !msg.is_request() || msg.method() != Method::Register {
+        return Err(msg.fault(FaultKind::Unsupported, Name::CSeq));
+    }
+    let missing = || msg.fault(FaultKind::Malformed, Name::Authorization);
+    let c = Credentials { msg, digest: msg.digest(Name::Authorization)?.ok_or_else(missing)? };
+    let (idc, idsp) = (c.idc()?, c.idsp()?);
+    for (name, addr) in [(Name::To, msg.to()), (Name::From, msg.from())] {
+        if !addr.sip().is_some_and(|u| u.is_idc(idc)) {
+            return Err(msg.fault(FaultKind::Forbidden, name));
+        }
+    }
+    let (ticket, ipc) = hop(msg)?;
+    let ask = ask(&c, idc, idsp, ipc)?;
+    Ok(Register { ask, idc, idsp, realm: c.need("realm")?, uri: c.need("uri")?, ticket, ipc })
+}
+
+/// The proxy's handle, and what it wrote on the Via below its own: where the terminal is. Vias of elements between
+/// proxy and softswitch stand above; what a terminal makes up stands below.
+fn hop(msg: &Message<'_>) -> Result<(Ticket, SocketAddr), Fault> {
+    let mut vias = msg.items(Name::Via).map(Via::parse);
+    let ticket = vias.by_ref().find_map(|v| v.and_then(|v| v.ticket()));
+    let ipc = vias.next().flatten().and_then(|v| v.source());
+    ticket.zip(ipc).ok_or_else(|| msg.fault(FaultKind::Malformed, Name::Via))
+}
+
+fn ask<'m>(c: &Credentials<'_, 'm>, idc: Idc<'m>, idsp: Idsp<'m>, ipc: SocketAddr) -> Result<Ask<'m>, Fault> {
+    if let Some(asserted) = c.digest.plain("integrity-protected") {
+        let yes = asserted.eq_ignore_ascii_case(b"yes");
+        return if yes { Ok(Ask::Refresh) } else { Err(c.bad("Authorization integrity-protected")) };
+    }
+    let (nonce, response) = (c.need("nonce")?, c.need("response")?);
+    let algorithm = c.digest.plain("algorithm");
+    let pkd = algorithm.is_some_and(|a| a.eq_ignore_ascii_case(ALGORITHM.as_bytes()));
+    match (pkd, response.is_empty()) {
+        (true, true) => Ok(Ask::S2(S2 { idc, idsp, n1: c.n1()? })),
+        (true, false) => {
+            let rand = values::rand(nonce).ok_or_else(|| c.bad("Authorization nonce"))?;
+            let auth_c = values::word(response).ok_or_else(|| c.bad("Authorization response"))?;
+            Ok(Ask::S8(S8 { idc, idsp, rand, auth_c, ipc }))
+        }
+        (false, true) => Ok(Ask::DigestChallenge),
+        (false, false) => Ok(Ask::DigestAnswer { rand: values::rand(nonce), response, algorithm }),
+    }
 }
 
 /// s5: 401 with the challenge.
@@ -78,7 +123,17 @@ pub fn write_s5(
     rand: &Rand,
     w: &mut Writer<'_>,
 ) -> Result<(), Full> {
-    Err(Full)
+    begin_response(request, 401, &["Unauthorized"], Tag::Text(to_tag.as_bytes()), None, w);
+    put_challenge(realm, rand, ALGORITHM, w);
+    put_param("idsp", idsp.as_bytes(), w);
+    w.put(b"\r\n");
+    end(w)
+}
+
+fn put_challenge(realm: &str, rand: &Rand, algorithm: &str, w: &mut Writer<'_>) {
+    w.put(b"WWW-Authenticate: Digest realm=");
+    put_quoted(realm.as_bytes(), w);
+    w.put(b", nonce=\"").b64(rand).put(b"\", algorithm=").text(algorithm);
 }
 
 /// s9: 200 with both wraps and the bindings.
@@ -92,7 +147,20 @@ pub fn write_s9(
     bindings: &[Granted<'_>],
     w: &mut Writer<'_>,
 ) -> Result<(), Full> {
-    Err(Full)
+    begin_granted(request, to_tag, bindings, w);
+    w.put(b"Authentication-Info: ekc=\"").b64(&s9.ekc).put(b"\", eksp=\"").b64(&s9.eksp).put(b"\"\r\n");
+    end(w)
+}
+
+/// 200 with the bindings, and Path as it came (RFC 3327 section 5.3).
+fn begin_granted(request: &Message<'_>, to_tag: &str, bindings: &[Granted<'_>], w: &mut Writer<'_>) {
+    begin_response(request, 200, &["OK"], Tag::Text(to_tag.as_bytes()), None, w);
+    for b in bindings {
+        w.put(b"Contact: <").put(b.uri).put(b">;expires=").decimal(b.expires.into()).put(b"\r\n");
+    }
+    for path in request.values(Name::Path) {
+        w.put(b"Path: ").put(path).put(b"\r\n");
+    }
 }
 
 /// 200 without a key: a refresh, a de-registration, a query or a stock phone's registration.
@@ -105,7 +173,8 @@ pub fn write_granted(
     bindings: &[Granted<'_>],
     w: &mut Writer<'_>,
 ) -> Result<(), Full> {
-    Err(Full)
+    begin_granted(request, to_tag, bindings, w);
+    end(w)
 }
 
 /// 401 for a stock phone: RFC 7616 without qop; `algorithm` is `SHA-256` or `MD5`.
@@ -120,7 +189,10 @@ pub fn write_digest_challenge(
     algorithm: &str,
     w: &mut Writer<'_>,
 ) -> Result<(), Full> {
-    Err(Full)
+    begin_response(request, 401, &["Unauthorized"], Tag::Text(to_tag.as_bytes()), None, w);
+    put_challenge(realm, rand, algorithm, w);
+    w.put(b"\r\n");
+    end(w)
 }
 
 /// Any other response: 200 (OPTIONS), 400, 403, 404, 480, 483, 503 with `retry_after_s`, and so on.
@@ -135,7 +207,7 @@ pub fn write_status(
     retry_after_s: Option<u32>,
     w: &mut Writer<'_>,
 ) -> Result<(), Full> {
-    Err(Full)
+    simple(request, status, &[reason], Tag::Text(to_tag.as_bytes()), None, retry_after_s, w)
 }
 
 /// What a stateless proxy (RFC 3261 section 16.11) changes in a request that it passes on.
@@ -160,7 +232,17 @@ pub struct Forward<'a> {
 /// # Errors
 /// [`Full`].
 pub fn forward_request(msg: &Message<'_>, f: &Forward<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    Err(Full)
+    let edit = edit::Request {
+        uri: f.uri,
+        top: Top::Raw { via: f.via, route: f.route, record_route: f.record_route },
+        source: Some((f.source, Stamp::Asked)),
+        pop_route: f.pop_route,
+        contacts: Contacts::Keep,
+        credentials: edit::Credentials::Keep,
+        strip_agreement: false,
+        strip_core_only: false,
+    };
+    edit::request(msg, &edit, w)
 }
 
 /// Writes a response onwards without its topmost Via, which was the proxy's own.
@@ -168,5 +250,5 @@ pub fn forward_request(msg: &Message<'_>, f: &Forward<'_>, w: &mut Writer<'_>) -
 /// # Errors
 /// [`Full`].
 pub fn forward_response(msg: &Message<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    Err(Full)
+    edit::response(msg, &Response { strip_core_only: false, contact: None }, w)
 }

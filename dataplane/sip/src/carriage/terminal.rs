@@ -1,12 +1,17 @@
 //! The terminal's end: writes s1, s7 and what a user agent sends inside its session; reads the answers.
 
-use crate::view::Message;
+use super::values;
+use crate::view::{Digest, Message, Method, Name, lex};
+use crate::write::{
+    Tag, begin_response, end, end_with, put_host_port, put_number, put_param, put_quoted, transport,
+};
+use crate::{ALGORITHM, view::uri::put_idc_uri};
 use core::net::SocketAddr;
 use core::ops::Range;
-use portunus_codec::{Full, Writer};
-use portunus_keydist::ident::{Idc, N1};
+use portunus_codec::{Full, Writer, parse_u32, parse_u64};
+use portunus_keydist::ident::{Idc, Idsp, N1, is_n2};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S10};
-use portunus_signalling::{Fault, Transport};
+use portunus_signalling::{Fault, FaultKind, Transport};
 
 /// A user agent's place in SIP: what all its registrations have in common.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +89,7 @@ pub enum Answer<'m> {
         /// The step.
         s10: S10<'m>,
         /// Where the MAC's 64 digits stand.
-        mac: Range16,
+        mac: MacField,
         /// The MAC, decoded.
         mac_value: [u8; 32],
     },
@@ -101,17 +106,17 @@ pub enum Answer<'m> {
     },
 }
 
-/// A range of octets in a message, `Copy`.
+/// The place of the MAC in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range16 {
-    /// First octet.
+pub struct MacField {
+    /// Offset of its first digit.
     pub start: u16,
-    /// One past the last.
+    /// Offset behind its last.
     pub end: u16,
 }
 
-impl From<Range16> for Range<usize> {
-    fn from(r: Range16) -> Self {
+impl From<MacField> for Range<usize> {
+    fn from(r: MacField) -> Self {
         usize::from(r.start)..usize::from(r.end)
     }
 }
@@ -132,15 +137,40 @@ pub struct StockAnswer<'a> {
 /// # Errors
 /// [`Full`].
 pub fn write_s1(a: &Agent<'_>, t: &Txn<'_>, expires: u32, s1: &S1<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    Err(Full)
+    begin_register(a, t, expires, w);
+    w.put(b"Supported: path, sec-agree\r\n");
+    put_credentials(a, w);
+    w.put(b", nonce=\"\", response=\"\", algorithm=").text(ALGORITHM);
+    put_param("idsp", s1.idsp.as_bytes(), w);
+    put_param("n1", s1.n1.as_bytes(), w);
+    put_number("ts", s1.ts, w);
+    if let Some(cookie) = s1.cookie {
+        put_param("cookie", cookie, w);
+    }
+    w.put(b"\r\n");
+    end(w)
 }
 
 /// s7.
 ///
 /// # Errors
-/// [`Full`].
+/// [`Full`]; also when `s7.rand` is missing, without which there is no nonce to answer.
 pub fn write_s7(a: &Agent<'_>, t: &Txn<'_>, expires: u32, s7: &S7<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    Err(Full)
+    let rand = s7.rand.ok_or(Full)?;
+    begin_register(a, t, expires, w);
+    w.put(b"Supported: path, sec-agree\r\nRequire: sec-agree\r\nProxy-Require: sec-agree\r\nSecurity-Client: ");
+    for (i, entry) in s7.mechs.as_str().split(' ').enumerate() {
+        w.put(if i == 0 { b"" } else { b", " }).text(entry);
+    }
+    w.put(b"\r\n");
+    put_credentials(a, w);
+    w.put(b", nonce=\"").b64(&rand).put(b"\", response=\"").hex(&s7.auth_c).put(b"\", algorithm=").text(ALGORITHM);
+    put_param("idsp", s7.idsp.as_bytes(), w);
+    put_param("n1", s7.n1.as_bytes(), w);
+    put_param("n2", s7.n2, w);
+    put_number("ts", s7.ts, w);
+    w.put(b"\r\n");
+    end(w)
 }
 
 /// A registration inside the session: a refresh, or with `expires` 0 the end of it.
@@ -148,7 +178,9 @@ pub fn write_s7(a: &Agent<'_>, t: &Txn<'_>, expires: u32, s7: &S7<'_>, w: &mut W
 /// # Errors
 /// [`Full`].
 pub fn write_register(a: &Agent<'_>, t: &Txn<'_>, expires: u32, w: &mut Writer<'_>) -> Result<(), Full> {
-    Err(Full)
+    begin_register(a, t, expires, w);
+    w.put(b"Supported: path\r\n");
+    end(w)
 }
 
 /// A stock phone's registration: first without, then with its answer.
@@ -162,7 +194,41 @@ pub fn write_stock_register(
     answer: Option<&StockAnswer<'_>>,
     w: &mut Writer<'_>,
 ) -> Result<(), Full> {
-    Err(Full)
+    begin_register(a, t, expires, w);
+    if let Some(answer) = answer {
+        put_credentials(a, w);
+        w.put(b", nonce=");
+        put_quoted(answer.nonce.as_bytes(), w);
+        w.put(b", response=\"").text(answer.response).put(b"\", algorithm=").text(answer.algorithm).put(b"\r\n");
+    }
+    end(w)
+}
+
+/// The lines that every registration of an agent begins with.
+fn begin_register(a: &Agent<'_>, t: &Txn<'_>, expires: u32, w: &mut Writer<'_>) {
+    w.put(b"REGISTER ").text(a.registrar).put(b" SIP/2.0\r\n");
+    put_via(a.transport, a.local, t.branch, w);
+    w.put(b"Max-Forwards: 70\r\nFrom: <");
+    put_idc_uri(a.idc, w);
+    w.put(b">;tag=").text(a.from_tag).put(b"\r\nTo: <");
+    put_idc_uri(a.idc, w);
+    w.put(b">\r\nCall-ID: ").text(a.call_id).put(b"\r\nCSeq: ").decimal(t.cseq.into()).put(b" REGISTER\r\nContact: <");
+    w.text(a.contact).put(b">;expires=").decimal(expires.into());
+    w.put(b"\r\nExpires: ").decimal(expires.into()).put(b"\r\n");
+}
+
+fn put_via(t: Transport, local: SocketAddr, branch: &str, w: &mut Writer<'_>) {
+    w.put(b"Via: SIP/2.0/").text(transport(t)).put(b" ");
+    put_host_port(local, w);
+    w.put(b";branch=").text(branch).put(b";rport\r\n");
+}
+
+/// `Authorization: Digest username, realm, uri`.
+fn put_credentials(a: &Agent<'_>, w: &mut Writer<'_>) {
+    w.put(b"Authorization: Digest username=\"").put(a.idc.as_bytes()).put(b"\", realm=");
+    put_quoted(a.realm.as_bytes(), w);
+    w.put(b", uri=");
+    put_quoted(a.registrar.as_bytes(), w);
 }
 
 /// Reads the answer to a registration. `msg` is the whole datagram or framed message.
@@ -170,13 +236,102 @@ pub fn write_stock_register(
 /// # Errors
 /// A [`Fault`]: not a response to REGISTER, or malformed.
 pub fn read_answer(msg: &[u8]) -> Result<Reply<'_>, Fault> {
-    let _ = Message::parse(msg)?;
-    Err(Fault { kind: portunus_signalling::FaultKind::Unreadable, what: "message", at: 0 })
+    let view = Message::parse(msg)?;
+    if view.is_request() || view.method() != Method::Register {
+        return Err(view.fault(FaultKind::Unsupported, Name::CSeq));
+    }
+    let mut realm = None;
+    let answer = match view.status() {
+        100..=199 => Answer::Provisional,
+        200..=299 => success(&view)?,
+        401 => match view.digest(Name::WwwAuthenticate)? {
+            Some(digest) => {
+                realm = digest.plain("realm");
+                challenge(&view, &digest)?
+            }
+            None => Answer::Refused(Refusal::Denied),
+        },
+        400 => Answer::Refused(Refusal::Malformed),
+        494 => Answer::Refused(Refusal::Mechanism),
+        408 | 480 | 500..=599 => {
+            let wait = view.value(Name::RetryAfter).map(|v| lex::take_while(v, |c| c.is_ascii_digit()).0);
+            Answer::Refused(Refusal::Busy { retry_after_s: wait.and_then(parse_u32).unwrap_or(0) })
+        }
+        _ => Answer::Refused(Refusal::Denied),
+    };
+    let (status, (cseq, _)) = (view.status(), view.cseq());
+    let branch = view.via().branch().unwrap_or_default();
+    Ok(Reply { status, branch, call_id: view.call_id(), cseq, realm, answer })
 }
 
-/// The seconds granted to the Contact `uri` in a 2xx to REGISTER; `None` when that Contact is not in it.
+fn challenge<'m>(view: &Message<'m>, digest: &Digest<'m>) -> Result<Answer<'m>, Fault> {
+    let bad = || view.fault(FaultKind::Malformed, Name::WwwAuthenticate);
+    let nonce = digest.plain("nonce").ok_or_else(bad)?;
+    let algorithm = digest.plain("algorithm");
+    if algorithm.is_none_or(|a| !a.eq_ignore_ascii_case(ALGORITHM.as_bytes())) {
+        return Ok(Answer::Digest { nonce, algorithm });
+    }
+    let n1 = match digest.plain("n1") {
+        Some(n1) => Some(N1::parse(n1).ok_or_else(bad)?),
+        None => None,
+    };
+    let ts = digest.plain("ts").and_then(parse_u64).ok_or_else(bad)?;
+    if nonce.is_empty() {
+        let stale = digest.plain("stale").is_some_and(|s| s.eq_ignore_ascii_case(b"true"));
+        return match digest.plain("cookie") {
+            Some(cookie) if !stale => Ok(Answer::Cookie { n1: n1.ok_or_else(bad)?, ts, cookie }),
+            None if stale => Ok(Answer::Stale { n1, ts }),
+            _ => Err(bad()),
+        };
+    }
+    if digest.plain("mech-req") != Some(b"1") {
+        return Err(bad());
+    }
+    Ok(Answer::Challenge(S6 {
+        idsp: digest.plain("idsp").and_then(Idsp::from_octets).ok_or_else(bad)?,
+        n1: n1.ok_or_else(bad)?,
+        n2: digest.plain("n2").filter(|n2| is_n2(n2)).ok_or_else(bad)?,
+        ts,
+        rand: values::rand(nonce).ok_or_else(bad)?,
+    }))
+}
+
+/// A 2xx: s10 where it bears a key.
+fn success<'m>(view: &Message<'m>) -> Result<Answer<'m>, Fault> {
+    let Some(info) = view.digest(Name::AuthenticationInfo)?.filter(|d| d.has("ekc") || d.has("mac")) else {
+        return Ok(Answer::Granted);
+    };
+    let bad = || view.fault(FaultKind::Malformed, Name::AuthenticationInfo);
+    let text = |v: &'m [u8]| core::str::from_utf8(v).ok();
+    let mac = info.plain("mac").ok_or_else(bad)?;
+    let start = view.offset(mac);
+    // The mechanism chosen is one; a list would leave open which.
+    let mut chosen = view.items(Name::SecurityServer);
+    let sel = match (chosen.next(), chosen.next()) {
+        (Some(sel), None) => text(sel),
+        _ => None,
+    };
+    let s10 = S10 {
+        idsp: info.plain("idsp").and_then(Idsp::from_octets).ok_or_else(bad)?,
+        n1: info.plain("n1").and_then(N1::parse).ok_or_else(bad)?,
+        n2: info.plain("n2").and_then(N1::parse).ok_or_else(bad)?,
+        ts: info.plain("ts").and_then(parse_u64).ok_or_else(bad)?,
+        life: info.plain("life").and_then(parse_u32).ok_or_else(bad)?,
+        ekc: info.plain("ekc").and_then(values::wrap).ok_or_else(bad)?,
+        sel: sel.ok_or_else(|| view.fault(FaultKind::Malformed, Name::SecurityServer))?,
+        mechs: info.plain("mechs").and_then(text).ok_or_else(bad)?,
+    };
+    let mac_value = values::word(mac).ok_or_else(bad)?;
+    let mac = MacField { start: start as u16, end: (start + mac.len()) as u16 };
+    Ok(Answer::Key { s10, mac, mac_value })
+}
+
+/// The seconds granted to the Contact `uri` in a 2xx to REGISTER; `None` when that Contact is not in it, octet by
+/// octet.
 pub fn granted(msg: &[u8], uri: &str) -> Option<u32> {
-    None
+    let view = Message::parse(msg).ok()?;
+    let own = view.contacts().find(|a| a.uri == uri.as_bytes())?;
+    view.contact_expires(&own)
 }
 
 /// A request of a user agent other than REGISTER.
@@ -215,7 +370,28 @@ pub struct Plain<'a> {
 /// # Errors
 /// [`Full`].
 pub fn write_request(p: &Plain<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    Err(Full)
+    w.text(p.method).put(b" ").text(p.uri).put(b" SIP/2.0\r\n");
+    put_via(p.transport, p.local, p.txn.branch, w);
+    w.put(b"Max-Forwards: 70\r\n");
+    if let Some(route) = p.route {
+        w.put(b"Route: ").text(route).put(b"\r\n");
+    }
+    w.put(b"From: <");
+    put_idc_uri(p.from, w);
+    w.put(b">;tag=").text(p.from_tag).put(b"\r\nTo: <").text(p.to_uri).put(b">");
+    if let Some(tag) = p.to_tag {
+        w.put(b";tag=").text(tag);
+    }
+    w.put(b"\r\nCall-ID: ").text(p.call_id).put(b"\r\nCSeq: ").decimal(p.txn.cseq.into()).put(b" ").text(p.method);
+    w.put(b"\r\n");
+    put_contact(p.contact, w);
+    end_with(p.body, w)
+}
+
+fn put_contact(uri: Option<&str>, w: &mut Writer<'_>) {
+    if let Some(uri) = uri {
+        w.put(b"Contact: <").text(uri).put(b">\r\n");
+    }
 }
 
 /// Writes a user agent's response to `request`: Via, Record-Route, From, To (with `to_tag` where it has none), Call-ID
@@ -232,5 +408,10 @@ pub fn write_response(
     body: Option<(&str, &[u8])>,
     w: &mut Writer<'_>,
 ) -> Result<(), Full> {
-    Err(Full)
+    begin_response(request, status, &[reason], Tag::Text(to_tag.as_bytes()), None, w);
+    for value in request.values(Name::RecordRoute) {
+        w.put(b"Record-Route: ").put(value).put(b"\r\n");
+    }
+    put_contact(contact, w);
+    end_with(body, w)
 }

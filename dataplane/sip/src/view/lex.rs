@@ -135,7 +135,7 @@ pub struct Param<'a> {
 }
 
 /// Most parameters that one element may have.
-pub const PARAMS_MAX: usize = 32;
+pub(crate) const PARAMS_MAX: usize = 32;
 
 /// Reads one parameter at the start of `s`; gives it and what follows it, trimmed.
 pub(crate) fn param(s: &[u8]) -> Option<(Param<'_>, &[u8])> {
