@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
 use portunus_io::listen;
-use portunus_io::stream::{Frame, StreamLimits, Streams, Undeliverable};
+use portunus_io::stream::{Frame, Scratch, StreamLimits, Streams, Undeliverable};
 
 /// Lines as messages; an empty line is passed over, a zero octet is garbage.
 fn lines(octets: &[u8]) -> Frame {
@@ -24,6 +24,7 @@ struct Server {
     poll: Poll,
     events: Events,
     streams: Streams,
+    scratch: Scratch,
     address: SocketAddr,
     now_ms: u64,
 }
@@ -31,11 +32,12 @@ struct Server {
 impl Server {
     fn new(limits: StreamLimits) -> Self {
         let poll = Poll::new().unwrap();
-        let mut streams = Streams::new(limits, Box::new(lines), 100);
+        let mut streams = Streams::new(limits, 100);
         let listener = listen::tcp_group("127.0.0.1:0".parse().unwrap(), 1, 64).unwrap().remove(0);
         let address = listener.local_addr().unwrap();
-        streams.listen(poll.registry(), listener, 7).unwrap();
-        Self { poll, events: Events::with_capacity(64), streams, address, now_ms: 0 }
+        streams.listen(poll.registry(), listener, 7, lines).unwrap();
+        let scratch = streams.scratch();
+        Self { poll, events: Events::with_capacity(64), streams, scratch, address, now_ms: 0 }
     }
 
     fn connect(&self) -> TcpStream {
@@ -59,10 +61,10 @@ impl Server {
             }
             self.streams.accept(self.poll.registry(), self.now_ms, 100);
             let mut answers = Vec::new();
-            while let Some(turn) = self.streams.turn(self.now_ms) {
-                let conn = turn.conn;
-                for message in turn.messages() {
-                    answers.extend(serve(conn, message).map(|answer| (conn, answer)));
+            while let Some(turn) = self.streams.turn(self.now_ms, &mut self.scratch) {
+                for message in self.scratch.messages() {
+                    assert_eq!(turn.listener, 7);
+                    answers.extend(serve(turn.conn, message).map(|answer| (turn.conn, answer)));
                 }
             }
             for (conn, answer) in answers {

@@ -17,119 +17,28 @@
 //! gets one read a turn, so that no peer starves another. Buffers come from a small pool and go back to it: an idle
 //! connection holds none.
 
+mod connection;
+mod frame;
+mod limits;
+
 use core::ops::Range;
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
-/// What a framing finds at the beginning of the octets that it is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Frame {
-    /// A message of so many octets.
-    Message(usize),
-    /// So many octets that belong to no message and are passed over.
-    Skip(usize),
-    /// Not complete yet.
-    Incomplete,
-    /// Nothing that can become a message: the connection is closed.
-    Broken,
-}
-
-/// Cuts a stream into messages. Called again with the same beginning when more has arrived.
-pub trait Framing: Send {
-    /// What stands at the beginning of `octets`.
-    fn next(&self, octets: &[u8]) -> Frame;
-}
-
-impl<F: Fn(&[u8]) -> Frame + Send> Framing for F {
-    fn next(&self, octets: &[u8]) -> Frame {
-        self(octets)
-    }
-}
-
-/// Limits of a set of connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamLimits {
-    /// Connections at a time, 1 to 2^20 - 1.
-    pub connections: usize,
-    /// Octets of the longest message.
-    pub message_max: usize,
-    /// Octets that may wait for a peer that does not read.
-    pub write_max: usize,
-    /// Milliseconds without a complete message after which a connection is closed.
-    pub idle_ms: u64,
-}
-
-impl Default for StreamLimits {
-    fn default() -> Self {
-        Self { connections: 16_384, message_max: 8192, write_max: 65_536, idle_ms: 900_000 }
-    }
-}
-
-/// What happened to connections, each counted once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StreamCounters {
-    /// Connections accepted.
-    pub accepted: u64,
-    /// Connections refused: the limit was reached.
-    pub refused: u64,
-    /// Connections that the system could not accept (out of descriptors, aborted meanwhile).
-    pub accept_failed: u64,
-    /// Connections that the peer closed or reset.
-    pub closed: u64,
-    /// Connections closed because their octets are no messages, or a message is too long.
-    pub broken: u64,
-    /// Connections closed because the peer does not read.
-    pub slow: u64,
-    /// Connections closed because no message came for too long.
-    pub idle: u64,
-    /// Messages for a connection that is gone.
-    pub gone: u64,
-    /// System calls for reading and writing.
-    pub calls: u64,
-}
-
-/// Why a message could not be queued on a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Undeliverable {
-    /// The connection is gone (the peer's doing, or a limit's).
-    Gone,
-    /// The peer does not read: the connection was closed now.
-    Slow,
-    /// The writer gave no message.
-    Declined,
-}
+use connection::{Connection, End, Input};
+use frame::{FRAMES, cut};
+pub use frame::{Frame, Framing, Scratch};
+pub use limits::{StreamCounters, StreamLimits, Undeliverable};
 
 const NONE: u32 = u32::MAX;
 const SLOT_BITS: u32 = 20;
 const READ: usize = 16 * 1024;
 const SPARE_BUFFERS: usize = 256;
-const FRAMES: usize = 64;
-
-#[derive(Debug)]
-struct Connection {
-    stream: TcpStream,
-    peer: SocketAddr,
-    listener: u8,
-    /// Octets received of a message that is not complete, or of messages that did not fit a turn.
-    held: Vec<u8>,
-    /// `held` may begin with complete messages.
-    more_held: bool,
-    /// Octets that the system did not take yet, from `out_from` on.
-    out: Vec<u8>,
-    out_from: usize,
-    queued: bool,
-    dirty: bool,
-    /// The peer has closed its side: read on until the end shows.
-    closing: bool,
-    active_ms: u64,
-    older: u32,
-    newer: u32,
-}
 
 #[derive(Debug, Default)]
 struct Slot {
@@ -137,47 +46,27 @@ struct Slot {
     connection: Option<Box<Connection>>,
 }
 
-/// What one turn of one connection brought: [`Streams::turn`].
-#[derive(Debug)]
-pub struct Turn<'s> {
+/// Whose messages one turn brought; the messages are in the [`Scratch`] that the turn was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
     /// The connection's handle for [`Streams::write_with`], never 0.
     pub conn: u32,
     /// The number that [`Streams::listen`] was given.
     pub listener: u8,
     /// The peer.
     pub peer: SocketAddr,
-    octets: &'s mut [u8],
-    frames: &'s [Range<usize>],
-}
-
-impl<'s> Turn<'s> {
-    /// The messages, oldest first, to be read or edited in place. At most 64.
-    pub fn messages(self) -> impl Iterator<Item = &'s mut [u8]> {
-        let mut rest = self.octets;
-        let mut at = 0;
-        self.frames.iter().map(move |frame| {
-            let (_, from) = core::mem::take(&mut rest).split_at_mut(frame.start - at);
-            let (message, after) = from.split_at_mut(frame.len());
-            rest = after;
-            at = frame.end;
-            message
-        })
-    }
 }
 
 /// Listeners and their connections.
 pub struct Streams {
     limits: StreamLimits,
     tokens: Range<usize>,
-    listeners: Vec<(TcpListener, u8)>,
+    listeners: Vec<(TcpListener, u8, Framing)>,
     slots: Vec<Slot>,
     free: Vec<u32>,
     ready: VecDeque<u32>,
     dirty: Vec<u32>,
     spare: Vec<Vec<u8>>,
-    scratch: Box<[u8]>,
-    frames: Vec<Range<usize>>,
-    framing: Box<dyn Framing>,
     accepting: bool,
     accept_later: bool,
     oldest: u32,
@@ -197,7 +86,7 @@ pub const LISTENERS_MAX: usize = 32;
 
 impl Streams {
     /// A set without listeners. It registers tokens in `first_token ..` only; see [`Streams::tokens`].
-    pub fn new(limits: StreamLimits, framing: Box<dyn Framing>, first_token: usize) -> Self {
+    pub fn new(limits: StreamLimits, first_token: usize) -> Self {
         let connections = limits.connections.clamp(1, (1 << SLOT_BITS) - 1);
         let limits = StreamLimits { connections, message_max: limits.message_max.clamp(1, 1 << 20), ..limits };
         Self {
@@ -209,9 +98,6 @@ impl Streams {
             ready: VecDeque::new(),
             dirty: Vec::new(),
             spare: Vec::with_capacity(SPARE_BUFFERS),
-            scratch: vec![0; limits.message_max + READ].into_boxed_slice(),
-            frames: Vec::with_capacity(FRAMES),
-            framing,
             accepting: false,
             accept_later: false,
             oldest: NONE,
@@ -236,17 +122,30 @@ impl Streams {
         self.open
     }
 
-    /// Adds a bound, non-blocking listener. `listener` comes back with every message of its connections.
+    /// A buffer for [`Streams::turn`].
+    pub fn scratch(&self) -> Scratch {
+        let octets = vec![0; self.limits.message_max + READ].into_boxed_slice();
+        Scratch { octets, frames: Vec::with_capacity(FRAMES) }
+    }
+
+    /// Adds a bound, non-blocking listener. `listener` comes back with every message of its connections, which
+    /// `framing` cuts.
     ///
     /// # Errors
     /// What the system reports; more than [`LISTENERS_MAX`] listeners.
-    pub fn listen(&mut self, registry: &Registry, socket: std::net::TcpListener, listener: u8) -> io::Result<()> {
+    pub fn listen(
+        &mut self,
+        registry: &Registry,
+        socket: std::net::TcpListener,
+        listener: u8,
+        framing: Framing,
+    ) -> io::Result<()> {
         if self.listeners.len() == LISTENERS_MAX {
             return Err(io::Error::from(io::ErrorKind::QuotaExceeded));
         }
         let mut socket = TcpListener::from_std(socket);
         registry.register(&mut socket, Token(self.tokens.start + self.listeners.len()), Interest::READABLE)?;
-        self.listeners.push((socket, listener));
+        self.listeners.push((socket, listener, framing));
         Ok(())
     }
 
@@ -283,15 +182,15 @@ impl Streams {
             return;
         }
         for nth in 0..self.listeners.len() {
-            while let Some((socket, listener)) = self.listeners.get(nth) {
+            while let Some((socket, listener, framing)) = self.listeners.get(nth) {
                 if budget == 0 {
                     self.accepting = true;
                     return;
                 }
                 budget -= 1;
-                let listener = *listener;
+                let from = (*listener, *framing);
                 match socket.accept() {
-                    Ok((stream, peer)) => self.welcome(registry, stream, peer, listener, now_ms),
+                    Ok((stream, peer)) => self.welcome(registry, stream, peer, from, now_ms),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => {
                         self.counters.accept_failed += 1;
@@ -306,7 +205,14 @@ impl Streams {
         }
     }
 
-    fn welcome(&mut self, registry: &Registry, stream: TcpStream, peer: SocketAddr, listener: u8, now_ms: u64) {
+    fn welcome(
+        &mut self,
+        registry: &Registry,
+        stream: TcpStream,
+        peer: SocketAddr,
+        (listener, framing): (u8, Framing),
+        now_ms: u64,
+    ) {
         if self.open >= self.limits.connections {
             self.counters.refused += 1;
             return;
@@ -319,6 +225,7 @@ impl Streams {
             stream,
             peer: crate::addr::canonical(peer),
             listener,
+            framing,
             held: Vec::new(),
             more_held: false,
             out: Vec::new(),
@@ -386,122 +293,79 @@ impl Streams {
         self.free.push(slot);
         self.open -= 1;
         let Connection { held, out, .. } = *connection;
-        self.shelve(held);
-        self.shelve(out);
-    }
-
-    /// Keeps a buffer for reuse, unless there are enough or it has grown large.
-    fn shelve(&mut self, mut buffer: Vec<u8>) {
-        if self.spare.len() < SPARE_BUFFERS && (1..=4 * READ).contains(&buffer.capacity()) {
-            buffer.clear();
-            self.spare.push(buffer);
-        }
+        shelve(&mut self.spare, held);
+        shelve(&mut self.spare, out);
     }
 
     /// Reads once from the next connection that has something, and cuts it. `None` when none is left.
     ///
     /// A turn may bring no message. Call until `None`, or until a budget is spent: [`Streams::hungry`] says whether
     /// there is more.
-    pub fn turn(&mut self, now_ms: u64) -> Option<Turn<'_>> {
+    pub fn turn(&mut self, now_ms: u64, scratch: &mut Scratch) -> Option<Turn> {
         let slot = self.ready.pop_front()?;
-        self.frames.clear();
-        match self.fill_and_cut(slot, now_ms) {
-            Ok(()) => {}
-            Err(End::Closed) => {
-                self.counters.closed += 1;
-                self.close(slot);
+        scratch.frames.clear();
+        match self.fill_and_cut(slot, scratch, now_ms) {
+            Ok(alive) => {
+                if alive {
+                    self.unlink(slot);
+                    self.append(slot);
+                }
+                let place = self.slots.get(slot as usize)?;
+                let connection = place.connection.as_deref()?;
+                let conn = handle(slot, place.generation);
+                return Some(Turn { conn, listener: connection.listener, peer: connection.peer });
             }
-            Err(End::Broken) => {
-                self.counters.broken += 1;
-                self.close(slot);
-            }
+            Err(End::Closed) => self.counters.closed += 1,
+            Err(End::Broken) => self.counters.broken += 1,
             Err(End::Stale) => {}
         }
-        let place = self.slots.get(slot as usize)?;
-        let conn = handle(slot, place.generation);
-        let (listener, peer) = match place.connection.as_deref() {
-            Some(connection) => (connection.listener, connection.peer),
-            // What arrived before the end is not served: nobody could be answered.
-            None => {
-                self.frames.clear();
-                (0, SocketAddr::from(([0, 0, 0, 0], 0)))
-            }
-        };
-        Some(Turn { conn, listener, peer, octets: &mut self.scratch, frames: &self.frames })
+        // What arrived before the end is not served: nobody could be answered.
+        scratch.frames.clear();
+        self.close(slot);
+        Some(Turn { conn: 0, listener: 0, peer: SocketAddr::from(([0, 0, 0, 0], 0)) })
     }
 
-    fn fill_and_cut(&mut self, slot: u32, now_ms: u64) -> Result<(), End> {
-        let Self { slots, scratch, frames, framing, counters, limits, spare, ready, .. } = self;
-        let place = slots.get_mut(slot as usize).and_then(|place| place.connection.as_deref_mut());
+    /// One read of one connection. Says whether a message, or what passes for a sign of life, was complete.
+    fn fill_and_cut(&mut self, slot: u32, scratch: &mut Scratch, now_ms: u64) -> Result<bool, End> {
+        let place = self.slots.get_mut(slot as usize).and_then(|place| place.connection.as_deref_mut());
         let connection = place.ok_or(End::Stale)?;
         connection.queued = false;
-        let held = connection.held.len();
         let again = core::mem::take(&mut connection.more_held);
-        if let Some(front) = scratch.get_mut(..held) {
+        let mut filled = connection.held.len();
+        if let Some(front) = scratch.octets.get_mut(..filled) {
             front.copy_from_slice(&connection.held);
         }
         connection.held.clear();
-        let mut filled = held;
-        let mut ended = false;
-        let mut drained = true;
+        let mut input = Input::Drained;
         if !again {
             // Of a message that is not complete at most `message_max` octets are held, so at least READ are free.
-            let room = scratch.get_mut(held..).unwrap_or_default();
-            counters.calls += 1;
-            match connection.stream.read(room) {
-                Ok(0) => ended = true,
-                Ok(count) => {
-                    filled += count;
-                    drained = count < room.len() && !connection.closing;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ended = connection.closing,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => drained = false,
-                Err(_) => return Err(End::Closed),
-            }
+            self.counters.calls += 1;
+            let count;
+            (count, input) = connection.read(scratch.octets.get_mut(filled..).unwrap_or_default())?;
+            filled += count;
         }
-        let mut at = 0;
-        let mut alive = false;
-        while at < filled && frames.len() < FRAMES {
-            match framing.next(scratch.get(at..filled).unwrap_or_default()) {
-                Frame::Message(len) if len > 0 && len <= limits.message_max && at + len <= filled => {
-                    frames.push(at..at + len);
-                    at += len;
-                    alive = true;
-                }
-                Frame::Skip(len) if len > 0 && at + len <= filled => {
-                    at += len;
-                    alive = true;
-                }
-                Frame::Incomplete if filled - at < limits.message_max => break,
-                _ => return Err(End::Broken),
-            }
-        }
-        if ended && frames.is_empty() {
+        let (at, alive) = cut(scratch, filled, connection.framing, self.limits.message_max)?;
+        if input == Input::Ended && scratch.frames.is_empty() {
             return Err(End::Closed);
         }
-        let left = scratch.get(at..filled).unwrap_or_default();
+        let left = scratch.octets.get(at..filled).unwrap_or_default();
         if left.is_empty() {
-            let empty = core::mem::take(&mut connection.held);
-            if (1..=4 * READ).contains(&empty.capacity()) && spare.len() < SPARE_BUFFERS {
-                spare.push(empty);
-            }
+            shelve(&mut self.spare, core::mem::take(&mut connection.held));
         } else {
             if connection.held.capacity() == 0 {
-                connection.held = spare.pop().unwrap_or_default();
+                connection.held = self.spare.pop().unwrap_or_default();
             }
             connection.held.extend_from_slice(left);
         }
-        connection.more_held = frames.len() == FRAMES && !left.is_empty();
-        if !drained || ended || connection.more_held || again {
+        connection.more_held = scratch.frames.len() == FRAMES && !left.is_empty();
+        if input != Input::Drained || connection.more_held || again {
             connection.queued = true;
-            ready.push_back(slot);
+            self.ready.push_back(slot);
         }
         if alive {
             connection.active_ms = now_ms;
-            self.unlink(slot);
-            self.append(slot);
         }
-        Ok(())
+        Ok(alive)
     }
 
     /// Queues what `write` writes into the buffer of `max` octets that it is given; [`Streams::flush`] sends it.
@@ -563,8 +427,7 @@ impl Streams {
                 }
                 Ok(count) if count == waiting.len() => {
                     connection.out_from = 0;
-                    let out = core::mem::take(&mut connection.out);
-                    self.shelve(out);
+                    shelve(&mut self.spare, core::mem::take(&mut connection.out));
                 }
                 Ok(count) => {
                     connection.out_from += count;
@@ -604,14 +467,12 @@ impl Streams {
     }
 }
 
-/// Why a turn ended a connection.
-enum End {
-    /// By the peer.
-    Closed,
-    /// By the framing.
-    Broken,
-    /// It was closed before its turn came.
-    Stale,
+/// Keeps a buffer for reuse, unless there are enough or it has grown large.
+fn shelve(spare: &mut Vec<Vec<u8>>, mut buffer: Vec<u8>) {
+    if spare.len() < SPARE_BUFFERS && (1..=4 * READ).contains(&buffer.capacity()) {
+        buffer.clear();
+        spare.push(buffer);
+    }
 }
 
 fn handle(slot: u32, generation: u16) -> u32 {

@@ -1,0 +1,66 @@
+//! Cutting octets into messages.
+
+use core::ops::Range;
+
+use super::connection::End;
+
+/// Messages that one turn hands out at most.
+pub(super) const FRAMES: usize = 64;
+
+/// What a framing finds at the beginning of the octets that it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// A message of so many octets.
+    Message(usize),
+    /// So many octets that belong to no message and are passed over.
+    Skip(usize),
+    /// Not complete yet.
+    Incomplete,
+    /// Nothing that can become a message: the connection is closed.
+    Broken,
+}
+
+/// Cuts a stream into messages: says what stands at the beginning of the octets. Called again with the same
+/// beginning when more has arrived.
+pub type Framing = fn(&[u8]) -> Frame;
+
+/// The buffer that connections are read into, one after the other. It stands beside [`Streams`] so that answers can
+/// be written to connections while the messages are still being looked at.
+#[derive(Debug)]
+pub struct Scratch {
+    pub(super) octets: Box<[u8]>,
+    pub(super) frames: Vec<Range<usize>>,
+}
+
+impl Scratch {
+    /// The messages of the last turn, oldest first, to be read or edited in place. At most 64.
+    pub fn messages(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        let mut rest = &mut *self.octets;
+        let mut at = 0;
+        self.frames.iter().map(move |frame| {
+            let (_, from) = core::mem::take(&mut rest).split_at_mut(frame.start - at);
+            let (message, after) = from.split_at_mut(frame.len());
+            rest = after;
+            at = frame.end;
+            message
+        })
+    }
+}
+
+/// Cuts the first `filled` octets of `scratch` into frames. Returns how many octets were dealt with, and whether
+/// anything was complete.
+pub(super) fn cut(scratch: &mut Scratch, filled: usize, framing: Framing, message_max: usize) -> Result<(usize, bool), End> {
+    let mut at = 0;
+    while at < filled && scratch.frames.len() < FRAMES {
+        match framing(scratch.octets.get(at..filled).unwrap_or_default()) {
+            Frame::Message(len) if len > 0 && len <= message_max && at + len <= filled => {
+                scratch.frames.push(at..at + len);
+                at += len;
+            }
+            Frame::Skip(len) if len > 0 && at + len <= filled => at += len,
+            Frame::Incomplete if filled - at < message_max => break,
+            _ => return Err(End::Broken),
+        }
+    }
+    Ok((at, at > 0))
+}
