@@ -115,7 +115,7 @@ pub(crate) fn request(msg: &Message<'_>, edit: &Request<'_>, w: &mut Writer<'_>)
             }
             Name::Route if first && edit.pop_route => remove_first(msg, value, line, &mut p),
             Name::Contact => contact(msg, value, line, first, edit.contacts, &mut p),
-            Name::Authorization => credentials(msg, value, line, edit.credentials, &mut p),
+            Name::Authorization => credentials(msg, value, edit.credentials, &mut p),
             Name::SecurityClient | Name::SecurityVerify if edit.strip_agreement => p.remove(line),
             Name::Require | Name::ProxyRequire | Name::Supported if edit.strip_agreement => {
                 remove_option(msg, value, line, "sec-agree", &mut p);
@@ -224,14 +224,7 @@ fn contact(
     }
 }
 
-fn credentials(
-    msg: &Message<'_>,
-    value: &[u8],
-    line: Range<usize>,
-    what: Credentials<'_>,
-    p: &mut Patch<'_, '_, '_>,
-) {
-    let _ = line;
+fn credentials(msg: &Message<'_>, value: &[u8], what: Credentials<'_>, p: &mut Patch<'_, '_, '_>) {
     let (without, add) = match what {
         Credentials::Keep => return,
         Credentials::Replace(all) => {

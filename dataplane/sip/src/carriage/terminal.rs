@@ -89,7 +89,7 @@ pub enum Answer<'m> {
         /// The step.
         s10: S10<'m>,
         /// Where the MAC's 64 digits stand.
-        mac: MacField,
+        mac: Range16,
         /// The MAC, decoded.
         mac_value: [u8; 32],
     },
@@ -106,17 +106,17 @@ pub enum Answer<'m> {
     },
 }
 
-/// The place of the MAC in a message.
+/// A range of octets in a message, `Copy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MacField {
-    /// Offset of its first digit.
+pub struct Range16 {
+    /// Offset of its first octet.
     pub start: u16,
     /// Offset behind its last.
     pub end: u16,
 }
 
-impl From<MacField> for Range<usize> {
-    fn from(r: MacField) -> Self {
+impl From<Range16> for Range<usize> {
+    fn from(r: Range16) -> Self {
         usize::from(r.start)..usize::from(r.end)
     }
 }
@@ -322,7 +322,7 @@ fn success<'m>(view: &Message<'m>) -> Result<Answer<'m>, Fault> {
         mechs: info.plain("mechs").and_then(text).ok_or_else(bad)?,
     };
     let mac_value = values::word(mac).ok_or_else(bad)?;
-    let mac = MacField { start: start as u16, end: (start + mac.len()) as u16 };
+    let mac = Range16 { start: start as u16, end: (start + mac.len()) as u16 };
     Ok(Answer::Key { s10, mac, mac_value })
 }
 

@@ -133,7 +133,8 @@ fn register_in_session(
     let len = own.finish().map_err(too_big)?;
     let credentials = Credentials::Replace(buf.get(..len).unwrap_or_default());
     let bindings = msg.has(Name::Contact);
-    steps::register_up(hop, msg, hop.salt, session.idc, bindings, credentials, true, w).map_err(too_big)?;
+    let how = steps::ToCore { idc: session.idc, own_contact: bindings, credentials, strip_agreement: true };
+    steps::register_up(hop, msg, &how, w).map_err(too_big)?;
     Ok(match (bindings, read::ends(msg)) {
         (_, true) => Up::Deregister,
         (true, false) => Up::Refresh,

@@ -29,24 +29,34 @@ pub(super) fn top<'a>(hop: &Hop<'a>, salt: u64, idc: Idc<'a>, path: bool, record
     }
 }
 
-/// A registration towards the core.
+/// How a registration goes to the core.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ToCore<'a> {
+    /// Whose it is.
+    pub(super) idc: Idc<'a>,
+    /// True where the binding is made: a Contact of the proxy's stands for the terminal's.
+    pub(super) own_contact: bool,
+    /// What becomes of the credentials.
+    pub(super) credentials: Credentials<'a>,
+    /// True where the security agreement ends: everywhere but in s2, which is s1 as it came.
+    pub(super) strip_agreement: bool,
+}
+
+/// Writes a registration towards the core.
 pub(super) fn register_up(
     hop: &Hop<'_>,
     msg: &Message<'_>,
-    salt: u64,
-    idc: Idc<'_>,
-    own_contact: bool,
-    credentials: Credentials<'_>,
-    strip_agreement: bool,
+    how: &ToCore<'_>,
     w: &mut Writer<'_>,
 ) -> Result<(), Full> {
+    let &ToCore { idc, own_contact, credentials, strip_agreement } = how;
     let contacts = match own_contact {
         true => Contacts::Own { idc, core: hop.own.core, expires: asked(msg) },
         false => Contacts::Keep,
     };
     let edit = edit::Request {
         uri: None,
-        top: top(hop, salt, idc, true, false),
+        top: top(hop, hop.salt, idc, true, false),
         source: Some((hop.source, Stamp::Always)),
         pop_route: own_route(hop, msg),
         contacts,
@@ -76,14 +86,15 @@ fn asked(msg: &Message<'_>) -> Option<u32> {
 pub(super) fn s2(hop: &Hop<'_>, octets: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
     let msg = Message::index(octets).map_err(|_| Full)?;
     let credentials = Credentials::Without(&["ts", "cookie"]);
-    register_up(hop, &msg, hop.salt, s1.idc, false, credentials, false, w)
+    let how = ToCore { idc: s1.idc, own_contact: false, credentials, strip_agreement: false };
+    register_up(hop, &msg, &how, w)
 }
 
 /// s8: as s2, with a Contact of the proxy's making and without the security agreement, which ends here.
 pub(super) fn s8(hop: &Hop<'_>, octets: &[u8], idc: Idc<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
     let msg = Message::index(octets).map_err(|_| Full)?;
     let credentials = Credentials::Without(&["n2", "ts", "cookie"]);
-    register_up(hop, &msg, hop.salt, idc, true, credentials, true, w)
+    register_up(hop, &msg, &ToCore { idc, own_contact: true, credentials, strip_agreement: true }, w)
 }
 
 /// A stock phone's registration, with the proxy named in its credentials.
@@ -97,7 +108,7 @@ pub(super) fn digest(hop: &Hop<'_>, octets: &[u8], idc: Idc<'_>, w: &mut Writer<
     let all = own.finish()?;
     let (add, all) = (buf.get(..add).unwrap_or_default(), buf.get(add..all).unwrap_or_default());
     let credentials = Credentials::With { without: &["idsp", "n1", "n2", "ts"], add, else_all: all };
-    register_up(hop, &msg, hop.salt, idc, true, credentials, true, w)
+    register_up(hop, &msg, &ToCore { idc, own_contact: true, credentials, strip_agreement: true }, w)
 }
 
 /// Credentials that the proxy writes for a terminal: nothing is proven by them.

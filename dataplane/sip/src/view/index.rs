@@ -34,15 +34,13 @@ fn start_line(octets: &[u8]) -> Result<(Start, usize), Fault> {
     let end = line_end(octets, 0).map_err(|_| unreadable())?;
     let line = octets.get(..end).unwrap_or_default();
     if line.get(..4) == Some(b"SIP/") {
-        let status = match line.get(..12) {
-            Some([b'S', b'I', b'P', b'/', b'2', b'.', b'0', b' ', code @ ..]) => match code {
-                [h @ b'1'..=b'6', t @ b'0'..=b'9', u @ b'0'..=b'9', b' '] => {
-                    u16::from(h - b'0') * 100 + u16::from(t - b'0') * 10 + u16::from(u - b'0')
-                }
-                _ => return Err(unreadable()),
-            },
-            _ => return Err(unreadable()),
+        let Some(&[b'S', b'I', b'P', b'/', b'2', b'.', b'0', b' ', h @ b'1'..=b'6', t, u, b' ']) = line.get(..12) else {
+            return Err(unreadable());
         };
+        if !t.is_ascii_digit() || !u.is_ascii_digit() {
+            return Err(unreadable());
+        }
+        let status = u16::from(h - b'0') * 100 + u16::from(t - b'0') * 10 + u16::from(u - b'0');
         return Ok((Start::Response { status, end: end as u16 }, end));
     }
     let (method, rest) = lex::take_while(line, lex::is_token);
