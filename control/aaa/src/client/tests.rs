@@ -1,9 +1,10 @@
 use super::*;
 use crate::exchange::{Account, Authenticate};
-use crate::radius::link::{LinkConfig, RadiusLink, Timing};
-use crate::radius::server::{ClientEntry, EndConfig, RadiusEnd};
+use crate::radius::link::RadiusLink;
+use crate::radius::server::RadiusEnd;
 use crate::secret::SharedSecret;
-use crate::server::{End as _, Origin, Port, Received};
+use crate::server::{ClientEntry, End as _, EndConfig, Origin, Port, Received};
+use link::{LinkConfig, Timing};
 use portunus_keydist::ident::N1;
 use portunus_keydist::steps::{Registration, S4};
 

@@ -15,64 +15,12 @@
 //! while something was asked is given up.
 
 use super::{Builder, Code, Packet, carriage, check_answer};
-use crate::client::link::{Health, Link, LinkCounters, LinkEffect};
+use crate::client::link::{Health, Link, LinkConfig, LinkCounters, LinkEffect};
 use crate::exchange::{AaaAnswer, AaaRequest, Authenticate, Scheme};
-use crate::secret::SharedSecret;
 use core::net::SocketAddr;
 use portunus_keydist::{Now, Random};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-
-/// Times and limits of a link; milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timing {
-    /// First repetition after this (UDP), ± 10 %, doubling.
-    pub repeat_initial_ms: u64,
-    /// The doubling stops here.
-    pub repeat_max_ms: u64,
-    /// Unanswered for this long, the server is down.
-    pub dead_after_ms: u64,
-    /// Between probes of a server that is down, ± 25 %; also a probe's own patience.
-    pub probe_every_ms: u64,
-    /// Silence on a connection after which a probe goes out (RFC 3539's Tw).
-    pub watchdog_ms: u64,
-    /// Probes that must be answered one after the other before a server counts as up again.
-    pub revive_after: u8,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            repeat_initial_ms: 400,
-            repeat_max_ms: 2_000,
-            dead_after_ms: 1_500,
-            probe_every_ms: 1_000,
-            watchdog_ms: 15_000,
-            revive_after: 2,
-        }
-    }
-}
-
-/// What a link is made from.
-#[derive(Debug, Clone)]
-pub struct LinkConfig {
-    /// Where Access-Requests and probes go.
-    pub auth: SocketAddr,
-    /// Where Accounting-Requests go; the same over TLS.
-    pub acct: SocketAddr,
-    /// The shared secret.
-    pub secret: SharedSecret,
-    /// NAS-Identifier in every request.
-    pub nas_identifier: String,
-    /// Source ports or connections, at least 1.
-    pub lanes: u16,
-    /// Most requests outstanding at once over all lanes.
-    pub window: usize,
-    /// True for RadSec.
-    pub stream: bool,
-    /// Times.
-    pub timing: Timing,
-}
 
 /// How many States are remembered to be echoed, and for how long.
 const STATES_MAX: usize = 4096;

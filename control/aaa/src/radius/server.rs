@@ -14,60 +14,11 @@ use super::attr::PROXY_STATE;
 use super::{Builder, Code, Only, Packet, attr, carriage, check_request};
 use crate::exchange::{AaaAnswer, AaaRequest};
 use crate::secret::SharedSecret;
-use crate::server::{AskTicket, End, EndCounters, Origin, Port, Received};
-use core::net::{IpAddr, SocketAddr};
+use crate::server::{AskTicket, End, EndConfig, EndCounters, Origin, Port, Received};
+use core::net::SocketAddr;
 use portunus_keydist::{Now, Random};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-
-/// One client, or a network of them, that may ask over UDP.
-#[derive(Debug, Clone)]
-pub struct ClientEntry {
-    /// Its name in logs and records.
-    pub name: Arc<str>,
-    /// Its address, or its network's.
-    pub address: IpAddr,
-    /// Leading bits of the address that count; 32 or 128 for a single host.
-    pub prefix: u8,
-    /// The secret shared with it.
-    pub secret: SharedSecret,
-}
-
-impl ClientEntry {
-    /// A single host.
-    pub fn host(name: &str, address: IpAddr, secret: SharedSecret) -> Self {
-        Self { name: name.into(), address, prefix: if address.is_ipv4() { 32 } else { 128 }, secret }
-    }
-
-    fn covers(&self, peer: IpAddr) -> bool {
-        let (own, other, width) = match (self.address, peer) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits()), u128::from(b.to_bits()), 32),
-            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
-            _ => return false,
-        };
-        let free = width - u32::from(self.prefix).min(width);
-        free == 128 || own >> free == other >> free
-    }
-}
-
-/// Who may ask, and the limits.
-#[derive(Debug, Clone)]
-pub struct EndConfig {
-    /// Clients over UDP. A longer prefix goes before a shorter one.
-    pub clients: Vec<ClientEntry>,
-    /// Most answers kept for repetitions.
-    pub cache: usize,
-    /// How long they are kept, milliseconds.
-    pub cache_ms: u64,
-    /// Most questions waiting for their answer.
-    pub pending: usize,
-}
-
-impl Default for EndConfig {
-    fn default() -> Self {
-        Self { clients: Vec::new(), cache: 65_536, cache_ms: 30_000, pending: 65_536 }
-    }
-}
 
 /// What a repetition is recognised by, its Request Authenticator apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

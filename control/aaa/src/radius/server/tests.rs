@@ -1,6 +1,7 @@
 use super::*;
 use crate::exchange::{Account, Authenticate, Scheme};
 use crate::radius::check_answer;
+use crate::server::ClientEntry;
 use portunus_keydist::SystemRandom;
 use portunus_keydist::ident::N1;
 use portunus_keydist::steps::{Registration, S4};

@@ -1,0 +1,436 @@
+//! The server's ends with their sockets, on the caller's loop.
+
+use super::stream::{TlsStream, Turn};
+use super::{DATAGRAM_MAX, TURN};
+use crate::exchange::{AaaAnswer, AaaRequest};
+use crate::server::{AskTicket, ClientEntry, End, EndConfig, EndCounters, Origin, Port, Received};
+use crate::tls::name_of;
+use crate::transport::{Carrier, Transport};
+use core::net::SocketAddr;
+use mio::event::Event;
+use mio::net::{TcpListener, UdpSocket};
+use mio::{Interest, Registry, Token};
+use portunus_keydist::{Now, Random};
+use rustls::ServerConnection;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+/// A handshake must be through within this.
+const HANDSHAKE_MS: u64 = 5_000;
+/// Connections that may exist at once on one listener; more are turned away.
+const CONNECTIONS: usize = 256;
+
+/// How a listener proves itself, and who may connect.
+#[derive(Debug, Clone)]
+pub struct ListenTls {
+    /// From [`crate::tls::Identity::server`].
+    pub config: Arc<rustls::ServerConfig>,
+    /// Names that a client's certificate may be for. Empty: any certificate of the authorities does.
+    pub names: Vec<String>,
+}
+
+/// One listener.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// What is spoken there.
+    pub transport: &'static Transport,
+    /// Authentication, or everything over TLS. Port 0: any.
+    pub auth: SocketAddr,
+    /// Accounting; over TLS not used. Port 0: any.
+    pub acct: SocketAddr,
+    /// For transports over TLS.
+    pub tls: Option<ListenTls>,
+    /// Who may ask over UDP.
+    pub clients: Vec<ClientEntry>,
+}
+
+/// Names a question until it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServerTicket {
+    listener: usize,
+    ticket: AskTicket,
+}
+
+/// A question.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// To answer it by.
+    pub ticket: ServerTicket,
+    /// Who asks, as the configuration or the certificate names it.
+    pub client: Arc<str>,
+    /// The question.
+    pub request: AaaRequest,
+}
+
+enum Socket {
+    Udp { auth: UdpSocket, acct: UdpSocket, more: [bool; 2] },
+    Tls { listener: TcpListener, tls: ListenTls, connections: Vec<Option<Connection>>, accept_more: bool },
+}
+
+struct Connection {
+    stream: TlsStream,
+    since: u64,
+    number: u64,
+    /// The name proved; `None` during the handshake.
+    name: Option<Arc<str>>,
+    peer: SocketAddr,
+    more: bool,
+}
+
+struct Listener {
+    transport: &'static Transport,
+    end: Box<dyn End>,
+    socket: Socket,
+    /// First of its tokens, counted from the runner's first.
+    base: usize,
+}
+
+/// All listeners of a server.
+pub struct ServerRunner {
+    listeners: Vec<Listener>,
+    asked: VecDeque<Asked>,
+    registry: Option<(Registry, usize)>,
+    next_connection: u64,
+    buf: Vec<u8>,
+}
+
+impl core::fmt::Debug for ServerRunner {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ServerRunner").field("addresses", &self.addresses()).finish_non_exhaustive()
+    }
+}
+
+impl ServerRunner {
+    /// Opens the listeners. `rng` makes one generator for each.
+    ///
+    /// # Errors
+    /// An address that cannot be had, named; a listener over TLS without certificates.
+    pub fn bind(listen: Vec<Listen>, rng: &mut dyn FnMut() -> Box<dyn Random + Send>) -> io::Result<Self> {
+        let mut listeners = Vec::new();
+        let mut base = 0;
+        for l in listen {
+            let at = |a: SocketAddr| move |e: io::Error| io::Error::new(e.kind(), format!("{a}: {e}"));
+            let socket = match (l.transport.carrier, l.tls) {
+                (Carrier::Datagram, _) => {
+                    let open = |a| -> io::Result<UdpSocket> {
+                        let socket = UdpSocket::bind(a).map_err(at(a))?;
+                        let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20);
+                        Ok(socket)
+                    };
+                    Socket::Udp { auth: open(l.auth)?, acct: open(l.acct)?, more: [false; 2] }
+                }
+                (Carrier::Tls, Some(tls)) => Socket::Tls {
+                    listener: TcpListener::bind(l.auth).map_err(at(l.auth))?,
+                    tls,
+                    connections: (0..CONNECTIONS).map(|_| None).collect(),
+                    accept_more: false,
+                },
+                (Carrier::Tls, None) => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, "a TLS listener needs certificates"));
+                }
+            };
+            let config = EndConfig { clients: l.clients, ..EndConfig::default() };
+            let end = (l.transport.end)(config, rng());
+            let listener = Listener { transport: l.transport, end, socket, base };
+            base += listener.tokens();
+            listeners.push(listener);
+        }
+        let buf = vec![0; DATAGRAM_MAX];
+        Ok(Self { listeners, asked: VecDeque::new(), registry: None, next_connection: 0, buf })
+    }
+
+    /// The addresses in use, in the order of the configuration: authentication, then accounting where it has a port
+    /// of its own.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let of = |l: &Listener| match &l.socket {
+            Socket::Udp { auth, acct, .. } => vec![auth.local_addr(), acct.local_addr()],
+            Socket::Tls { listener, .. } => vec![listener.local_addr()],
+        };
+        self.listeners.iter().flat_map(of).flatten().collect()
+    }
+
+    /// How many tokens [`ServerRunner::register`] takes.
+    pub fn tokens(&self) -> usize {
+        self.listeners.last().map_or(0, |l| l.base + l.tokens())
+    }
+
+    /// Puts the sockets on a loop, with the tokens `first` to `first + tokens()`.
+    ///
+    /// # Errors
+    /// As the loop gives them.
+    pub fn register(&mut self, registry: &Registry, first: Token) -> io::Result<usize> {
+        self.registry = Some((registry.try_clone()?, first.0));
+        for l in &mut self.listeners {
+            let token = Token(first.0 + l.base);
+            match &mut l.socket {
+                Socket::Udp { auth, acct, .. } => {
+                    registry.register(auth, token, Interest::READABLE)?;
+                    registry.register(acct, Token(token.0 + 1), Interest::READABLE)?;
+                }
+                Socket::Tls { listener, .. } => registry.register(listener, token, Interest::READABLE)?,
+            }
+        }
+        Ok(self.tokens())
+    }
+
+    /// One event of the loop; false when its token is not ours.
+    pub fn on_ready(&mut self, now: Now, event: &Event) -> bool {
+        let Some((registry, first)) = &self.registry else { return false };
+        let Some(n) = event.token().0.checked_sub(*first) else { return false };
+        let Some((index, l)) =
+            self.listeners.iter_mut().enumerate().find(|(_, l)| (l.base..l.base + l.tokens()).contains(&n))
+        else {
+            return false;
+        };
+        let mut turn = TurnContext {
+            now,
+            index,
+            registry,
+            base: first + l.base,
+            asked: &mut self.asked,
+            buf: &mut self.buf,
+            next_connection: &mut self.next_connection,
+        };
+        l.read(n - l.base, &mut turn);
+        true
+    }
+
+    /// The next question.
+    pub fn poll_asked(&mut self) -> Option<Asked> {
+        self.asked.pop_front()
+    }
+
+    /// Answers a question. Over TLS the answer leaves with the next [`ServerRunner::flush`].
+    pub fn answer(&mut self, now: Now, ticket: ServerTicket, answer: &AaaAnswer) {
+        let Some(l) = self.listeners.get_mut(ticket.listener) else { return };
+        let Some((origin, octets)) = l.end.answer(now, ticket.ticket, answer) else { return };
+        send(&mut l.socket, &origin, octets);
+    }
+
+    /// Writes what is queued on connections. To be called once a turn of the loop.
+    pub fn flush(&mut self) {
+        let Some((registry, _)) = &self.registry else { return };
+        for l in &mut self.listeners {
+            let Socket::Tls { connections, .. } = &mut l.socket else { continue };
+            for place in connections {
+                if place.as_mut().is_some_and(|c| c.stream.flush().is_err()) {
+                    drop_connection(registry, place);
+                }
+            }
+        }
+    }
+
+    /// Time has passed; due at [`ServerRunner::next_deadline`], harmless at any other time.
+    pub fn on_timer(&mut self, now: Now) {
+        let Some((registry, first)) = &self.registry else { return };
+        for (index, l) in self.listeners.iter_mut().enumerate() {
+            let mut turn = TurnContext {
+                now,
+                index,
+                registry,
+                base: first + l.base,
+                asked: &mut self.asked,
+                buf: &mut self.buf,
+                next_connection: &mut self.next_connection,
+            };
+            for n in l.left_over(now) {
+                l.read(n, &mut turn);
+            }
+            if let Socket::Tls { connections, .. } = &mut l.socket {
+                for place in connections {
+                    let slow = |c: &Connection| c.name.is_none() && c.since + HANDSHAKE_MS <= now.mono_ms;
+                    if place.as_ref().is_some_and(slow) {
+                        drop_connection(registry, place);
+                    }
+                }
+            }
+        }
+    }
+
+    /// When [`ServerRunner::on_timer`] is due, monotonic milliseconds.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let of = |l: &Listener| match &l.socket {
+            Socket::Udp { more, .. } => more.contains(&true).then_some(0),
+            Socket::Tls { accept_more: true, .. } => Some(0),
+            Socket::Tls { connections, .. } => connections
+                .iter()
+                .flatten()
+                .filter_map(|c| match (c.more, &c.name) {
+                    (true, _) => Some(0),
+                    (false, None) => Some(c.since + HANDSHAKE_MS),
+                    _ => None,
+                })
+                .min(),
+        };
+        self.listeners.iter().filter_map(of).min()
+    }
+
+    /// What each listener counted, in the order of the configuration.
+    pub fn counters(&self) -> Vec<EndCounters> {
+        self.listeners.iter().map(|l| l.end.counters()).collect()
+    }
+}
+
+struct TurnContext<'a> {
+    now: Now,
+    index: usize,
+    registry: &'a Registry,
+    base: usize,
+    asked: &'a mut VecDeque<Asked>,
+    buf: &'a mut [u8],
+    next_connection: &'a mut u64,
+}
+
+impl TurnContext<'_> {
+    fn ask(&mut self, ticket: AskTicket, client: Arc<str>, request: AaaRequest) {
+        let ticket = ServerTicket { listener: self.index, ticket };
+        self.asked.push_back(Asked { ticket, client, request });
+    }
+}
+
+impl Listener {
+    fn tokens(&self) -> usize {
+        match &self.socket {
+            Socket::Udp { .. } => 2,
+            Socket::Tls { .. } => 1 + CONNECTIONS,
+        }
+    }
+
+    /// Tokens, counted from `base`, that had more to read than one turn allows.
+    fn left_over(&self, _now: Now) -> Vec<usize> {
+        match &self.socket {
+            Socket::Udp { more, .. } => (0..2).filter(|n| more.get(*n) == Some(&true)).collect(),
+            Socket::Tls { connections, accept_more, .. } => {
+                let more = connections.iter().enumerate().filter(|(_, c)| c.as_ref().is_some_and(|c| c.more));
+                let more = more.map(|(n, _)| n + 1);
+                accept_more.then_some(0).into_iter().chain(more).collect()
+            }
+        }
+    }
+
+    fn read(&mut self, n: usize, turn: &mut TurnContext<'_>) {
+        match (&self.socket, n) {
+            (Socket::Udp { .. }, _) => self.read_datagrams(n, turn),
+            (Socket::Tls { .. }, 0) => self.accept(turn),
+            (Socket::Tls { .. }, _) => self.read_connection(n - 1, turn),
+        }
+    }
+
+    fn read_datagrams(&mut self, n: usize, turn: &mut TurnContext<'_>) {
+        let Socket::Udp { auth, acct, more } = &mut self.socket else { return };
+        let (socket, port) = if n == 0 { (auth, Port::Auth) } else { (acct, Port::Acct) };
+        let mut left = true;
+        for _ in 0..TURN {
+            let (len, peer) = match socket.recv_from(turn.buf) {
+                Ok(got) => got,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    left = false;
+                    break;
+                }
+                Err(_) => continue,
+            };
+            let origin = Origin::Datagram { peer, port };
+            match self.end.on_packet(turn.now, &origin, turn.buf.get(..len).unwrap_or_default()) {
+                Received::Asked { ticket, client, request } => turn.ask(ticket, client, request),
+                Received::Answer(octets) => {
+                    let _ = socket.send_to(octets, peer);
+                }
+                Received::Nothing | Received::Close => {}
+            }
+        }
+        if let Some(more) = more.get_mut(n) {
+            *more = left;
+        }
+    }
+
+    fn accept(&mut self, turn: &mut TurnContext<'_>) {
+        let Socket::Tls { listener, tls, connections, accept_more } = &mut self.socket else { return };
+        *accept_more = false;
+        for _ in 0..CONNECTIONS {
+            let (mut socket, peer) = match listener.accept() {
+                Ok(got) => got,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => continue,
+            };
+            // A full house turns newcomers away; those inside are proven, or gone in five seconds.
+            let Some((slot, place)) = connections.iter_mut().enumerate().find(|(_, c)| c.is_none()) else { continue };
+            let token = Token(turn.base + 1 + slot);
+            let Ok(session) = ServerConnection::new(tls.config.clone()) else { continue };
+            if turn.registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE).is_err() {
+                continue;
+            }
+            let stream = TlsStream::new(socket, session.into(), true);
+            let number = *turn.next_connection;
+            *turn.next_connection += 1;
+            let since = turn.now.mono_ms;
+            *place = Some(Connection { stream, since, number, name: None, peer, more: true });
+        }
+        *accept_more = true;
+    }
+
+    fn read_connection(&mut self, slot: usize, turn: &mut TurnContext<'_>) {
+        let frame = self.transport.frame;
+        let Socket::Tls { tls, connections, .. } = &mut self.socket else { return };
+        let Some(place) = connections.get_mut(slot) else { return };
+        let Some(c) = place.as_mut() else { return };
+        let mut packets: Vec<Vec<u8>> = Vec::new();
+        let read = c.stream.turn(frame, &mut |packet| packets.push(packet.to_vec()));
+        if c.name.is_none() && c.stream.is_ready() {
+            c.name = match c.stream.peer_certificate() {
+                Some(_) if tls.names.is_empty() => Some(c.peer.to_string().into()),
+                Some(certificate) => name_of(certificate, &tls.names),
+                None => None,
+            };
+            if c.name.is_none() {
+                return drop_connection(turn.registry, place);
+            }
+        }
+        let Some(name) = c.name.clone() else {
+            c.more = matches!(read, Ok(Turn::More));
+            if read.is_err() {
+                drop_connection(turn.registry, place);
+            }
+            return;
+        };
+        let origin = Origin::Stream { connection: c.number, name };
+        let mut fine = read.is_ok();
+        for packet in packets {
+            match self.end.on_packet(turn.now, &origin, &packet) {
+                Received::Asked { ticket, client, request } => turn.ask(ticket, client, request),
+                Received::Answer(octets) => fine &= c.stream.send(octets).is_ok(),
+                Received::Nothing => {}
+                Received::Close => fine = false,
+            }
+        }
+        fine &= c.stream.flush().is_ok();
+        c.more = fine && matches!(read, Ok(Turn::More));
+        if !fine {
+            drop_connection(turn.registry, place);
+        }
+    }
+}
+
+fn drop_connection(registry: &Registry, place: &mut Option<Connection>) {
+    if let Some(mut c) = place.take() {
+        let _ = registry.deregister(&mut c.stream.socket);
+        c.stream.close();
+    }
+}
+
+fn send(socket: &mut Socket, origin: &Origin, octets: &[u8]) {
+    match (socket, origin) {
+        (Socket::Udp { auth, acct, .. }, Origin::Datagram { peer, port }) => {
+            let socket = if *port == Port::Auth { auth } else { acct };
+            // What a full socket buffer refuses is asked for again.
+            let _ = socket.send_to(octets, *peer);
+        }
+        (Socket::Tls { connections, .. }, Origin::Stream { connection, .. }) => {
+            if let Some(c) = connections.iter_mut().flatten().find(|c| c.number == *connection) {
+                // A peer that does not read finds out at the next flush: the connection is closed there.
+                let _ = c.stream.send(octets);
+            }
+        }
+        _ => {}
+    }
+}
