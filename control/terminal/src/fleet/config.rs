@@ -1,7 +1,7 @@
 //! What a fleet is told, and what it tells.
 
 use super::schedule::Arrivals;
-use crate::sip::Profile;
+use crate::sip::{Profile, Step};
 use core::net::IpAddr;
 use core::time::Duration;
 use hdrhistogram::Histogram;
@@ -10,6 +10,18 @@ use std::collections::BTreeMap;
 
 /// Gives the terminal of a number its identity and key. `None`: there are no more.
 pub type Subscribers = dyn FnMut(u32) -> Option<(String, Key)> + Send;
+
+/// When a terminal has done its part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// s10 was accepted. Nothing is sent inside the channel, so the proxy forgets the session after a while: for
+    /// measuring the registration alone.
+    Keyed,
+    /// The session is active: something protected verified in both directions.
+    Active,
+    /// As `Active`, and a request inside the channel (OPTIONS to the registrar) was answered.
+    Verified,
+}
 
 /// A fleet.
 #[derive(Debug, Clone)]
@@ -27,9 +39,8 @@ pub struct FleetConfig {
     pub arrivals: Arrivals,
     /// The run ends at the latest this long after its start, whatever is under way.
     pub limit: Duration,
-    /// True: each terminal that is active asks once for an answer inside its channel (OPTIONS) before it counts as
-    /// verified.
-    pub check_keys: bool,
+    /// When a terminal has done its part.
+    pub goal: Goal,
     /// True: terminals go on refreshing until the limit; false: the run ends when every terminal is active or has
     /// failed for good.
     pub stay: bool,
@@ -77,6 +88,8 @@ pub struct FleetResult {
     pub ignored: u64,
     /// Sends that the operating system refused.
     pub send_errors: u64,
+    /// The first terminal's steps and when they were seen since its start, where the profile asks for a ladder.
+    pub ladder: Vec<(Step, Duration)>,
     /// From the first intended start to the last terminal's end.
     pub elapsed: Duration,
 }

@@ -12,6 +12,6 @@ mod schedule;
 mod sockets;
 mod stream;
 
-pub use config::{FleetConfig, FleetResult, Progress, Subscribers};
+pub use config::{FleetConfig, FleetResult, Goal, Progress, Subscribers};
 pub use run::Fleet;
 pub use schedule::{Arrivals, Schedule};

@@ -2,8 +2,8 @@
 
 use core::net::{IpAddr, SocketAddr};
 use mio::{Interest, Registry, Token};
+use portunus_io::listen::{self, Buffers};
 use portunus_io::{Batch, Pushed, Rx as _, Tx as _, UdpPort};
-use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 
 /// Messages a batch.
@@ -11,7 +11,7 @@ const BATCH: usize = 64;
 /// Longest message taken, octets: beyond any registration, within what a datagram on loopback carries.
 const MESSAGE_MAX: usize = 8_192;
 /// Kernel buffers of each socket, octets. A fleet that loses its own answers measures itself.
-const KERNEL_BUFFER: usize = 8 << 20;
+const KERNEL_BUFFERS: Buffers = Buffers { receive: 8 << 20, send: 8 << 20 };
 
 struct Shared {
     port: UdpPort,
@@ -35,13 +35,8 @@ impl Sockets {
     pub(super) fn bind(local: IpAddr, count: u16, registry: &Registry) -> io::Result<Self> {
         let mut shared = Vec::new();
         for i in 0..count.max(1) {
-            let socket = Socket::new(Domain::for_address(SocketAddr::new(local, 0)), Type::DGRAM, Some(Protocol::UDP))?;
-            // The kernel grants what its limits allow; a smaller buffer is no error.
-            let _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
-            let _ = socket.set_send_buffer_size(KERNEL_BUFFER);
-            socket.set_nonblocking(true)?;
-            socket.bind(&SocketAddr::new(local, 0).into())?;
-            let mut port = UdpPort::new(socket.into(), BATCH);
+            let socket = listen::udp(SocketAddr::new(local, 0), KERNEL_BUFFERS)?;
+            let mut port = UdpPort::new(socket, BATCH);
             registry.register(&mut port, Token(usize::from(i)), Interest::READABLE)?;
             let local = port.local_addr()?;
             shared.push(Shared { port, local, tx: Batch::new(BATCH, MESSAGE_MAX), readable: true });

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use portunus_sip::frame::{Frame, next_message};
+use portunus_sip::frame::{Frame, Framer, PONG};
 use std::io::{self, Read as _, Write as _};
 
 /// Octets that may wait in either direction; more ends the connection.
@@ -14,6 +14,7 @@ pub(super) struct Stream {
     tcp: TcpStream,
     inward: Vec<u8>,
     outward: Vec<u8>,
+    framer: Framer,
 }
 
 impl Stream {
@@ -21,7 +22,7 @@ impl Stream {
     pub(super) fn connect(to: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
         let mut tcp = TcpStream::connect(to)?;
         registry.register(&mut tcp, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { tcp, inward: Vec::new(), outward: Vec::new() })
+        Ok(Self { tcp, inward: Vec::new(), outward: Vec::new(), framer: Framer::new() })
     }
 
     /// Appends a message and sends what the connection takes.
@@ -65,10 +66,23 @@ impl Stream {
         }
     }
 
-    /// Takes the next complete message out of what was read; `Err` when the stream is not SIP.
-    pub(super) fn next_message(&mut self) -> Result<Option<Vec<u8>>, ()> {
-        let _ = (&self.inward, next_message as fn(&[u8]) -> Frame);
-        Ok(None)
+    /// Takes the next complete message out of what was read; `Ok(None)`: none is complete.
+    ///
+    /// # Errors
+    /// When the stream is not SIP, or a pong cannot be sent.
+    pub(super) fn next_message(&mut self) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            match self.framer.next(&self.inward) {
+                Frame::Incomplete => return Ok(None),
+                Frame::Message(n) => return Ok(Some(self.inward.drain(..n).collect())),
+                Frame::Pong(n) => drop(self.inward.drain(..n)),
+                Frame::Ping(n) => {
+                    self.inward.drain(..n);
+                    self.send(PONG)?;
+                }
+                Frame::Broken(_) => return Err(io::ErrorKind::InvalidData.into()),
+            }
+        }
     }
 
     /// Takes it out of the poll.

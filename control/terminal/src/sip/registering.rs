@@ -5,13 +5,14 @@ use super::failure::Failure;
 use super::session::Session;
 use super::{Path, Profile, SipTerminal, text};
 use core::net::SocketAddr;
+use core::ops::Range;
 use portunus_channel::Mechanism as _;
 use portunus_channel::sealed::{NO_PROTOCOL, Sealed};
 use portunus_codec::{Full, Writer, hex_u64};
 use portunus_keydist::steps::{Refusal, S1, S6, S10};
 use portunus_keydist::terminal::{KeyMessage, Next, Reject, Todo};
 use portunus_keydist::{Idc, N1, Now, Random};
-use portunus_sip::carriage::terminal::{Agent, Answer, Range16, Txn, granted, read_answer, write_s1, write_s7};
+use portunus_sip::carriage::terminal::{Agent, Answer, Txn, granted, read_answer, write_s1, write_s7};
 
 /// The sealed header's number for SIP.
 pub(super) const SIP: u8 = 1;
@@ -147,7 +148,7 @@ impl SipTerminal {
                 self.on_refusal(now, rng, n1, &Refusal::Stale { ts }, reply.status);
             }
             Answer::Refused(refusal) => self.on_refusal(now, rng, None, &refusal, reply.status),
-            Answer::Key { s10, mac, mac_value: _ } => self.on_key(now, rng, message, s10, mac),
+            Answer::Key { s10, mac, mac_value: _ } => self.on_key(now, rng, message, s10, mac.into()),
             // A 200 without a key, or a digest challenge, answers nothing that this terminal asks.
             Answer::Granted | Answer::Digest { .. } => return false,
         }
@@ -196,10 +197,10 @@ impl SipTerminal {
         self.step(now, Step::S1);
     }
 
-    fn on_key(&mut self, now: Now, rng: &mut dyn Random, message: &[u8], s10: S10<'_>, mac: Range16) {
+    fn on_key(&mut self, now: Now, rng: &mut dyn Random, message: &[u8], s10: S10<'_>, mac_field: Range<usize>) {
         let contact = self.spelled().contact;
         let expires = granted(message, &contact).filter(|s| (1..=self.profile.expires_s).contains(s));
-        let key = KeyMessage { s10, message, mac_field: mac.into(), terms_kept: expires.is_some() };
+        let key = KeyMessage { s10, message, mac_field, terms_kept: expires.is_some() };
         let established = match self.machine.on_key(now, rng, &key) {
             Ok(established) => established,
             Err(reject) => return self.rejected(now, reject),
