@@ -65,12 +65,19 @@ pub(crate) const REST: Duration = Duration::from_micros(100);
 pub(crate) const ENOUGH: u64 = 32;
 pub(crate) const IDLE_CONNECTION: Duration = s(600);
 
-/// RFC 5080 section 2.2.1 starts at about 2 s for dial-in; here both ends share a site.
-pub(crate) const AAA_TIMEOUT: Duration = Duration::from_millis(500);
-pub(crate) const AAA_ATTEMPTS: u64 = 3;
-pub(crate) const AAA_IN_FLIGHT: u64 = 4096;
-pub(crate) const AAA_WAITING: u64 = 16_384;
-pub(crate) const AAA_SOURCE_PORTS: u64 = 16;
+/// A UDP lane has 256 identifiers; a connection serves a whole softswitch.
+pub(crate) const AAA_LANES_UDP: u64 = 16;
+pub(crate) const AAA_LANES_TLS: u64 = 1;
+pub(crate) const AAA_WINDOW: u64 = 4096;
+pub(crate) const AAA_QUESTIONS: u64 = 4096;
+pub(crate) const AAA_RECORDS: u64 = 65_536;
+/// Below the proxy's patience with the core, so that its answer is ours and not silence.
+pub(crate) const AAA_PATIENCE: Duration = Duration::from_millis(3500);
+pub(crate) const AAA_REPEAT_FIRST: Duration = Duration::from_millis(400);
+pub(crate) const AAA_REPEAT_MOST: Duration = s(2);
+pub(crate) const AAA_DEAD_AFTER: Duration = Duration::from_millis(1500);
+pub(crate) const AAA_PROBE_EVERY: Duration = s(1);
+pub(crate) const AAA_WATCHDOG: Duration = s(15);
 
 pub(crate) const AUC_STORE: &str = "portunus-auc.redb";
 pub(crate) const AUC_MASTER_KEY: &str = "portunus-auc.master";

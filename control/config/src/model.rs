@@ -106,6 +106,8 @@ pub enum AucListener {
         address: SocketAddr,
         /// Ours, and how we check theirs.
         tls: Tls,
+        /// Names that a client's certificate may be for; empty: any certificate of the authorities.
+        clients: Vec<String>,
     },
 }
 
@@ -228,16 +230,26 @@ pub struct Aaa {
     pub servers: Vec<AaaServer>,
     /// Our certificate and the authorities accepted; with `radsec` only.
     pub tls: Option<Tls>,
-    /// Time for the first answer; doubled with every retransmission.
-    pub timeout: Duration,
-    /// Transmissions of one request to one server.
-    pub attempts: u8,
-    /// Most requests in flight to a server.
-    pub in_flight: usize,
-    /// Most requests that wait.
-    pub waiting: usize,
-    /// UDP source ports a server: each has its own 256 identifiers.
-    pub source_ports: u8,
+    /// UDP source ports, or connections, a server: each has its own 256 identifiers.
+    pub lanes: u16,
+    /// Most requests outstanding at one server.
+    pub window: usize,
+    /// Most questions in flight or waiting, over all servers.
+    pub questions: usize,
+    /// Most registration records in flight or waiting.
+    pub records: usize,
+    /// How long a question may take altogether; below the proxy's patience with the core.
+    pub patience: Duration,
+    /// UDP: the first repetition follows after this; later ones after twice as long each.
+    pub repeat_first: Duration,
+    /// UDP: the doubling stops here.
+    pub repeat_most: Duration,
+    /// A server unanswered for this long is down, and another one is asked.
+    pub dead_after: Duration,
+    /// Time between probes of a server that is down.
+    pub probe_every: Duration,
+    /// Silence on a connection after which it is probed.
+    pub watchdog: Duration,
 }
 
 /// What carries RADIUS between softswitch and AuC.

@@ -69,7 +69,8 @@ fn listener(mut l: Section<'_, '_, '_>, place: Place<'_>) -> Option<AucListener>
     let out = match transport {
         Carrier::RadSec => {
             let tls = place.tls(&mut l);
-            address.zip(tls).map(|(address, tls)| AucListener::RadSec { address, tls })
+            let clients = l.key::<Vec<String>>("clients").or(Vec::new());
+            address.zip(tls).map(|(address, tls)| AucListener::RadSec { address, tls, clients })
         }
         Carrier::Udp => {
             // Accounting listens by custom one port above authentication (1812, 1813).

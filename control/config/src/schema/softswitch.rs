@@ -106,30 +106,34 @@ fn capacity(mut c: Section<'_, '_, '_>) -> SoftswitchCapacity {
 
 fn aaa(mut a: Section<'_, '_, '_>, place: Place<'_>) -> Option<Aaa> {
     let transport = a.key("transport").or(OneOf(AaaTransport::RadSec)).0;
-    let timeout = a.key("timeout").within_ms(10, 60_000).or(d::AAA_TIMEOUT);
-    let attempts = a.key("attempts").within(1, 10).or(d::AAA_ATTEMPTS);
-    let in_flight = count(a.key("in_flight").within(1, 65_536).or(d::AAA_IN_FLIGHT));
-    let waiting = count(a.key("waiting").within(1, 1_048_576).or(d::AAA_WAITING));
-    let source_ports = a.key("source_ports").within(1, 255).or(d::AAA_SOURCE_PORTS);
-    let tls = match transport {
-        AaaTransport::RadSec => place.tls(&mut a).map(Some),
-        AaaTransport::Udp => Some(None),
+    let (tls, lanes) = match transport {
+        AaaTransport::RadSec => (place.tls(&mut a).map(Some), d::AAA_LANES_TLS),
+        AaaTransport::Udp => (Some(None), d::AAA_LANES_UDP),
     };
     let servers: Vec<_> = a.sections("server").into_iter().map(|v| server(v, place, transport)).collect();
     if servers.is_empty() {
         a.note("no AuC", "add [[softswitch.aaa.server]] with `address`");
     }
-    a.finish();
-    Some(Aaa {
+    let read = Aaa {
         transport,
-        servers: servers.into_iter().collect::<Option<_>>()?,
-        tls: tls?,
-        timeout,
-        attempts: u8::try_from(attempts).unwrap_or(u8::MAX),
-        in_flight,
-        waiting,
-        source_ports: u8::try_from(source_ports).unwrap_or(u8::MAX),
-    })
+        servers: Vec::new(),
+        tls: None,
+        lanes: u16::try_from(a.key("lanes").within(1, 1024).or(lanes)).unwrap_or(1),
+        window: count(a.key("window").within(1, 262_144).or(d::AAA_WINDOW)),
+        questions: count(a.key("questions").within(1, 1_048_576).or(d::AAA_QUESTIONS)),
+        records: count(a.key("records").within(1, 16_777_216).or(d::AAA_RECORDS)),
+        patience: a.key("patience").within_ms(100, 32_000).or(d::AAA_PATIENCE),
+        repeat_first: a.key("repeat_first").within_ms(10, 10_000).or(d::AAA_REPEAT_FIRST),
+        repeat_most: a.key("repeat_most").within_ms(10, 60_000).or(d::AAA_REPEAT_MOST),
+        dead_after: a.key("dead_after").within_ms(100, 60_000).or(d::AAA_DEAD_AFTER),
+        probe_every: a.key("probe_every").within_ms(100, 600_000).or(d::AAA_PROBE_EVERY),
+        watchdog: a.key("watchdog").within_ms(1_000, 600_000).or(d::AAA_WATCHDOG),
+    };
+    if read.repeat_first > read.repeat_most {
+        a.note("`repeat_first` is above `repeat_most`", "let `repeat_most` be the larger one");
+    }
+    a.finish();
+    Some(Aaa { servers: servers.into_iter().collect::<Option<_>>()?, tls: tls?, ..read })
 }
 
 fn server(mut v: Section<'_, '_, '_>, place: Place<'_>, transport: AaaTransport) -> Option<AaaServer> {

@@ -1,0 +1,103 @@
+//! The ladder s1 to s11 in words: who told whom what, and when.
+
+use portunus_terminal::sip::{BEHIND_THE_PROXY, Step};
+use serde::Serialize;
+use std::time::Duration;
+
+/// One rung.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rung {
+    /// The step's name: s1 to s11, or what comes beside them.
+    pub step: &'static str,
+    /// Microseconds since the terminal's start; absent for a step that was not watched.
+    pub at_us: Option<u64>,
+    /// Who speaks.
+    pub from: String,
+    /// To whom.
+    pub to: String,
+    /// What it carries.
+    pub carries: String,
+}
+
+/// `seen` with its time, words cut into their parts.
+fn rung(step: &'static str, at: Option<Duration>, words: &str) -> Rung {
+    let (parties, carries) = words.split_once(": ").unwrap_or(("", words));
+    let (from, to) = parties.split_once(" -> ").unwrap_or((parties, ""));
+    let at_us = at.map(|d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX));
+    Rung { step, at_us, from: from.into(), to: to.into(), carries: carries.into() }
+}
+
+/// Joins what the terminal saw with what went on behind the proxy. `watched` has the times of the latter, by name,
+/// since the terminal's start; without them these steps stand where they belong, without a time.
+pub fn ladder(seen: &[(Step, Duration)], watched: &[(&'static str, Duration)]) -> Vec<Rung> {
+    let mut all = Vec::new();
+    for (step, at) in seen {
+        all.push(rung(step.name(), Some(*at), step.words()));
+        // Behind the proxy something follows only where the proxy went there: after an s1 that was not sent back
+        // for a cookie or a clock, and after an s7.
+        let next = seen.iter().skip_while(|(_, t)| t <= at).find(|(s, _)| *s != Step::Again).map(|(s, _)| *s);
+        let went = match step {
+            Step::S1 => next == Some(Step::S6),
+            Step::S7 => matches!(next, Some(Step::S10 | Step::S6)),
+            _ => false,
+        };
+        if went {
+            for (name, _, words) in BEHIND_THE_PROXY.iter().filter(|(_, after, _)| after == step) {
+                let at = watched.iter().find(|(n, _)| n == name).map(|(_, at)| *at);
+                all.push(rung(name, at, words));
+            }
+        }
+    }
+    // In the order of time where it is known; a step without a time stays after its predecessor.
+    let mut last = 0;
+    let mut keyed: Vec<(u64, Rung)> = all
+        .into_iter()
+        .map(|r| {
+            last = r.at_us.unwrap_or(last);
+            (last, r)
+        })
+        .collect();
+    keyed.sort_by_key(|(at, _)| *at);
+    keyed.into_iter().map(|(_, r)| r).collect()
+}
+
+/// The ladder as lines.
+pub fn lines(rungs: &[Rung]) -> Vec<String> {
+    let line = |r: &Rung| {
+        let at = r.at_us.map_or_else(|| "-".to_owned(), |us| us.to_string());
+        format!("{at:>9} us  {:<9} {:>10} -> {:<10}  {}", r.step, r.from, r.to, r.carries)
+    };
+    rungs.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_eleven_steps_in_their_order() {
+        let ms = Duration::from_millis;
+        let seen = [
+            (Step::S1, ms(0)),
+            (Step::S6, ms(5)),
+            (Step::S7, ms(6)),
+            (Step::S10, ms(9)),
+            (Step::Confirm, ms(9)),
+            (Step::Confirmed, ms(11)),
+        ];
+        let watched =
+            [("s2", ms(1)), ("s3", ms(2)), ("s4", ms(3)), ("s5", ms(4)), ("s8", ms(7)), ("s9", ms(8)), ("s11", ms(8))];
+        let rungs = ladder(&seen, &watched);
+        let steps: Vec<_> = rungs.iter().map(|r| r.step).collect();
+        let all = ["s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s11", "s10", "confirm", "confirmed"];
+        assert_eq!(steps, all);
+        assert!(rungs.iter().all(|r| !r.from.is_empty() && !r.to.is_empty() && r.at_us.is_some()));
+        assert_eq!(ladder(&seen, &[]).len(), all.len());
+    }
+
+    #[test]
+    fn a_refused_clock_goes_nowhere() {
+        let seen = [(Step::S1, Duration::ZERO), (Step::Stale, Duration::from_millis(1))];
+        assert_eq!(ladder(&seen, &[]).len(), 2);
+    }
+}

@@ -1,0 +1,150 @@
+//! `portunus register`: a real terminal on the command line.
+
+use crate::cli::{Carrier, ProtocolArg, RegisterArgs, resolve};
+use crate::exit::{Exit, Failure};
+use crate::ladder;
+use crate::latency::Latency;
+use crate::out::Out;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use portunus_keydist::{Idc, Key};
+use portunus_terminal::fleet::{Arrivals, Fleet, FleetConfig, FleetResult, Goal};
+use portunus_terminal::sip::{Blame, Failure as Why, MECHS, Profile, Transport};
+use serde_json::json;
+use std::time::Duration;
+
+impl From<Carrier> for Transport {
+    fn from(c: Carrier) -> Self {
+        match c {
+            Carrier::Udp => Self::Udp,
+            Carrier::Tcp => Self::Tcp,
+        }
+    }
+}
+
+/// Registers, so many times as asked, and tells what happened.
+///
+/// # Errors
+/// Why the last registration that failed did, with an exit code that says whose fault it is.
+pub fn register(args: &RegisterArgs, out: Out) -> Result<(), Failure> {
+    let ProtocolArg::Sip = args.protocol;
+    let profile = profile(args)?;
+    let key = key(args)?;
+    let (mut latency, mut active, mut last) = (Latency::new(), 0u32, None);
+    for n in 0..args.count {
+        let result = once(args, &profile, &key, n == 0)?;
+        latency.add(&result.active_us);
+        active += result.active;
+        tell(args, &profile, &result, n, out);
+        if result.active == 0 {
+            last = Some(result.last_failure);
+            // A refusal does not get better by repetition, and repetition gets one ignored.
+            if args.count > 1 {
+                break;
+            }
+        }
+    }
+    if args.count > 1 {
+        out.say(format!("{active} of {} registrations active; {}", args.count, latency.words()));
+    }
+    out.machine(&json!({ "id": args.id, "count": args.count, "active": active, "latency_us": latency }));
+    match last {
+        None => Ok(()),
+        Some(why) => Err(failure(args, profile.server, why)),
+    }
+}
+
+fn profile(args: &RegisterArgs) -> Result<Profile, Failure> {
+    let usage = |what: String, next: &str| Failure::new(Exit::Usage, what, next);
+    Idc::new(&args.id).ok_or_else(|| {
+        let next = "write 1 to 128 octets without spaces, quotes, backslash, comma or semicolon";
+        usage(format!("{} is not an identity", args.id), next)
+    })?;
+    let realm = match (&args.realm, args.id.split_once('@')) {
+        (Some(realm), _) => realm.clone(),
+        (None, Some((_, host))) if !host.is_empty() => host.to_owned(),
+        _ => return Err(usage(format!("{} has no domain", args.id), "add --realm")),
+    };
+    let server = resolve(&args.server)?;
+    let mut profile = Profile::new(server, args.transport.into(), &args.proxy_id, &realm, MECHS)
+        .map_err(|e| usage(e.to_string(), "check --proxy-id"))?;
+    profile.expires_s = args.expires;
+    profile.attempts_max = 1;
+    Ok(profile)
+}
+
+fn key(args: &RegisterArgs) -> Result<Key, Failure> {
+    use std::os::unix::fs::PermissionsExt as _;
+    if std::fs::metadata(&args.key_file).is_ok_and(|m| m.permissions().mode() & 0o077 != 0) {
+        // A terminal's key is its owner's business, and a laboratory's is public: a word, no refusal.
+        eprintln!("portunus: {} can be read by others; `chmod 600` keeps it private", args.key_file.display());
+    }
+    Ok(Key::new(*portunus_config::read_key_file(&args.key_file, &args.id, true)?))
+}
+
+fn once(args: &RegisterArgs, profile: &Profile, key: &Key, ladder: bool) -> Result<FleetResult, Failure> {
+    let local = match profile.server {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let config = FleetConfig {
+        profile: Profile { ladder, ..profile.clone() },
+        terminals: 1,
+        local,
+        sockets: 1,
+        arrivals: Arrivals::Window(1),
+        limit: Duration::from_secs(args.limit),
+        goal: Goal::Active,
+        stay: false,
+    };
+    let (id, octets) = (args.id.clone(), *key.expose());
+    let subscriber = move |_: u32| Some((id.clone(), Key::new(octets)));
+    let socket = |e: std::io::Error| Failure::io("opening a socket", &e);
+    Fleet::new(config, Box::new(subscriber)).map_err(socket)?.run(&mut |_| true).map_err(socket)
+}
+
+fn tell(args: &RegisterArgs, profile: &Profile, result: &FleetResult, n: u32, out: Out) {
+    let rungs = ladder::ladder(&result.ladder, &[]);
+    if n == 0 {
+        let by = if profile.transport == Transport::Udp { "UDP" } else { "TCP" };
+        out.say(format!("{} registers at {} over {by}, through {}", args.id, profile.server, args.proxy_id));
+        ladder::lines(&rungs).iter().for_each(|l| out.say(l));
+    }
+    if let Some(a) = result.first_active {
+        let ms = result.active_us.max() as f64 / 1000.0;
+        let life = Duration::from_secs(a.life_s.into());
+        out.say(format!(
+            "active after {ms:.1} ms: {}, session {:016x}, key for {} h, registered for {} s",
+            profile.registering.mechs.as_str().split(';').next().unwrap_or_default(),
+            a.kid,
+            life.as_secs() / 3600,
+            a.expires_s
+        ));
+    }
+    if out.json {
+        out.machine(&json!({
+            "registration": n + 1,
+            "active": result.active == 1,
+            "session": result.first_active.map(|a| format!("{:016x}", a.kid)),
+            "key_life_s": result.first_active.map(|a| a.life_s),
+            "expires_s": result.first_active.map(|a| a.expires_s),
+            "after_us": (result.active == 1).then(|| result.active_us.max()),
+            "failure": result.last_failure.map(|w| w.word()),
+            "ladder": rungs,
+        }));
+    }
+}
+
+fn failure(args: &RegisterArgs, server: SocketAddr, why: Option<Why>) -> Failure {
+    let Some(why) = why else {
+        let what = format!("{server} did not finish the registration within {} s", args.limit);
+        return Failure::unreachable(what, "try again with a longer --limit");
+    };
+    let exit = match (why, why.blame()) {
+        (Why::Denied | Why::Mechanism, _) => Exit::Denied,
+        (Why::Silent { .. } | Why::Connection | Why::Busy { .. } | Why::Unconfirmed, _) => Exit::Unreachable,
+        _ => Exit::Failed,
+    };
+    let text = why.to_string();
+    let (what, next) = text.split_once("; ").unwrap_or((text.as_str(), ""));
+    Failure::new(exit, format!("{} at {server}: {what}", args.id), next)
+}
