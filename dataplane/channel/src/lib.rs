@@ -14,5 +14,7 @@ mod contract;
 pub mod sealed;
 pub mod window;
 
-pub use contract::{Carrier, Dropped, Keys, Mechanism, OpenJob, Opened, Peek, Room, SealError, SealJob, Sequence, TABLE, room};
+pub use contract::{
+    Carrier, Dropped, Keys, Mechanism, OpenJob, Opened, Peek, Room, SealError, SealJob, Sequence, TABLE, room,
+};
 pub use window::{Replay, ReplayWindow};

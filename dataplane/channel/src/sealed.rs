@@ -145,9 +145,8 @@ fn open_range(key: &TrafficKey, datagram: &mut [u8]) -> Result<(Peek, Range<usiz
     let header = Header::read(datagram)?;
     let ready = key.ready().ok_or(Dropped::Unverified)?;
     let (head, body) = datagram.split_at_mut(HEADER_LEN);
-    let plain = ready
-        .open_in_place(nonce(header.seq), aead::Aad::from(&*head), body)
-        .map_err(|_| Dropped::Unverified)?;
+    let plain =
+        ready.open_in_place(nonce(header.seq), aead::Aad::from(&*head), body).map_err(|_| Dropped::Unverified)?;
     let len = plain.len();
     if header.protocol == NO_PROTOCOL && len != 0 {
         return Err(Dropped::Content);
@@ -200,9 +199,8 @@ impl Mechanism for Sealed {
         let (text, tail) = body.split_at_mut(content);
         head.copy_from_slice(&header);
         let ready = key.ready().ok_or(SealError::Full)?;
-        let tag = ready
-            .seal_in_place_separate_tag(nonce(seq), aead::Aad::from(header), text)
-            .map_err(|_| SealError::Full)?;
+        let tag =
+            ready.seal_in_place_separate_tag(nonce(seq), aead::Aad::from(header), text).map_err(|_| SealError::Full)?;
         tail.copy_from_slice(tag.as_ref());
         Ok(())
     }

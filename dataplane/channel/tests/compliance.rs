@@ -228,8 +228,7 @@ fn nothing_is_allocated<M: Mechanism>() {
             window.check(peek.seq).expect("new");
             assert_eq!(M::open(&keys.c2s, &mut buf[..n]).expect("opens").content.len(), 600);
             window.commit(peek.seq).expect("new");
-            let mut jobs =
-                [OpenJob::<M::Key> { key: &keys.s2c, datagram: &mut buf[..n], result: Err(Dropped::Short) }];
+            let mut jobs = [OpenJob::<M::Key> { key: &keys.s2c, datagram: &mut buf[..n], result: Err(Dropped::Short) }];
             M::open_batch(&mut jobs);
         }
     });

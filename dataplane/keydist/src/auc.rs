@@ -143,9 +143,7 @@ pub fn record(current: Option<&Record>, wall_ms: u64, s11: &S11<'_>) -> Change {
     match (current, s11.event) {
         (Some(r), Registration::Stop) if r.rand == s11.rand => Change::Remove,
         (_, Registration::Stop) => Change::Ignore,
-        (Some(r), _) if r.rand == s11.rand => {
-            Change::Keep(Record { ipc: s11.ipc, seen_ms: wall_ms, ..r.clone() })
-        }
+        (Some(r), _) if r.rand == s11.rand => Change::Keep(Record { ipc: s11.ipc, seen_ms: wall_ms, ..r.clone() }),
         (None, _) | (Some(_), Registration::Start) => fresh(),
         (Some(_), Registration::Refresh) => Change::Ignore,
     }

@@ -172,6 +172,5 @@ impl core::fmt::Display for N1 {
 
 /// True for an N2a token: 1 to 128 characters `[A-Za-z0-9_-]`.
 pub fn is_n2(token: &[u8]) -> bool {
-    (1..=N2_MAX).contains(&token.len())
-        && token.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-'))
+    (1..=N2_MAX).contains(&token.len()) && token.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-'))
 }

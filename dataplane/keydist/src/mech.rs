@@ -163,7 +163,8 @@ impl MechList {
             if !usable(mech) {
                 continue;
             }
-            let better = best.is_none_or(|(b, r)| entry.q_milli > b.q_milli || (entry.q_milli == b.q_milli && rank < r));
+            let better =
+                best.is_none_or(|(b, r)| entry.q_milli > b.q_milli || (entry.q_milli == b.q_milli && rank < r));
             if better {
                 best = Some((entry, rank));
             }
@@ -177,7 +178,8 @@ impl MechList {
         let mut from = 0;
         for (index, raw) in value.split(char::from(separator)).enumerate() {
             // A space-separated list is canonical already; only SIP's commas stand among blanks.
-            let part = if separator == b',' { raw.trim_matches(|c: char| c.is_ascii() && is_blank(c as u8)) } else { raw };
+            let part =
+                if separator == b',' { raw.trim_matches(|c: char| c.is_ascii() && is_blank(c as u8)) } else { raw };
             let at = from + raw.find(part).unwrap_or(0);
             from += raw.len() + 1;
             if index == ENTRIES_MAX {
@@ -254,7 +256,8 @@ fn priority(value: &str) -> Option<u16> {
     if decimals.len() > 3 || !decimals.bytes().all(|c| c.is_ascii_digit()) {
         return None;
     }
-    let thousandths = decimals.bytes().chain(core::iter::repeat(b'0')).take(3).fold(0, |n, c| n * 10 + u16::from(c - b'0'));
+    let thousandths =
+        decimals.bytes().chain(core::iter::repeat(b'0')).take(3).fold(0, |n, c| n * 10 + u16::from(c - b'0'));
     match (whole, thousandths) {
         ("0", n) => Some(n),
         ("1", 0) => Some(1000),

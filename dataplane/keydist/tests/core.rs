@@ -85,11 +85,8 @@ fn a_word_that_differs_anywhere_is_wrong() {
 fn stray_answers_spoil_nothing() {
     let mut r = challenged(Policy::default());
     let good = s8(1, 1);
-    for stray in [
-        s8(2, 1),
-        S8 { idc: idc("bob@example.test"), ..good },
-        S8 { idsp: idsp("sp2.example.test"), ..good },
-    ] {
+    for stray in [s8(2, 1), S8 { idc: idc("bob@example.test"), ..good }, S8 { idsp: idsp("sp2.example.test"), ..good }]
+    {
         assert_eq!(r.on_s8(at(20), &stray), Err(NotAwaited));
     }
     assert_eq!(r.on_s4(at(20), &s4(9)), Err(NotAwaited), "a second vector");

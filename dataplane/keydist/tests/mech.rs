@@ -80,7 +80,8 @@ fn elsewhere_one_space_separates_and_no_other() {
 
 #[test]
 fn priorities() {
-    for (q, milli) in [("0", 0), ("1", 1000), ("0.5", 500), ("0.05", 50), ("0.001", 1), ("1.0", 1000), ("1.000", 1000), ("0.", 0)]
+    for (q, milli) in
+        [("0", 0), ("1", 1000), ("0.5", 500), ("0.05", 50), ("0.001", 1), ("1.0", 1000), ("1.000", 1000), ("0.", 0)]
     {
         let list = sip(&format!("tls;q={q}"));
         assert_eq!(list.entries().next().map(|e| e.q_milli), Some(milli), "{q}");

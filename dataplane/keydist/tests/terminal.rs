@@ -273,7 +273,14 @@ fn s10_is_refused_for_every_reason_of_the_specification() {
     rejected(Reject::Wrap, |d| d.s4.ekc[5] ^= 1, none);
     rejected(Reject::Wrap, |d| d.s4 = auc(N1::from_bits(8)), none);
     rejected(Reject::Mac, |_| {}, |m| m[4] ^= 1);
-    rejected(Reject::Mac, |_| {}, |m| { let at = m.len() - 20; m[at] ^= 1 });
+    rejected(
+        Reject::Mac,
+        |_| {},
+        |m| {
+            let at = m.len() - 20;
+            m[at] ^= 1
+        },
+    );
     rejected(Reject::Mac, |_| {}, |m| m.make_ascii_uppercase());
     rejected(Reject::Mac, |_| {}, |m| m.truncate(m.len() - 10));
     rejected(Reject::Mac, |_| {}, |m| m.push(b' '));

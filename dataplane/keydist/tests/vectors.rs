@@ -60,7 +60,8 @@ impl<'v> Case<'v> {
 
 #[test]
 fn no_field_is_left_out() {
-    let known = "idc idsp kc ksp rand n1_of_s1 session_key auth_c ekc eksp mac_key n1_of_s7 n2_of_s10 traffic mac_example";
+    let known =
+        "idc idsp kc ksp rand n1_of_s1 session_key auth_c ekc eksp mac_key n1_of_s7 n2_of_s10 traffic mac_example";
     let known: BTreeSet<&str> = known.split(' ').collect();
     for v in vectors() {
         let fields: BTreeSet<&str> = v.as_object().expect("an object").keys().map(String::as_str).collect();
@@ -152,8 +153,7 @@ fn the_batch_computes_what_single_calls_do() {
     for c in &cases {
         let prk = c.ksp.prk();
         let wraps: Vec<[u8; 48]> = cases.iter().map(|c| array(c.v, "eksp")).collect();
-        let jobs: Vec<OpenJob<'_>> =
-            cases.iter().zip(&wraps).map(|(c, wrap)| OpenJob { ctx: c.ctx(), wrap }).collect();
+        let jobs: Vec<OpenJob<'_>> = cases.iter().zip(&wraps).map(|(c, wrap)| OpenJob { ctx: c.ctx(), wrap }).collect();
         let mut order = Vec::new();
         open_batch(&prk, &jobs, |i, result| {
             order.push(i);
