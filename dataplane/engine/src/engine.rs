@@ -1,19 +1,57 @@
-//! The engine: what it holds, and its face.
+//! The engine: what it holds, and its face. What it does with a message stands in the modules beside this one.
 
-use crate::api::{Command, Packet, Sink, Why};
+use crate::api::{Command, EndReason, Meta, Packet, Sink, To, Why};
 use crate::config::{Config, ConfigError, Keys, Policy};
 use crate::counters::Counters;
-use portunus_keydist::{Now, Random};
-use portunus_signalling::Protocol;
+use crate::site::{Site, TicketKind, TicketParts};
+use crate::store::answers::Answers;
+use crate::store::pendings::Pendings;
+use crate::store::sessions::{Sessions, State};
+use crate::store::wheel::Wheel;
+use portunus_channel::sealed::Header;
+use portunus_keydist::proxy::{HashKey, Proxy, Rules, Sizes, Source};
+use portunus_keydist::{Idc, Now, Prk, Random};
+use portunus_signalling::{Protocol, Ticket};
 use std::sync::Arc;
 
 /// One worker's proxy.
+///
+/// ```text
+///   access ──► on_batch ─┬─ unprotected ─► access ─┬─► registration (s1, s7) ──► s2, s8 ──► core
+///                        │                         └─► stock phones
+///                        └─ sealed ──────► traffic ────────────────────────────────────────► core
+///   core ────► on_core ──┬─ s5 ──────────► registration ──► s6 ──► access
+///                        ├─ s9, batched ─► grant ──► s10, provisional session ──► access
+///                        └─ the rest ────► core ──► sessions, sealed or plain ──► access
+///   time ────► on_timer ──► 503s, sessions' ends
+/// ```
 pub struct Engine {
-    config: Config,
-    policy: Arc<Policy>,
-    keys: Keys,
-    rng: Box<dyn Random + Send>,
-    counters: Counters,
+    pub(crate) site: Site,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) prk: Prk,
+    pub(crate) hash: HashKey,
+    pub(crate) role: Proxy,
+    pub(crate) rng: Box<dyn Random + Send>,
+    pub(crate) counters: Counters,
+    pub(crate) sessions: Sessions,
+    pub(crate) pendings: Pendings,
+    pub(crate) answers: Answers,
+    pub(crate) wheel: Wheel,
+    /// For messages whose destination is known only when they are written.
+    pub(crate) scratch: Vec<u8>,
+    /// Timers below this are pendings', the others sessions'.
+    pub(crate) first_session_timer: u32,
+    pub(crate) draining: bool,
+}
+
+impl core::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Engine").field("worker", &self.site.worker).finish_non_exhaustive()
+    }
+}
+
+fn rules(policy: &Policy) -> Rules {
+    Rules { window_ms: policy.window_ms, challenge_ms: policy.challenge_ms, lockout: policy.lockout }
 }
 
 impl Engine {
@@ -25,50 +63,133 @@ impl Engine {
         config: Config,
         policy: Arc<Policy>,
         keys: Keys,
-        rng: Box<dyn Random + Send>,
+        mut rng: Box<dyn Random + Send>,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         policy.validate()?;
-        Ok(Self { config, policy, keys, rng, counters: Counters::default() })
+        let (c, worker, hash) = (config.capacity, config.worker, keys.process.hash().clone());
+        let seeds = rng.next_u64();
+        let sizes = Sizes { replay: c.replay, lockout: c.lockout };
+        Ok(Self {
+            role: Proxy::new(&keys.process, worker, sizes, rules(&policy)),
+            sessions: Sessions::new(c.sessions, c.session_text, hash.clone(), worker, seeds as u32),
+            pendings: Pendings::new(c.pendings, c.request, (seeds >> 32) as u32),
+            answers: Answers::new(c.answers, c.answer_octets, c.message),
+            wheel: Wheel::new(c.pendings + c.sessions),
+            scratch: vec![0; c.message],
+            first_session_timer: c.pendings as u32,
+            site: Site::new(config),
+            policy,
+            prk: keys.prk,
+            hash,
+            rng,
+            counters: Counters::default(),
+            draining: false,
+        })
     }
 
-    /// Takes a batch of messages from the access side.
+    /// Takes a batch of messages from the access side. Sealed datagrams are opened in place.
     pub fn on_batch(&mut self, now: Now, packets: &mut [Packet<'_>], sink: &mut dyn Sink) {
-        let _ = (now, sink, &self.keys, &mut self.rng, &self.config);
         self.counters.rx_access += packets.len() as u64;
-    }
-
-    /// Takes a batch of messages from the core, all of one protocol.
-    pub fn on_core(&mut self, now: Now, messages: &[&[u8]], protocol: Protocol, sink: &mut dyn Sink) {
-        let _ = (now, protocol, sink);
-        self.counters.rx_core += messages.len() as u64;
-    }
-
-    /// Does what is due.
-    pub fn on_timer(&mut self, now: Now, sink: &mut dyn Sink) {
-        let _ = (now, sink);
+        // The sessions lie scattered over a large table: reading a little of each first lets the misses overlap.
+        let touch = |packet: &Packet<'_>| Header::read(packet.bytes).map_or(0, |h| self.sessions.touch(h.kid));
+        core::hint::black_box(packets.iter().fold(0, |sum, packet| sum ^ touch(packet)));
+        for packet in packets {
+            if self.site.is_sealed(packet.meta.listener) {
+                self.on_sealed(now, &packet.meta, packet.bytes, sink);
+            } else {
+                self.on_unprotected(now, &packet.meta, packet.bytes, sink);
+            }
+        }
+        self.gauge();
     }
 
     /// When [`Engine::on_timer`] is wanted next, on the monotonic clock in milliseconds, and why.
     pub fn next_deadline(&self) -> Option<(u64, Why)> {
-        None
+        let (at, timer) = self.wheel.next_deadline()?;
+        let why = match timer {
+            Some(timer) if timer < self.first_session_timer => Why::CoreTimeout,
+            Some(_) => Why::Session,
+            None => Why::Wheel,
+        };
+        Some((at, why))
     }
 
     /// Obeys an order of the control side.
     pub fn on_command(&mut self, now: Now, command: Command, sink: &mut dyn Sink) {
-        let _ = (now, sink);
-        if let Command::Reload(policy) = command {
-            self.policy = policy;
+        match command {
+            Command::EndSession { idc, kid } => {
+                if let Some(idc) = Idc::new(&idc) {
+                    self.end_by_command(idc, kid, sink);
+                }
+            }
+            Command::Drain => self.draining = true,
+            Command::Resume => self.draining = false,
+            Command::Reload(policy) => {
+                if policy.validate().is_ok() {
+                    self.role.set_rules(rules(&policy));
+                    self.policy = policy;
+                }
+            }
+        }
+        let _ = now;
+        self.gauge();
+    }
+
+    fn end_by_command(&mut self, idc: Idc<'_>, kid: Option<u64>, sink: &mut dyn Sink) {
+        let meant = |slot: &u32, sessions: &Sessions| match (kid, sessions.get(*slot)) {
+            (Some(kid), Some(session)) => session.kid == kid,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        for wanted in [State::Active, State::Stock, State::Provisional] {
+            let found = self.sessions.by_idc(idc, |state| state == wanted);
+            if let Some(slot) = found.filter(|slot| meant(slot, &self.sessions)) {
+                self.end_session(slot, EndReason::Commanded, sink);
+            }
         }
     }
 
     /// True when no registration waits for the core.
     pub fn is_idle(&self) -> bool {
-        self.counters.pendings == 0
+        self.pendings.used() == 0
     }
 
     /// What was counted so far.
     pub const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The number that leads every message of an IDc's to the same element of the core; the same on every worker.
+    pub(crate) fn to_core(&self, protocol: Protocol, idc: Idc<'_>) -> To {
+        To::Core { protocol, affinity: self.sessions.hash_idc(idc) }
+    }
+
+    /// Names a message: source and octets.
+    pub(crate) fn digest(&self, meta: &Meta, octets: &[u8]) -> u128 {
+        self.hash.digest(b'M', &[Source::new(meta.source, meta.listener).as_bytes(), octets])
+    }
+
+    pub(crate) fn pending_ticket(&self, slot: u32) -> Ticket {
+        self.pendings.get(slot).map_or(Ticket(0), |pending| pending.ticket(slot, self.site.worker))
+    }
+
+    pub(crate) fn session_ticket(&self, slot: u32, kind: TicketKind) -> Ticket {
+        let generation = self.sessions.get(slot).map_or(0, |session| (session.kid >> 32) as u32);
+        TicketParts { kind, generation, slot }.ticket(self.site.worker)
+    }
+
+    pub(crate) const fn session_timer(&self, slot: u32) -> u32 {
+        self.first_session_timer + slot
+    }
+
+    /// Seconds until a refused terminal should try again, spread so that not all come at once.
+    pub(crate) fn retry_after(&mut self) -> u32 {
+        let (min, max) = (self.policy.retry_after_min_s, self.policy.retry_after_max_s);
+        min + (self.rng.next_u64() % u64::from(max - min + 1)) as u32
+    }
+
+    pub(crate) fn gauge(&mut self) {
+        self.counters.pendings = self.pendings.used() as u64;
     }
 }

@@ -7,10 +7,20 @@
 //!
 //! Deliberately absent: sockets, clocks, threads, logs, any protocol's vocabulary, other workers' sessions.
 
+mod access;
 mod api;
 mod config;
 mod counters;
 mod engine;
+mod from_core;
+mod grant;
+mod out;
+mod registration;
+mod site;
+mod stock;
+mod store;
+mod timers;
+mod traffic;
 
 pub use api::{Command, EndReason, Event, Meta, Packet, Sink, To, Why};
 pub use config::{Capacity, Config, ConfigError, Cookies, Keys, LISTENERS_MAX, Listener, ListenerKind, Policy};

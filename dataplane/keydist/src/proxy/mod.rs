@@ -127,7 +127,11 @@ impl Proxy {
         Fingerprint::new(&self.hash, b'N', &[idc.as_bytes(), n1.as_bytes()])
     }
 
-    fn check_lock(&self, now: Now, source: &Source, idc: Idc<'_>) -> Result<(), Reject> {
+    /// May this source try again for this IDc? Part of every check; alone for what brings no step of PKD1.
+    ///
+    /// # Errors
+    /// [`Reject::Wait`] or [`Reject::Ignore`] after repeated failures.
+    pub fn check_lock(&self, now: Now, source: &Source, idc: Idc<'_>) -> Result<(), Reject> {
         match self.lockout.verdict(now.mono_ms, source.suspect(&self.hash, idc.as_bytes())) {
             Lock::Free => Ok(()),
             Lock::Wait(ms) => Err(Reject::Wait(ms)),

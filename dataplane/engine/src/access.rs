@@ -1,0 +1,151 @@
+//! Unprotected messages of the access side: read, told apart, and what is neither s1 nor s7 refused.
+
+use crate::api::{Meta, Sink};
+use crate::engine::Engine;
+use crate::out::{send, send_octets};
+use crate::site::Access;
+use portunus_keydist::proxy::{Reject, Source};
+use portunus_keydist::steps::Refusal;
+use portunus_keydist::{N1, Now};
+use portunus_signalling::{Fault, FaultKind, FromTerminal, Ticket, Transport};
+
+/// Octets that a source may get back for each of its own before it is proven (spec section 2).
+const AMPLIFICATION: usize = 3;
+
+/// A message that was read, on its way through the engine.
+pub(crate) struct Incoming<'m> {
+    pub(crate) meta: &'m Meta,
+    pub(crate) bytes: &'m [u8],
+    pub(crate) access: Access,
+    pub(crate) source: Source,
+    /// Digest of source and octets.
+    pub(crate) of: u128,
+    /// Octets that may still be sent back while the source is unproven.
+    pub(crate) budget: usize,
+}
+
+impl Incoming<'_> {
+    pub(crate) const fn salt(&self) -> u64 {
+        self.of as u64
+    }
+}
+
+impl Engine {
+    pub(crate) fn on_unprotected(&mut self, now: Now, meta: &Meta, bytes: &[u8], sink: &mut dyn Sink) {
+        let Some(access) = self.site.access(meta.listener) else {
+            self.counters.wrong_listener += 1;
+            return;
+        };
+        let read = access.signalling.read_terminal(bytes);
+        if let Ok(FromTerminal::KeepAlive(answer)) = read {
+            if !answer.is_empty() {
+                send_octets(sink, &mut self.counters, meta.back(), usize::MAX, answer);
+            }
+            return;
+        }
+        // A connected stream has proven its source.
+        let budget = match access.transport {
+            Transport::Udp => bytes.len().saturating_mul(AMPLIFICATION),
+            Transport::Tcp => usize::MAX,
+        };
+        let source = Source::new(meta.source, meta.listener);
+        let of = self.digest(meta, bytes);
+        let mut incoming = Incoming { meta, bytes, access, source, of, budget };
+        match read {
+            Ok(FromTerminal::S1(s1)) => {
+                self.acknowledge(&mut incoming, sink);
+                self.on_s1(now, &incoming, &s1, sink);
+            }
+            Ok(FromTerminal::S7(s7)) => {
+                self.acknowledge(&mut incoming, sink);
+                self.on_s7(now, &incoming, &s7, sink);
+            }
+            Ok(FromTerminal::Digest { idc, answered, ends }) => {
+                self.acknowledge(&mut incoming, sink);
+                self.on_stock_registration(now, &incoming, idc, answered, ends, sink);
+            }
+            Ok(FromTerminal::Request { idc }) => self.on_plain_request(&incoming, idc, sink),
+            Ok(FromTerminal::Response { ticket }) => self.on_plain_response(&incoming, ticket, sink),
+            Ok(FromTerminal::KeepAlive(_)) => {}
+            Err(fault) => self.on_fault(&incoming, &fault, sink),
+        }
+    }
+
+    /// Sends what a transaction protocol owes at once; it counts against what the source may get.
+    fn acknowledge(&mut self, incoming: &mut Incoming<'_>, sink: &mut dyn Sink) {
+        let hop = self.site.hop(incoming.meta.listener, incoming.meta.source, Ticket(0), incoming.salt());
+        let (signalling, bytes, mut sent) = (incoming.access.signalling, incoming.bytes, 0);
+        send(sink, &mut self.counters, incoming.meta.back(), incoming.budget, &mut |w| {
+            signalling.acknowledge(&hop, bytes, w);
+            sent = w.len();
+            Ok(())
+        });
+        incoming.budget = incoming.budget.saturating_sub(sent);
+    }
+
+    fn on_fault(&mut self, incoming: &Incoming<'_>, fault: &Fault, sink: &mut dyn Sink) {
+        let counters = &mut self.counters;
+        match fault.kind {
+            FaultKind::Unreadable => counters.fault_unreadable += 1,
+            FaultKind::Malformed => counters.fault_malformed += 1,
+            FaultKind::TooBig => counters.fault_too_big += 1,
+            FaultKind::Forbidden => counters.fault_forbidden += 1,
+            FaultKind::Unsupported => counters.fault_unsupported += 1,
+        }
+        let hop = self.site.hop(incoming.meta.listener, incoming.meta.source, Ticket(0), incoming.salt());
+        let (signalling, bytes) = (incoming.access.signalling, incoming.bytes);
+        send(sink, counters, incoming.meta.back(), incoming.budget, &mut |w| {
+            let before = w.len();
+            if !signalling.write_fault(&hop, bytes, fault, w)? {
+                w.truncate(before);
+            }
+            Ok(())
+        });
+    }
+
+    /// Refuses a message without remembering it.
+    pub(crate) fn refuse(&mut self, incoming: &Incoming<'_>, refusal: Refusal, n1: Option<&N1>, sink: &mut dyn Sink) {
+        let hop = self.site.hop(incoming.meta.listener, incoming.meta.source, Ticket(0), incoming.salt());
+        let (signalling, bytes) = (incoming.access.signalling, incoming.bytes);
+        send(sink, &mut self.counters, incoming.meta.back(), incoming.budget, &mut |w| {
+            signalling.write_refusal(&hop, bytes, &refusal, n1, w)
+        });
+    }
+
+    /// Says 503 to a message without remembering it.
+    pub(crate) fn refuse_busy(&mut self, incoming: &Incoming<'_>, n1: Option<&N1>, sink: &mut dyn Sink) {
+        let retry_after_s = self.retry_after();
+        self.refuse(incoming, Refusal::Busy { retry_after_s }, n1, sink);
+    }
+
+    /// Counts why the role machine does not carry a registration on, and says what the peer may hear of it: `None` is
+    /// silence.
+    pub(crate) fn refusal_for(&mut self, now: Now, reject: Reject) -> Option<Refusal> {
+        let counters = &mut self.counters;
+        let counter = match reject {
+            Reject::WrongProxy => &mut counters.wrong_idsp,
+            Reject::Stale => &mut counters.clock_stale,
+            Reject::Replayed => &mut counters.replayed_s7,
+            Reject::CookieMissing => &mut counters.cookie_sent,
+            Reject::CookieWrong => &mut counters.cookie_invalid,
+            Reject::ChallengeInvalid => &mut counters.challenge_invalid,
+            Reject::ChallengeExpired => &mut counters.challenge_expired,
+            Reject::ChallengeReused => &mut counters.challenge_reused,
+            Reject::Wait(_) => &mut counters.locked_slowed,
+            Reject::Ignore => &mut counters.locked_ignored,
+        };
+        *counter += 1;
+        match reject {
+            Reject::Stale => Some(Refusal::Stale { ts: now.wall_ms }),
+            Reject::Wait(ms) => {
+                Some(Refusal::Busy { retry_after_s: u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX) })
+            }
+            Reject::Ignore | Reject::CookieMissing | Reject::CookieWrong => None,
+            Reject::WrongProxy
+            | Reject::Replayed
+            | Reject::ChallengeInvalid
+            | Reject::ChallengeExpired
+            | Reject::ChallengeReused => Some(Refusal::Denied),
+        }
+    }
+}

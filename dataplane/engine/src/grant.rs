@@ -1,0 +1,282 @@
+//! s9 to s10, for a batch at once: wraps opened together, mechanisms chosen, provisional sessions made, MACs made
+//! together.
+
+use crate::api::{Meta, Sink};
+use crate::config::Policy;
+use crate::counters::Counters;
+use crate::engine::Engine;
+use crate::out::send_octets;
+use crate::site::Site;
+use crate::store::answers::{AnswerId, Answers};
+use crate::store::pendings::{Pendings, Task};
+use crate::store::sessions::{Opening, Sessions, State};
+use crate::store::wheel::Wheel;
+use arrayvec::ArrayVec;
+use core::ops::Range;
+use portunus_channel::sealed::Keys;
+use portunus_keydist::batch::{MacJob, OpenJob, Opened, mac_batch, open_batch};
+use portunus_keydist::mech::{Mech, Sel};
+use portunus_keydist::proxy::{Granted, Source};
+use portunus_keydist::schedule::{TrafficCtx, WrapCtx};
+use portunus_keydist::steps::{Refusal, S7, S9, S10};
+use portunus_keydist::{Idc, N1, Now, Random};
+use portunus_signalling::{BINDING_MAX, FromTerminal, Hop, Signalling, Writer};
+
+/// Most s9 of one batch.
+pub(crate) const BATCH: usize = 32;
+
+/// An s9 that found its registration.
+#[derive(Clone, Copy)]
+pub(crate) struct Claim<'m> {
+    pub(crate) slot: u32,
+    pub(crate) core_msg: &'m [u8],
+    pub(crate) idc: Option<Idc<'m>>,
+    pub(crate) s9: S9,
+}
+
+/// One of them with everything that its s10 is made from.
+struct Case<'a> {
+    slot: u32,
+    core_msg: &'a [u8],
+    request: &'a [u8],
+    s7: S7<'a>,
+    granted: Granted,
+    meta: Meta,
+    of: u128,
+    hop: Hop<'a>,
+    signalling: &'static dyn Signalling,
+}
+
+/// What became of a case.
+#[derive(Clone)]
+enum Outcome {
+    /// s10 stands in the cache; the MAC's field is empty still.
+    Written { answer: AnswerId, field: Range<usize>, session: u32 },
+    /// No s10.
+    Refused(Refusal),
+}
+
+/// The rooms that s10 is made in, apart from where the requests lie.
+struct Desk<'e> {
+    site: &'e Site,
+    policy: &'e Policy,
+    sessions: &'e mut Sessions,
+    answers: &'e mut Answers,
+    rng: &'e mut dyn Random,
+    counters: &'e mut Counters,
+    wheel: &'e mut Wheel,
+    first_timer: u32,
+}
+
+impl Desk<'_> {
+    /// Makes the provisional session and writes its s10, but for the MAC.
+    fn write(&mut self, now: Now, case: &Case<'_>, opened: &Opened) -> Outcome {
+        let port = self.site.sealed_port(case.meta.listener);
+        let usable = |mech: Mech| mech == Mech::Sealed && port.is_some();
+        let chosen = case.s7.mechs.choose(&self.policy.mechanisms, usable);
+        let (Some(_), Some(port)) = (chosen, port) else {
+            self.counters.mechanism_refused += 1;
+            return Outcome::Refused(Refusal::Mechanism);
+        };
+        let mut binding = [0u8; BINDING_MAX];
+        let mut w = Writer::new(&mut binding);
+        let bound = case.signalling.binding(case.request, &mut w).and_then(|()| w.finish());
+        let Some(binding) = bound.ok().and_then(|len| binding.get(..len)) else {
+            self.counters.write_full += 1;
+            return Outcome::Refused(Refusal::Malformed);
+        };
+        let n2b = N1::from_bits(self.rng.next_u64());
+        let (idc, idsp, token) = (case.s7.idc, case.hop.own.idsp, Mech::Sealed.token());
+        let ctx = TrafficCtx { idc, idsp, n1b: &case.granted.n1b, n2b: &n2b, token };
+        // A newer provisional session takes the place of an older one that nobody has confirmed.
+        if let Some(older) = self.sessions.by_idc(idc, |state| state == State::Provisional) {
+            self.wheel.disarm(self.first_timer + older);
+            self.sessions.close(older);
+            self.counters.sessions_provisional -= 1;
+            self.counters.sessions_superseded += 1;
+        }
+        let opening = Opening {
+            idc,
+            binding,
+            meta: case.meta,
+            protocol: case.signalling.protocol(),
+            state: State::Provisional,
+            ends_s: (now.mono_ms / 1000) as u32 + self.policy.life_s,
+        };
+        let keys = Keys::derive(&opened.secret, &ctx);
+        let session = self.sessions.next_kid().and_then(|kid| Some((kid, self.sessions.open(&opening, keys)?)));
+        let Some((kid, session)) = session else {
+            self.counters.session_full += 1;
+            return Outcome::Refused(Refusal::Busy { retry_after_s: 0 });
+        };
+        self.counters.sessions_provisional += 1;
+        let sel = Sel::sealed(kid, port);
+        let s10 = S10 {
+            idsp,
+            n1: case.granted.n1b,
+            n2: n2b,
+            ts: now.wall_ms,
+            life: self.policy.life_s,
+            ekc: case.granted.ekc,
+            sel: sel.as_str(),
+            mechs: case.s7.mechs.as_str(),
+        };
+        self.put(now, case, &s10, session)
+    }
+
+    fn put(&mut self, now: Now, case: &Case<'_>, s10: &S10<'_>, session: u32) -> Outcome {
+        let mut field = 0..0;
+        let put = self.answers.put(now.mono_ms, case.of, now.mono_ms + self.policy.answer_ms, |buf| {
+            let mut w = Writer::new(buf);
+            field = case.signalling.write_s10(&case.hop, case.request, case.core_msg, s10, &mut w).ok()?;
+            w.finish().ok()
+        });
+        match put {
+            Some((answer, early)) => {
+                self.counters.answer_evicted += early;
+                Outcome::Written { answer, field, session }
+            }
+            None => {
+                self.counters.write_full += 1;
+                self.counters.sessions_provisional -= 1;
+                self.sessions.close(session);
+                Outcome::Refused(Refusal::Busy { retry_after_s: 0 })
+            }
+        }
+    }
+}
+
+/// Finds what each s9 answers; also says how many answer something else than an s7 of theirs.
+fn collect<'a>(
+    pendings: &'a Pendings,
+    site: &'a Site,
+    signalling: &'static dyn Signalling,
+    claims: &[Claim<'a>],
+) -> (ArrayVec<Case<'a>, BATCH>, u64) {
+    let mut cases = ArrayVec::new();
+    let mut mismatched = 0;
+    for claim in claims {
+        let (slot, request) = (claim.slot, pendings.request(claim.slot));
+        let Some(pending) = pendings.get(slot) else { continue };
+        let granted = match pending.task {
+            Task::Pkd(exchange) => Granted::new(&exchange, &claim.s9),
+            Task::Stock { .. } => None,
+        };
+        let (Some(granted), Ok(FromTerminal::S7(s7))) = (granted, signalling.read_terminal(request)) else {
+            mismatched += 1;
+            continue;
+        };
+        if claim.idc.is_some_and(|idc| idc != s7.idc) {
+            mismatched += 1;
+            continue;
+        }
+        let (meta, of) = (pending.meta, pending.of);
+        let hop = site.hop(meta.listener, meta.source, pending.ticket(slot, site.worker), of as u64);
+        cases.push(Case { slot, core_msg: claim.core_msg, request, s7, granted, meta, of, hop, signalling });
+    }
+    (cases, mismatched)
+}
+
+/// Opens the wraps of all cases.
+fn open_all(prk: &portunus_keydist::Prk, cases: &[Case<'_>]) -> ArrayVec<Option<Opened>, BATCH> {
+    let jobs: ArrayVec<OpenJob<'_>, BATCH> = cases.iter().map(open_job).collect();
+    let mut opened = ArrayVec::new();
+    open_batch(prk, &jobs, |_, result| opened.push(result.ok()));
+    opened
+}
+
+fn open_job<'c>(case: &'c Case<'_>) -> OpenJob<'c> {
+    let granted = &case.granted;
+    let ctx = WrapCtx { idc: case.s7.idc, idsp: case.hop.own.idsp, rand: &granted.rand, n1a: &granted.n1a };
+    OpenJob { ctx, wrap: &granted.eksp }
+}
+
+/// Makes and puts in the MACs of all s10 that were written.
+fn sign_all(
+    answers: &mut Answers,
+    signalling: &dyn Signalling,
+    opened: &[Option<Opened>],
+    outcomes: &[(u32, Outcome)],
+) -> usize {
+    let mut jobs: ArrayVec<MacJob<'_>, BATCH> = ArrayVec::new();
+    for (opened, (_, outcome)) in opened.iter().zip(outcomes) {
+        if let (Some(opened), Outcome::Written { answer, field, .. }) = (opened, outcome) {
+            let (message, placeholder) = (answers.get(*answer), signalling.mac_placeholder());
+            jobs.push(MacJob { key: &opened.mac_key, message, field: field.clone(), placeholder, out: [0; 32] });
+        }
+    }
+    let made = mac_batch(&mut jobs);
+    let macs: ArrayVec<[u8; 32], BATCH> = jobs.iter().map(|job| job.out).collect();
+    drop(jobs);
+    let written = outcomes.iter().filter_map(|(_, outcome)| match outcome {
+        Outcome::Written { answer, field, .. } => Some((*answer, field.clone())),
+        Outcome::Refused(_) => None,
+    });
+    for ((answer, field), mac) in written.zip(&macs) {
+        if let Some(field) = answers.get_mut(answer).get_mut(field) {
+            signalling.put_mac(field, mac);
+        }
+    }
+    made
+}
+
+impl Engine {
+    /// Answers a batch of s9.
+    pub(crate) fn grant(
+        &mut self,
+        now: Now,
+        signalling: &'static dyn Signalling,
+        claims: &[Claim<'_>],
+        sink: &mut dyn Sink,
+    ) {
+        let (cases, mismatched) = collect(&self.pendings, &self.site, signalling, claims);
+        self.counters.core_mismatched += mismatched;
+        let opened = open_all(&self.prk, &cases);
+        let mut desk = Desk {
+            site: &self.site,
+            policy: &self.policy,
+            sessions: &mut self.sessions,
+            answers: &mut self.answers,
+            rng: &mut *self.rng,
+            counters: &mut self.counters,
+            wheel: &mut self.wheel,
+            first_timer: self.first_session_timer,
+        };
+        let mut outcomes: ArrayVec<(u32, Outcome), BATCH> = ArrayVec::new();
+        for (case, opened) in cases.iter().zip(&opened) {
+            let outcome = match opened {
+                Some(opened) => {
+                    self.role.proven(&Source::new(case.meta.source, case.meta.listener), case.s7.idc);
+                    desk.write(now, case, opened)
+                }
+                None => {
+                    desk.counters.unwrap_failed += 1;
+                    Outcome::Refused(Refusal::Denied)
+                }
+            };
+            outcomes.push((case.slot, outcome));
+        }
+        drop(cases);
+        sign_all(&mut self.answers, signalling, &opened, &outcomes);
+        for (slot, outcome) in outcomes {
+            self.deliver(now, slot, outcome, sink);
+        }
+    }
+
+    fn deliver(&mut self, now: Now, slot: u32, outcome: Outcome, sink: &mut dyn Sink) {
+        match outcome {
+            Outcome::Written { answer, session, .. } => {
+                let until = now.mono_ms + self.policy.provisional_ms;
+                self.wheel.arm(now.mono_ms, self.session_timer(session), until);
+                if let Some(meta) = self.pendings.get(slot).map(|pending| pending.meta) {
+                    let octets = self.answers.get(answer);
+                    let sent = send_octets(sink, &mut self.counters, meta.back(), usize::MAX, octets);
+                    self.counters.s10_sent += u64::from(sent);
+                }
+                self.release(slot);
+            }
+            Outcome::Refused(Refusal::Busy { .. }) => self.conclude_busy(now, slot, 0, sink),
+            Outcome::Refused(refusal) => self.conclude(now, slot, refusal, sink),
+        }
+    }
+}

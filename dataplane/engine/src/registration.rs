@@ -1,0 +1,328 @@
+//! The ladder from s1 to s8: s1 and s7 checked, admitted and sent on; s5 and refusals answered.
+//!
+//! The order within one message: is it a retransmission (then what was said is said again), is there room for more
+//! work, does it keep the rules (the role machine), can it be remembered; only then is anything marked as used.
+
+use crate::access::Incoming;
+use crate::api::Sink;
+use crate::config::Cookies;
+use crate::engine::Engine;
+use crate::out::{send, send_octets};
+use crate::store::pendings::{Pending, Task};
+use portunus_keydist::proxy::{Exchange, Fresh, Reject, Source};
+use portunus_keydist::steps::{Refusal, S1, S6, S7, S8};
+use portunus_keydist::{Idc, Idsp, N1, Now, Rand};
+use portunus_signalling::{FromTerminal, Full, Hop, Signalling, Ticket, Transport, Writer};
+
+/// Writes an answer to a waiting message, given here with its way.
+pub(crate) type WriteAnswer<'w> =
+    &'w mut dyn FnMut(&dyn Signalling, &Hop<'_>, &[u8], &mut Writer<'_>) -> Result<(), Full>;
+
+/// What there is room for. Protected traffic and s7 with a valid N2 are never asked (spec section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// New registrations.
+    Open,
+    /// New registrations that show by a cookie that their source is real.
+    Cookie,
+    /// No new registrations; they are told when to come again.
+    Busy,
+    /// No new registrations, and no words either.
+    Drop,
+}
+
+/// What the registration's message in a pending slot is, read again.
+pub(crate) fn idc_of<'m>(signalling: &dyn Signalling, request: &'m [u8]) -> Option<Idc<'m>> {
+    match signalling.read_terminal(request) {
+        Ok(FromTerminal::S1(s1)) => Some(s1.idc),
+        Ok(FromTerminal::S7(s7)) => Some(s7.idc),
+        Ok(FromTerminal::Digest { idc, .. }) => Some(idc),
+        _ => None,
+    }
+}
+
+impl Engine {
+    pub(crate) fn admission(&self) -> Admission {
+        let (used, policy) = (self.pendings.percent(), &self.policy);
+        let above = |percent: u8| used >= usize::from(percent) && used > 0;
+        if above(policy.drop_percent) {
+            Admission::Drop
+        } else if self.draining || above(policy.busy_percent) {
+            Admission::Busy
+        } else {
+            match policy.cookies {
+                Cookies::Always => Admission::Cookie,
+                Cookies::Auto if above(policy.cookie_percent) => Admission::Cookie,
+                Cookies::Auto | Cookies::Never => Admission::Open,
+            }
+        }
+    }
+
+    /// Answers a retransmission from the cache; true when it was one.
+    pub(crate) fn answered_again(&mut self, now: Now, incoming: &Incoming<'_>, sink: &mut dyn Sink) -> bool {
+        let Some(answer) = self.answers.find(now.mono_ms, incoming.of) else { return false };
+        self.counters.retransmissions_answered += 1;
+        let octets = self.answers.get(answer);
+        // It is as long as when it was first sent, and so is what it answers: the limit was kept then.
+        send_octets(sink, &mut self.counters, incoming.meta.back(), usize::MAX, octets);
+        true
+    }
+
+    /// The slot of the registration that this message repeats.
+    pub(crate) fn repeated(&mut self, incoming: &Incoming<'_>) -> Option<u32> {
+        let slot = self.pendings.find(incoming.of)?;
+        self.counters.retransmissions_relayed += 1;
+        if let Some(pending) = self.pendings.get_mut(slot) {
+            pending.budget = pending.budget.saturating_add(incoming.budget);
+        }
+        Some(slot)
+    }
+
+    /// True, and the message is done with, when no new registration is wanted.
+    pub(crate) fn shed(&mut self, incoming: &Incoming<'_>, n1: Option<&N1>, sink: &mut dyn Sink) -> bool {
+        match self.admission() {
+            Admission::Open | Admission::Cookie => false,
+            Admission::Busy => {
+                self.counters.shed_busy += 1;
+                self.refuse_busy(incoming, n1, sink);
+                true
+            }
+            Admission::Drop => {
+                self.counters.shed_dropped += 1;
+                true
+            }
+        }
+    }
+
+    pub(crate) fn on_s1(&mut self, now: Now, incoming: &Incoming<'_>, s1: &S1<'_>, sink: &mut dyn Sink) {
+        if let Some(slot) = self.repeated(incoming) {
+            return self.send_s2(slot, incoming, s1, sink);
+        }
+        if self.answered_again(now, incoming, sink) || self.shed(incoming, Some(&s1.n1), sink) {
+            return;
+        }
+        let cookie = self.admission() == Admission::Cookie;
+        match self.role.check_s1(now, &incoming.source, self.site.idsp(), s1, cookie) {
+            Ok(fresh) => {
+                if let Some(slot) = self.admit(now, incoming, &fresh, sink) {
+                    self.counters.s1_accepted += 1;
+                    self.send_s2(slot, incoming, s1, sink);
+                }
+            }
+            // Dropped, not refused: a copy from elsewhere must not talk the terminal out of the real one.
+            Err(Reject::Replayed) => self.counters.replayed_s1 += 1,
+            Err(reject @ (Reject::CookieMissing | Reject::CookieWrong)) => {
+                self.refusal_for(now, reject);
+                self.send_cookie(now, incoming, s1, sink);
+            }
+            Err(reject) => {
+                if let Some(refusal) = self.refusal_for(now, reject) {
+                    self.refuse(incoming, refusal, Some(&s1.n1), sink);
+                }
+            }
+        }
+    }
+
+    fn send_cookie(&mut self, now: Now, incoming: &Incoming<'_>, s1: &S1<'_>, sink: &mut dyn Sink) {
+        let cookie = self.role.cookie(now, &incoming.source, s1);
+        let hop = self.site.hop(incoming.meta.listener, incoming.meta.source, Ticket(0), incoming.salt());
+        let (signalling, bytes) = (incoming.access.signalling, incoming.bytes);
+        send(sink, &mut self.counters, incoming.meta.back(), incoming.budget, &mut |w| {
+            signalling.write_cookie(&hop, bytes, &s1.n1, now.wall_ms, &cookie, w)
+        });
+    }
+
+    pub(crate) fn on_s7(&mut self, now: Now, incoming: &Incoming<'_>, s7: &S7<'_>, sink: &mut dyn Sink) {
+        if let Some(slot) = self.repeated(incoming) {
+            return self.send_s8(slot, incoming, s7, sink);
+        }
+        if self.answered_again(now, incoming, sink) {
+            return;
+        }
+        match self.role.check_s7(now, &incoming.source, self.site.idsp(), s7) {
+            Ok(fresh) => {
+                if let Some(slot) = self.admit(now, incoming, &fresh, sink) {
+                    self.counters.s7_accepted += 1;
+                    self.send_s8(slot, incoming, s7, sink);
+                }
+            }
+            Err(reject) => {
+                if let Some(refusal) = self.refusal_for(now, reject) {
+                    self.refuse(incoming, refusal, Some(&s7.n1), sink);
+                }
+            }
+        }
+    }
+
+    /// Takes a registration in and marks it as used; where that cannot be, it is told so.
+    fn admit(&mut self, now: Now, incoming: &Incoming<'_>, fresh: &Fresh, sink: &mut dyn Sink) -> Option<u32> {
+        let n1 = fresh.exchange.n1();
+        let slot = self.enter(now, incoming, Task::Pkd(fresh.exchange), Some(&n1), sink)?;
+        if self.role.accept(now, fresh).is_err() {
+            self.counters.replay_full += 1;
+            self.release(slot);
+            self.refuse_busy(incoming, Some(&n1), sink);
+            return None;
+        }
+        Some(slot)
+    }
+
+    /// Gives work a slot; the oldest unproven work makes room when there is none.
+    pub(crate) fn enter(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        task: Task,
+        n1: Option<&N1>,
+        sink: &mut dyn Sink,
+    ) -> Option<u32> {
+        if !self.pendings.fits(incoming.bytes) {
+            self.counters.request_too_long += 1;
+            self.refuse(incoming, Refusal::Malformed, n1, sink);
+            return None;
+        }
+        if self.pendings.is_full() {
+            if let Some(oldest) = self.pendings.oldest_unproven() {
+                self.counters.pending_evicted += 1;
+                self.conclude_busy(now, oldest, 0, sink);
+            } else {
+                self.counters.pending_full += 1;
+                self.refuse_busy(incoming, n1, sink);
+                return None;
+            }
+        }
+        let slot = self.pendings.insert(task, *incoming.meta, incoming.of, incoming.bytes)?;
+        if let Some(pending) = self.pendings.get_mut(slot) {
+            // From a source that has shown what was sent to it, or by a stream, there is no limit.
+            let proven = !task.is_unproven() || incoming.access.transport == Transport::Tcp;
+            pending.budget = if proven { usize::MAX } else { incoming.budget };
+        }
+        self.wheel.arm(now.mono_ms, slot, now.mono_ms + self.policy.core_timeout_ms);
+        Some(slot)
+    }
+
+    fn send_s2(&mut self, slot: u32, incoming: &Incoming<'_>, s1: &S1<'_>, sink: &mut dyn Sink) {
+        let (ticket, to) = (self.pending_ticket(slot), self.to_core(incoming.access.signalling.protocol(), s1.idc));
+        let hop = self.site.hop(incoming.meta.listener, incoming.meta.source, ticket, incoming.salt());
+        send(sink, &mut self.counters, to, usize::MAX, &mut |w| {
+            incoming.access.signalling.write_s2(&hop, incoming.bytes, s1, w)
+        });
+    }
+
+    fn send_s8(&mut self, slot: u32, incoming: &Incoming<'_>, s7: &S7<'_>, sink: &mut dyn Sink) {
+        let Some(Task::Pkd(Exchange::AwaitS9 { rand, .. })) = self.pendings.get(slot).map(|p| p.task) else { return };
+        let (ticket, to) = (self.pending_ticket(slot), self.to_core(incoming.access.signalling.protocol(), s7.idc));
+        let hop = self.site.hop(incoming.meta.listener, incoming.meta.source, ticket, incoming.salt());
+        let s8 = S8 { idc: s7.idc, idsp: s7.idsp, rand, auth_c: s7.auth_c, ipc: incoming.meta.source };
+        send(sink, &mut self.counters, to, usize::MAX, &mut |w| {
+            incoming.access.signalling.write_s8(&hop, incoming.bytes, s7, &s8, w)
+        });
+    }
+
+    /// Ends the waiting of `slot`.
+    pub(crate) fn release(&mut self, slot: u32) {
+        self.wheel.disarm(slot);
+        self.pendings.remove(slot);
+    }
+
+    /// Answers the message in `slot` and keeps the answer for its retransmissions; true when it was sent.
+    pub(crate) fn answer(&mut self, now: Now, slot: u32, sink: &mut dyn Sink, write: WriteAnswer<'_>) -> bool {
+        let Some(&Pending { meta, of, budget, .. }) = self.pendings.get(slot) else { return false };
+        let Some(access) = self.site.access(meta.listener) else { return false };
+        let hop = self.site.hop(meta.listener, meta.source, self.pending_ticket(slot), of as u64);
+        let request = self.pendings.request(slot);
+        let until = now.mono_ms + self.policy.answer_ms;
+        let put = self.answers.put(now.mono_ms, of, until, |buf| {
+            let mut w = Writer::new(buf);
+            write(access.signalling, &hop, request, &mut w).and_then(|()| w.finish()).ok().filter(|len| *len > 0)
+        });
+        let Some((answer, early)) = put else {
+            self.counters.write_full += 1;
+            return false;
+        };
+        self.counters.answer_evicted += early;
+        send_octets(sink, &mut self.counters, meta.back(), budget, self.answers.get(answer))
+    }
+
+    /// Refuses the message in `slot` for good.
+    pub(crate) fn conclude(&mut self, now: Now, slot: u32, refusal: Refusal, sink: &mut dyn Sink) {
+        let n1 = match self.pendings.get(slot).map(|pending| pending.task) {
+            Some(Task::Pkd(exchange)) => Some(exchange.n1()),
+            _ => None,
+        };
+        self.answer(now, slot, sink, &mut |signalling, hop, request, w| {
+            signalling.write_refusal(hop, request, &refusal, n1.as_ref(), w)
+        });
+        self.release(slot);
+    }
+
+    /// Says 503 to the message in `slot`; not before `at_least_s` seconds should it come again.
+    pub(crate) fn conclude_busy(&mut self, now: Now, slot: u32, at_least_s: u32, sink: &mut dyn Sink) {
+        let retry_after_s = self.retry_after().saturating_add(at_least_s);
+        self.conclude(now, slot, Refusal::Busy { retry_after_s }, sink);
+    }
+
+    /// s5 for the registration in `slot`.
+    pub(crate) fn on_challenge(
+        &mut self,
+        now: Now,
+        slot: u32,
+        core_msg: &[u8],
+        names: (Option<Idc<'_>>, Idsp<'_>),
+        rand: Rand,
+        sink: &mut dyn Sink,
+    ) {
+        let Some(&Pending { task: Task::Pkd(exchange), meta, .. }) = self.pendings.get(slot) else {
+            self.counters.core_mismatched += 1;
+            return;
+        };
+        let Some(next) = exchange.on_s5(&rand) else {
+            self.counters.core_unmatched += 1;
+            return;
+        };
+        let signalling = self.site.access(meta.listener).map(|access| access.signalling);
+        let idc = signalling.and_then(|s| idc_of(s, self.pendings.request(slot)));
+        let (asked, idsp) = names;
+        let Some(idc) = idc.filter(|idc| idsp == self.site.idsp() && asked.is_none_or(|asked| asked == *idc)) else {
+            self.counters.core_mismatched += 1;
+            return;
+        };
+        let source = Source::new(meta.source, meta.listener);
+        if next.renewed {
+            self.role.failed(now, &source, idc);
+            self.counters.s6_renewed += 1;
+        }
+        let n2 = self.role.challenge(now, &source, idc, &rand, &next.n1a);
+        let sent = self.answer(now, slot, sink, &mut |signalling, hop, request, w| {
+            let s6 = S6 { idsp: hop.own.idsp, n1: next.n1, n2: &n2, ts: now.wall_ms, rand };
+            signalling.write_s6(hop, request, core_msg, &s6, w)
+        });
+        self.counters.s6_sent += u64::from(sent);
+        self.release(slot);
+    }
+
+    /// The core refused the registration in `slot`.
+    pub(crate) fn on_refused(&mut self, now: Now, slot: u32, refusal: Refusal, sink: &mut dyn Sink) {
+        let Some(&Pending { task, meta, .. }) = self.pendings.get(slot) else { return };
+        match refusal {
+            Refusal::Busy { retry_after_s } => {
+                self.counters.busy_by_core += 1;
+                self.conclude_busy(now, slot, retry_after_s, sink);
+            }
+            Refusal::Malformed => {
+                self.counters.denied_by_core += 1;
+                self.conclude(now, slot, Refusal::Malformed, sink);
+            }
+            // Whatever the core's reason is, the terminal hears the one refusal.
+            Refusal::Denied | Refusal::Stale { .. } | Refusal::Mechanism => {
+                self.counters.denied_by_core += 1;
+                let signalling = self.site.access(meta.listener).map(|access| access.signalling);
+                let idc = signalling.and_then(|s| idc_of(s, self.pendings.request(slot)));
+                if let (Task::Pkd(Exchange::AwaitS9 { .. }), Some(idc)) = (task, idc) {
+                    self.role.failed(now, &Source::new(meta.source, meta.listener), idc);
+                }
+                self.conclude(now, slot, Refusal::Denied, sink);
+            }
+        }
+    }
+}

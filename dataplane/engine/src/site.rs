@@ -1,0 +1,153 @@
+//! What the proxy is and where it listens: fixed while the engine lives, read by every message.
+
+use crate::config::{Config, Listener, ListenerKind};
+use core::net::SocketAddr;
+use portunus_keydist::Idsp;
+use portunus_signalling::{Hop, Own, Signalling, Ticket, Transport};
+
+/// Kinds of ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum TicketKind {
+    /// A registration that waits for the core.
+    Pending = 1,
+    /// Something relayed for, or to, a session.
+    Session = 2,
+    /// A de-registration relayed for a session: its granted answer ends the session.
+    Deregister = 3,
+}
+
+/// A ticket taken apart: worker 8 bits, kind 4, generation 20, slot 32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TicketParts {
+    pub(crate) kind: TicketKind,
+    pub(crate) generation: u32,
+    pub(crate) slot: u32,
+}
+
+impl TicketParts {
+    pub(crate) const fn ticket(self, worker: u8) -> Ticket {
+        let (generation, slot) = (self.generation & 0xf_ffff, self.slot);
+        let low = (self.kind as u64) << 52 | (generation as u64) << 32 | slot as u64;
+        Ticket((worker as u64) << 56 | low)
+    }
+
+    /// `None` for another worker's ticket and for an unknown kind.
+    pub(crate) fn read(ticket: Ticket, worker: u8) -> Option<Self> {
+        if ticket.worker() != worker {
+            return None;
+        }
+        let kind = match ticket.0 >> 52 & 0xf {
+            1 => TicketKind::Pending,
+            2 => TicketKind::Session,
+            3 => TicketKind::Deregister,
+            _ => return None,
+        };
+        Some(Self { kind, generation: (ticket.0 >> 32) as u32 & 0xf_ffff, slot: ticket.0 as u32 })
+    }
+}
+
+/// The unprotected side of an access listener.
+#[derive(Clone, Copy)]
+pub(crate) struct Access {
+    pub(crate) signalling: &'static dyn Signalling,
+    pub(crate) transport: Transport,
+    pub(crate) stock_phones: bool,
+}
+
+/// The proxy's names and places.
+pub(crate) struct Site {
+    pub(crate) worker: u8,
+    idsp: String,
+    realm: String,
+    core: SocketAddr,
+    listeners: Vec<Listener>,
+    protocols: [Option<&'static dyn Signalling>; 5],
+}
+
+impl Site {
+    /// From a configuration that was validated.
+    pub(crate) fn new(config: Config) -> Self {
+        let mut protocols = [None; 5];
+        for listener in &config.listeners {
+            if let ListenerKind::Access { signalling, .. } = listener.kind
+                && let Some(place) = protocols.get_mut(signalling.protocol() as usize)
+            {
+                *place = Some(signalling);
+            }
+        }
+        let Config { worker, idsp, realm, core, listeners, .. } = config;
+        Self { worker, idsp, realm, core, listeners, protocols }
+    }
+
+    /// The proxy's identity.
+    pub(crate) fn idsp(&self) -> Idsp<'_> {
+        match Idsp::new(&self.idsp) {
+            Some(idsp) => idsp,
+            None => unreachable!("the configuration was validated"),
+        }
+    }
+
+    pub(crate) fn listener(&self, number: u8) -> Option<&Listener> {
+        self.listeners.get(usize::from(number))
+    }
+
+    /// The access listener of this number.
+    pub(crate) fn access(&self, number: u8) -> Option<Access> {
+        match self.listener(number)?.kind {
+            ListenerKind::Access { signalling, transport, stock_phones } => {
+                Some(Access { signalling, transport, stock_phones })
+            }
+            ListenerKind::Sealed => None,
+        }
+    }
+
+    /// True for a sealed listener.
+    pub(crate) fn is_sealed(&self, number: u8) -> bool {
+        self.listener(number).is_some_and(|l| matches!(l.kind, ListenerKind::Sealed))
+    }
+
+    /// The protocol of this number, as some access listener speaks it.
+    pub(crate) fn protocol(&self, number: u8) -> Option<&'static dyn Signalling> {
+        self.protocols.get(usize::from(number)).copied().flatten()
+    }
+
+    /// The sealed listener for terminals that register at `access`: the same address if possible, else the same
+    /// family.
+    pub(crate) fn sealed_port(&self, access: u8) -> Option<u16> {
+        let near = self.listener(access)?.address.ip();
+        let sealed = || self.listeners.iter().filter(|l| matches!(l.kind, ListenerKind::Sealed));
+        let same = sealed().find(|l| l.address.ip() == near);
+        same.or_else(|| sealed().find(|l| l.address.is_ipv4() == near.is_ipv4())).map(|l| l.address.port())
+    }
+
+    /// One message's way. Sealed listeners carry datagrams.
+    pub(crate) fn hop(&self, listener: u8, source: SocketAddr, ticket: Ticket, salt: u64) -> Hop<'_> {
+        let access = self.listener(listener).map_or(self.core, |l| l.address);
+        let transport = self.access(listener).map_or(Transport::Udp, |a| a.transport);
+        let own = Own { idsp: self.idsp(), realm: &self.realm, access, core: self.core };
+        Hop { own, source, transport, ticket, salt }
+    }
+
+    /// The way of an answer to the core that no terminal has a part in.
+    pub(crate) fn own_hop(&self, salt: u64) -> Hop<'_> {
+        self.hop(0, self.core, Ticket(u64::from(self.worker) << 56), salt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tickets_come_back() {
+        for kind in [TicketKind::Pending, TicketKind::Session, TicketKind::Deregister] {
+            let parts = TicketParts { kind, generation: 0xf_fffe, slot: 0x89ab_cdef };
+            let ticket = parts.ticket(0xfe);
+            assert_eq!((ticket.worker(), TicketParts::read(ticket, 0xfe)), (0xfe, Some(parts)));
+            assert_eq!(TicketParts::read(ticket, 1), None);
+        }
+        assert_eq!(TicketParts::read(Ticket(0), 0), None);
+        assert_eq!(TicketParts::read(Ticket(0xf << 52), 0), None);
+    }
+}

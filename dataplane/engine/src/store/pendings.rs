@@ -1,0 +1,260 @@
+//! Registrations that wait for the core, each with the octets of the message that is to be answered.
+
+use super::index::Index;
+use crate::api::Meta;
+use crate::site::{TicketKind, TicketParts};
+use portunus_keydist::proxy::Exchange;
+use portunus_signalling::Ticket;
+
+/// What the core is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// A PKD1 registration.
+    Pkd(Exchange),
+    /// A stock phone's registration.
+    Stock {
+        /// It carried a digest response.
+        answered: bool,
+        /// It asks to end the registration.
+        ends: bool,
+    },
+}
+
+impl Task {
+    /// True while nothing has shown that the source receives what is sent to it.
+    pub(crate) const fn is_unproven(&self) -> bool {
+        match self {
+            Self::Pkd(exchange) => exchange.is_unproven(),
+            Self::Stock { .. } => true,
+        }
+    }
+}
+
+/// One of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Pending {
+    pub(crate) task: Task,
+    pub(crate) meta: Meta,
+    /// Digest of source and octets: names the message.
+    pub(crate) of: u128,
+    /// Octets that may be sent to the source while it is unproven.
+    pub(crate) budget: usize,
+    /// Told apart from earlier users of the slot by this, 20 bits.
+    pub(crate) generation: u32,
+    len: u32,
+    used: bool,
+    /// Neighbours in the order of arrival among the unproven, plus one; `older` also links free slots.
+    older: u32,
+    newer: u32,
+}
+
+impl Pending {
+    /// The handle that goes to the core.
+    pub(crate) const fn ticket(&self, slot: u32, worker: u8) -> Ticket {
+        TicketParts { kind: TicketKind::Pending, generation: self.generation, slot }.ticket(worker)
+    }
+}
+
+/// Bits of a generation that travel in a ticket.
+pub(crate) const GENERATION: u32 = (1 << 20) - 1;
+
+/// The table.
+pub(crate) struct Pendings {
+    slots: Vec<Pending>,
+    octets: Vec<u8>,
+    capacity: usize,
+    request: usize,
+    index: Index,
+    free: u32,
+    used: usize,
+    oldest: u32,
+    newest: u32,
+    seed: u32,
+}
+
+impl Pendings {
+    /// Room for `capacity` registrations of up to `request` octets each; `seed` starts the generations.
+    pub(crate) fn new(capacity: usize, request: usize, seed: u32) -> Self {
+        Self {
+            slots: Vec::with_capacity(capacity),
+            octets: vec![0; capacity * request],
+            capacity,
+            request,
+            index: Index::new(capacity),
+            free: 0,
+            used: 0,
+            oldest: 0,
+            newest: 0,
+            seed,
+        }
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Share in use, percent.
+    pub(crate) fn percent(&self) -> usize {
+        self.used * 100 / self.capacity
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.used >= self.capacity
+    }
+
+    pub(crate) fn fits(&self, request: &[u8]) -> bool {
+        request.len() <= self.request
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> Option<&Pending> {
+        self.slots.get(slot as usize).filter(|pending| pending.used)
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Pending> {
+        self.slots.get_mut(slot as usize).filter(|pending| pending.used)
+    }
+
+    /// The message that waits for its answer.
+    pub(crate) fn request(&self, slot: u32) -> &[u8] {
+        let from = slot as usize * self.request;
+        let len = self.get(slot).map_or(0, |pending| pending.len as usize);
+        self.octets.get(from..from + len).unwrap_or_default()
+    }
+
+    /// The registration whose message has this digest.
+    pub(crate) fn find(&self, of: u128) -> Option<u32> {
+        self.index.find(of as u32, |slot| self.get(slot).is_some_and(|pending| pending.of == of))
+    }
+
+    /// The oldest registration whose source is unproven.
+    pub(crate) fn oldest_unproven(&self) -> Option<u32> {
+        self.oldest.checked_sub(1)
+    }
+
+    /// Takes a registration in; `None` when the table is full or the message too long.
+    pub(crate) fn insert(&mut self, task: Task, meta: Meta, of: u128, request: &[u8]) -> Option<u32> {
+        if self.is_full() || !self.fits(request) {
+            return None;
+        }
+        let pending = |generation: u32| Pending {
+            task,
+            meta,
+            of,
+            budget: 0,
+            generation: generation & GENERATION,
+            len: request.len() as u32,
+            used: true,
+            older: 0,
+            newer: 0,
+        };
+        let slot = match self.free.checked_sub(1) {
+            Some(slot) => {
+                let place = self.slots.get_mut(slot as usize)?;
+                self.free = place.older;
+                *place = pending(place.generation.wrapping_add(1));
+                slot
+            }
+            None => {
+                self.slots.push(pending(self.seed));
+                self.slots.len() as u32 - 1
+            }
+        };
+        let from = slot as usize * self.request;
+        if let Some(room) = self.octets.get_mut(from..from + request.len()) {
+            room.copy_from_slice(request);
+        }
+        self.index.insert(of as u32, slot);
+        self.used += 1;
+        if task.is_unproven() {
+            self.queue(slot);
+        }
+        Some(slot)
+    }
+
+    fn queue(&mut self, slot: u32) {
+        let before = core::mem::replace(&mut self.newest, slot + 1);
+        match before.checked_sub(1).and_then(|other| self.slots.get_mut(other as usize)) {
+            Some(other) => other.newer = slot + 1,
+            None => self.oldest = slot + 1,
+        }
+        if let Some(pending) = self.slots.get_mut(slot as usize) {
+            pending.older = before;
+        }
+    }
+
+    /// Lets a registration go.
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<Pending> {
+        let pending = *self.get(slot)?;
+        self.index.remove(pending.of as u32, slot);
+        if pending.task.is_unproven() {
+            match pending.older.checked_sub(1).and_then(|other| self.slots.get_mut(other as usize)) {
+                Some(other) => other.newer = pending.newer,
+                None => self.oldest = pending.newer,
+            }
+            match pending.newer.checked_sub(1).and_then(|other| self.slots.get_mut(other as usize)) {
+                Some(other) => other.older = pending.older,
+                None => self.newest = pending.older,
+            }
+        }
+        let free = core::mem::replace(&mut self.free, slot + 1);
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            place.used = false;
+            place.older = free;
+        }
+        self.used -= 1;
+        Some(pending)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portunus_keydist::N1;
+
+    fn meta() -> Meta {
+        Meta { source: "192.0.2.1:5060".parse().unwrap(), listener: 0, conn: 0 }
+    }
+
+    fn s1() -> Task {
+        Task::Pkd(Exchange::AwaitS5 { n1a: N1::from_bits(1) })
+    }
+
+    fn s7() -> Task {
+        Task::Pkd(Exchange::AwaitS9 { n1a: N1::from_bits(1), n1b: N1::from_bits(2), rand: [0; 16] })
+    }
+
+    #[test]
+    fn the_oldest_unproven_is_known_whatever_leaves() {
+        let mut pendings = Pendings::new(6, 64, 9);
+        let a = pendings.insert(s1(), meta(), 1, b"a").unwrap();
+        let b = pendings.insert(s7(), meta(), 2, b"b").unwrap();
+        let c = pendings.insert(s1(), meta(), 3, b"c").unwrap();
+        let d = pendings.insert(s1(), meta(), 4, b"d").unwrap();
+        assert_eq!(pendings.oldest_unproven(), Some(a));
+        pendings.remove(c);
+        pendings.remove(a);
+        assert_eq!(pendings.oldest_unproven(), Some(d));
+        let e = pendings.insert(s1(), meta(), 5, b"e").unwrap();
+        pendings.remove(d);
+        assert_eq!(pendings.oldest_unproven(), Some(e));
+        pendings.remove(e);
+        assert_eq!(pendings.oldest_unproven(), None);
+        assert_eq!((pendings.request(b), pendings.used()), (&b"b"[..], 1));
+        assert_eq!((pendings.find(2), pendings.find(1)), (Some(b), None));
+    }
+
+    #[test]
+    fn bounded_and_generations_differ() {
+        let mut pendings = Pendings::new(2, 4, u32::MAX);
+        assert!(pendings.insert(s1(), meta(), 1, b"12345").is_none());
+        let a = pendings.insert(s1(), meta(), 1, b"1").unwrap();
+        pendings.insert(s1(), meta(), 2, b"2").unwrap();
+        assert!(pendings.insert(s1(), meta(), 3, b"3").is_none());
+        let before = pendings.get(a).unwrap().generation;
+        pendings.remove(a);
+        assert!(pendings.get(a).is_none() && pendings.remove(a).is_none());
+        assert_eq!(pendings.insert(s1(), meta(), 3, b"3"), Some(a));
+        assert_ne!(pendings.get(a).unwrap().generation, before);
+        assert!(pendings.get(a).unwrap().generation <= GENERATION);
+    }
+}

@@ -1,0 +1,364 @@
+//! The sessions: entries of four cache lines, found by key id (which holds the slot), by IDc, and for stock phones by
+//! source.
+
+use super::index::Index;
+use super::text::Texts;
+use crate::api::Meta;
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use portunus_channel::sealed::{Keys, TrafficKey};
+use portunus_channel::{ReplayWindow, Sequence};
+use portunus_keydist::Idc;
+use portunus_keydist::proxy::HashKey;
+use portunus_signalling::{Protocol, SessionRef};
+
+/// How far a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum State {
+    /// No session.
+    Free,
+    /// Its s10 was sent; nothing protected has been received yet.
+    Provisional,
+    /// Confirmed.
+    Active,
+    /// A stock phone's: no key.
+    Stock,
+}
+
+/// One session, 256 octets.
+pub(crate) struct Session {
+    pub(crate) keys: Keys,
+    pub(crate) window: ReplayWindow,
+    pub(crate) sequence: Sequence,
+    /// Worker, generation and slot; kept in free slots for the generation.
+    pub(crate) kid: u64,
+    idc_hash: u32,
+    /// The piece of text that holds IDc and binding; the next free slot plus one while free.
+    text: u32,
+    ip: [u8; 16],
+    /// End of life in seconds of the monotonic clock.
+    pub(crate) ends_s: u32,
+    conn: u32,
+    port: u16,
+    idc_len: u8,
+    binding_len: u8,
+    /// The address was given in IPv4's own form.
+    is_v4: bool,
+    listener: u8,
+    pub(crate) protocol: Protocol,
+    pub(crate) state: State,
+}
+
+impl Session {
+    /// Where to send what is for the terminal.
+    pub(crate) fn meta(&self) -> Meta {
+        let v6 = Ipv6Addr::from(self.ip);
+        let ip = match v6.to_ipv4_mapped() {
+            Some(v4) if self.is_v4 => IpAddr::V4(v4),
+            _ => IpAddr::V6(v6),
+        };
+        Meta { source: SocketAddr::new(ip, self.port), listener: self.listener, conn: self.conn }
+    }
+
+    /// The terminal was heard from there.
+    pub(crate) fn set_meta(&mut self, meta: &Meta) {
+        (self.ip, self.is_v4) = match meta.source.ip() {
+            IpAddr::V4(v4) => (v4.to_ipv6_mapped().octets(), true),
+            IpAddr::V6(v6) => (v6.octets(), false),
+        };
+        (self.port, self.listener, self.conn) = (meta.source.port(), meta.listener, meta.conn);
+    }
+
+    fn text_len(&self) -> usize {
+        usize::from(self.idc_len) + usize::from(self.binding_len)
+    }
+
+    /// True when it has a key.
+    pub(crate) fn is_keyed(&self) -> bool {
+        matches!(self.state, State::Provisional | State::Active)
+    }
+}
+
+/// What a new session starts with.
+pub(crate) struct Opening<'a> {
+    pub(crate) idc: Idc<'a>,
+    pub(crate) binding: &'a [u8],
+    pub(crate) meta: Meta,
+    pub(crate) protocol: Protocol,
+    pub(crate) state: State,
+    pub(crate) ends_s: u32,
+}
+
+const SLOT_BITS: u32 = 32;
+const GENERATION: u64 = (1 << 24) - 1;
+
+/// The table.
+pub(crate) struct Sessions {
+    slots: Vec<Session>,
+    capacity: usize,
+    texts: Texts,
+    by_idc: Index,
+    /// Stock phones only.
+    by_source: Index,
+    hash: HashKey,
+    free: u32,
+    worker: u8,
+    seed: u32,
+}
+
+impl Sessions {
+    /// Room for `capacity` sessions and `text` octets of identities and bindings; `seed` starts the generations.
+    pub(crate) fn new(capacity: usize, text: usize, hash: HashKey, worker: u8, seed: u32) -> Self {
+        Self {
+            slots: Vec::with_capacity(capacity),
+            capacity,
+            texts: Texts::new(text),
+            by_idc: Index::new(capacity),
+            by_source: Index::new(capacity),
+            hash,
+            free: 0,
+            worker,
+            seed,
+        }
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> Option<&Session> {
+        self.slots.get(slot as usize).filter(|session| session.state != State::Free)
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Session> {
+        self.slots.get_mut(slot as usize).filter(|session| session.state != State::Free)
+    }
+
+    /// The keyed session of this key id.
+    #[inline]
+    pub(crate) fn by_kid(&self, kid: u64) -> Option<u32> {
+        let slot = kid as u32;
+        self.get(slot).filter(|session| session.kid == kid && session.is_keyed()).map(|_| slot)
+    }
+
+    /// The session, of any kind, whose key id has these 20 low bits of the generation.
+    pub(crate) fn by_ticket(&self, slot: u32, generation: u32) -> Option<u32> {
+        let of = |session: &Session| (session.kid >> SLOT_BITS) as u32 & super::pendings::GENERATION;
+        self.get(slot).filter(|session| of(session) == generation).map(|_| slot)
+    }
+
+    /// Reads a word of each line of the entry that a key id points at, so that the reads of a batch overlap.
+    #[inline]
+    pub(crate) fn touch(&self, kid: u64) -> u64 {
+        self.slots.get(kid as u32 as usize).map_or(0, |session| {
+            session.kid ^ session.window.top() ^ u64::from(session.port) ^ u64::from(session.ip[0])
+        })
+    }
+
+    /// The keyed hash of an IDc: the same on every worker of the process.
+    pub(crate) fn hash_idc(&self, idc: Idc<'_>) -> u32 {
+        self.hash.digest(b'I', &[idc.as_bytes()]) as u32
+    }
+
+    fn hash_source(&self, meta: &Meta) -> u32 {
+        let source = portunus_keydist::proxy::Source::new(meta.source, meta.listener);
+        self.hash.digest(b'S', &[source.as_bytes()]) as u32
+    }
+
+    /// The octets of a session's IDc.
+    fn idc_octets(&self, session: &Session) -> &[u8] {
+        self.texts.get(session.text, usize::from(session.idc_len))
+    }
+
+    /// What a protocol may know of it.
+    pub(crate) fn known(&self, slot: u32) -> Option<SessionRef<'_>> {
+        let session = self.get(slot)?;
+        let (idc, binding) =
+            self.texts.get(session.text, session.text_len()).split_at_checked(usize::from(session.idc_len))?;
+        Some(SessionRef { idc: Idc::from_octets(idc)?, binding, keyed: session.is_keyed() })
+    }
+
+    /// The session of an IDc in a state that `wanted` accepts.
+    pub(crate) fn by_idc(&self, idc: Idc<'_>, wanted: impl Fn(State) -> bool) -> Option<u32> {
+        self.by_idc.find(self.hash_idc(idc), |slot| {
+            self.get(slot).is_some_and(|s| wanted(s.state) && self.idc_octets(s) == idc.as_bytes())
+        })
+    }
+
+    /// The stock phone's session of a source; of this IDc, where the message claims one.
+    pub(crate) fn by_source(&self, meta: &Meta, idc: Option<Idc<'_>>) -> Option<u32> {
+        self.by_source.find(self.hash_source(meta), |slot| {
+            self.get(slot).is_some_and(|s| {
+                let bears = idc.is_none_or(|idc| self.idc_octets(s) == idc.as_bytes());
+                s.state == State::Stock && s.meta() == *meta && bears
+            })
+        })
+    }
+
+    /// The key id that [`Sessions::open`] will give next; `None` when the table is full.
+    pub(crate) fn next_kid(&self) -> Option<u64> {
+        let (slot, generation) = match self.free.checked_sub(1) {
+            Some(slot) => {
+                let before = self.slots.get(slot as usize)?.kid >> SLOT_BITS;
+                (slot, before.wrapping_add(1) & GENERATION)
+            }
+            None if self.slots.len() < self.capacity => (self.slots.len() as u32, u64::from(self.seed) & GENERATION),
+            None => return None,
+        };
+        Some(u64::from(self.worker) << 56 | generation << SLOT_BITS | u64::from(slot))
+    }
+
+    /// Makes a session; `None` when the table or the room for text is full. Its key id is the one that
+    /// [`Sessions::next_kid`] has just named.
+    pub(crate) fn open(&mut self, opening: &Opening<'_>, keys: Keys) -> Option<u32> {
+        let kid = self.next_kid()?;
+        let (idc, slot) = (opening.idc.as_bytes(), kid as u32);
+        let (idc_len, binding_len) = (idc.len().try_into().ok()?, opening.binding.len().try_into().ok()?);
+        let text = self.texts.store(&[idc, opening.binding])?;
+        let mut session = Session {
+            keys,
+            window: ReplayWindow::new(),
+            sequence: Sequence::new(),
+            kid,
+            idc_hash: self.hash_idc(opening.idc),
+            text,
+            ip: [0; 16],
+            ends_s: opening.ends_s,
+            conn: 0,
+            port: 0,
+            idc_len,
+            binding_len,
+            is_v4: false,
+            listener: 0,
+            protocol: opening.protocol,
+            state: opening.state,
+        };
+        session.set_meta(&opening.meta);
+        self.by_idc.insert(session.idc_hash, slot);
+        if opening.state == State::Stock {
+            self.by_source.insert(self.hash_source(&opening.meta), slot);
+        }
+        match self.slots.get_mut(slot as usize) {
+            Some(place) => {
+                self.free = place.text;
+                *place = session;
+            }
+            None => self.slots.push(session),
+        }
+        Some(slot)
+    }
+
+    /// Keeps another binding; false, and the old one stays, when there is no room for it.
+    pub(crate) fn rebind(&mut self, slot: u32, binding: &[u8]) -> bool {
+        let Some(known) = self.known(slot) else { return false };
+        if known.binding == binding {
+            return true;
+        }
+        let idc = portunus_keydist::ident::IdcBuf::new(known.idc);
+        let (Ok(binding_len), Some(text)) =
+            (u8::try_from(binding.len()), self.texts.store(&[idc.as_idc().as_bytes(), binding]))
+        else {
+            return false;
+        };
+        let Some(session) = self.slots.get_mut(slot as usize) else { return false };
+        let (old, old_len) = (session.text, session.text_len());
+        (session.text, session.binding_len) = (text, binding_len);
+        self.texts.free(old, old_len);
+        true
+    }
+
+    /// Ends a session: its keys are erased.
+    pub(crate) fn close(&mut self, slot: u32) {
+        let Some(session) = self.get(slot) else { return };
+        let (idc_hash, text, len) = (session.idc_hash, session.text, session.text_len());
+        let source = (session.state == State::Stock).then(|| self.hash_source(&session.meta()));
+        self.by_idc.remove(idc_hash, slot);
+        if let Some(hash) = source {
+            self.by_source.remove(hash, slot);
+        }
+        self.texts.free(text, len);
+        let free = core::mem::replace(&mut self.free, slot + 1);
+        if let Some(session) = self.slots.get_mut(slot as usize) {
+            session.keys = no_keys();
+            session.state = State::Free;
+            session.text = free;
+        }
+    }
+}
+
+/// Keys of no secret: for stock phones, and to overwrite others with.
+pub(crate) fn no_keys() -> Keys {
+    Keys { c2s: TrafficKey::new([0; 32]), s2c: TrafficKey::new([0; 32]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sessions(capacity: usize) -> Sessions {
+        Sessions::new(capacity, 64 << 10, HashKey::new(1, 2), 7, 0xffff_ffff)
+    }
+
+    fn meta(port: u16) -> Meta {
+        Meta { source: SocketAddr::new("192.0.2.1".parse().unwrap(), port), listener: 1, conn: 0 }
+    }
+
+    fn open(table: &mut Sessions, idc: &str, port: u16, state: State) -> Option<u32> {
+        let idc = Idc::new(idc).unwrap();
+        let protocol = Protocol::Sip;
+        table.open(&Opening { idc, binding: b"sip:x", meta: meta(port), protocol, state, ends_s: 9 }, no_keys())
+    }
+
+    #[test]
+    fn an_entry_is_four_cache_lines() {
+        assert_eq!(size_of::<Session>(), 256);
+    }
+
+    #[test]
+    fn found_by_every_name_and_no_more_when_closed() {
+        let mut table = sessions(4);
+        let active = open(&mut table, "alice", 1, State::Active).unwrap();
+        let newer = open(&mut table, "alice", 2, State::Provisional).unwrap();
+        let stock = open(&mut table, "bob", 3, State::Stock).unwrap();
+        let alice = Idc::new("alice").unwrap();
+        assert_eq!(table.by_idc(alice, |s| s == State::Active), Some(active));
+        assert_eq!(table.by_idc(alice, |s| s == State::Provisional), Some(newer));
+        assert_eq!(table.by_source(&meta(3), None), Some(stock));
+        assert_eq!(table.by_source(&meta(3), Idc::new("bob")), Some(stock));
+        assert_eq!(table.by_source(&meta(3), Some(alice)), None);
+        assert_eq!(table.by_source(&meta(1), None), None, "keyed sessions have no source to go by");
+        let kid = table.get(active).unwrap().kid;
+        assert_eq!((kid >> 56, kid as u32, table.by_kid(kid)), (7, active, Some(active)));
+        assert_eq!(table.by_kid(kid ^ 1 << 40), None);
+        assert_eq!(table.by_kid(table.get(stock).unwrap().kid), None, "a stock phone has no key id");
+        table.close(active);
+        table.close(stock);
+        assert_eq!(table.by_kid(kid), None);
+        assert_eq!(table.by_source(&meta(3), None), None);
+        assert_eq!(table.by_idc(alice, |_| true), Some(newer));
+        let again = open(&mut table, "alice", 1, State::Active).unwrap();
+        assert_ne!(table.get(again).unwrap().kid, kid);
+    }
+
+    #[test]
+    fn bounded_and_bindings_change() {
+        let mut table = sessions(2);
+        let a = open(&mut table, "a", 1, State::Active).unwrap();
+        open(&mut table, "b", 2, State::Active).unwrap();
+        assert!(open(&mut table, "c", 3, State::Active).is_none());
+        assert!(table.next_kid().is_none());
+        assert!(table.rebind(a, &[b'x'; 192]));
+        let known = table.known(a).unwrap();
+        assert_eq!((known.idc.as_str(), known.binding), ("a", &[b'x'; 192][..]));
+        assert!(!table.rebind(a, &[0; 256]));
+        table.close(a);
+        assert!(open(&mut table, "c", 3, State::Active).is_some());
+    }
+
+    #[test]
+    fn an_address_comes_back_as_it_was() {
+        let mut table = sessions(1);
+        let slot = open(&mut table, "a", 1, State::Active).unwrap();
+        for source in ["192.0.2.9:7", "[2001:db8::1]:8", "[::ffff:192.0.2.9]:9"] {
+            let meta = Meta { source: source.parse().unwrap(), listener: 3, conn: 77 };
+            table.get_mut(slot).unwrap().set_meta(&meta);
+            assert_eq!(table.get(slot).unwrap().meta(), meta);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Protected traffic, and what becomes of sessions: confirmed, replaced, ended.
+
+use crate::api::{EndReason, Event, Meta, Sink};
+use crate::engine::Engine;
+use crate::out::send_octets;
+use crate::site::TicketKind;
+use crate::store::sessions::State;
+use portunus_channel::sealed::{HEADER_LEN, Header, NO_PROTOCOL, SEQ_MAX, Sealed, TAG_LEN};
+use portunus_channel::{Dropped, Mechanism as _, sealed};
+use portunus_keydist::Now;
+use portunus_signalling::{BINDING_MAX, Signalling, Ticket, Up, Writer};
+
+impl Engine {
+    /// A datagram of the sealed listener.
+    pub(crate) fn on_sealed(&mut self, now: Now, meta: &Meta, bytes: &mut [u8], sink: &mut dyn Sink) {
+        let Ok(header) = Header::read(bytes) else {
+            self.counters.sealed_bad_header += 1;
+            return;
+        };
+        let Some(slot) = self.sessions.by_kid(header.kid) else {
+            self.counters.sealed_unknown_kid += 1;
+            return;
+        };
+        let Some(content) = self.open_sealed(slot, meta, &header, bytes) else { return };
+        let confirms = self.sessions.get(slot).is_some_and(|session| session.state == State::Provisional);
+        if confirms {
+            self.activate(now, slot, sink);
+        }
+        if header.protocol == NO_PROTOCOL {
+            self.counters.sealed_confirmations += 1;
+        }
+        if confirms || header.protocol == NO_PROTOCOL {
+            self.seal(slot, NO_PROTOCOL, 0, sink);
+        }
+        if header.protocol != NO_PROTOCOL
+            && let Some(signalling) = self.site.protocol(header.protocol)
+        {
+            self.relay_up(signalling, slot, content, sink);
+        }
+    }
+
+    /// Opens a datagram of the session in `slot` and follows its source.
+    fn open_sealed<'d>(
+        &mut self,
+        slot: u32,
+        meta: &Meta,
+        header: &Header,
+        bytes: &'d mut [u8],
+    ) -> Option<&'d mut [u8]> {
+        let session = self.sessions.get_mut(slot)?;
+        if header.protocol != NO_PROTOCOL && header.protocol != session.protocol as u8 {
+            self.counters.sealed_bad_header += 1;
+            return None;
+        }
+        if session.window.check(header.seq).is_err() {
+            self.counters.sealed_replayed += 1;
+            return None;
+        }
+        let opened = match sealed::open(&session.keys.c2s, bytes) {
+            Ok(opened) => opened,
+            Err(Dropped::Unverified) => {
+                self.counters.sealed_forged += 1;
+                return None;
+            }
+            Err(_) => {
+                self.counters.sealed_bad_header += 1;
+                return None;
+            }
+        };
+        let newest = header.seq > session.window.top();
+        if session.window.commit(header.seq).is_err() {
+            self.counters.sealed_replayed += 1;
+            return None;
+        }
+        // Only the newest message moves a session: a delayed copy does not drag it back.
+        if newest && session.meta() != *meta {
+            self.counters.sealed_moved += u64::from(session.state == State::Active);
+            session.set_meta(meta);
+        }
+        Some(opened.content)
+    }
+
+    /// The first protected message verified: the session is the IDc's from now on.
+    fn activate(&mut self, now: Now, slot: u32, sink: &mut dyn Sink) {
+        let confirmed = |state| matches!(state, State::Active | State::Stock);
+        let Some(idc) = self.sessions.known(slot).map(|known| portunus_keydist::ident::IdcBuf::new(known.idc)) else {
+            return;
+        };
+        if let Some(older) = self.sessions.by_idc(idc.as_idc(), confirmed) {
+            self.end_session(older, EndReason::Replaced, sink);
+        }
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        session.state = State::Active;
+        let (kid, ends_ms) = (session.kid, u64::from(session.ends_s) * 1000);
+        self.wheel.arm(now.mono_ms, self.session_timer(slot), ends_ms);
+        self.counters.sessions_confirmed += 1;
+        self.counters.sessions_provisional -= 1;
+        self.counters.sessions_active += 1;
+        sink.event(Event::Active { idc: idc.as_idc(), kid, keyed: true });
+    }
+
+    /// Ends a session of any kind; whoever keeps account hears of the confirmed ones.
+    pub(crate) fn end_session(&mut self, slot: u32, why: EndReason, sink: &mut dyn Sink) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        let (state, kid) = (session.state, session.kid);
+        let counters = &mut self.counters;
+        match state {
+            State::Free => return,
+            State::Provisional => counters.sessions_provisional -= 1,
+            State::Active => counters.sessions_active -= 1,
+            State::Stock => counters.sessions_stock -= 1,
+        }
+        match why {
+            EndReason::Expired if state == State::Provisional => counters.sessions_unconfirmed += 1,
+            EndReason::Expired => counters.sessions_expired += 1,
+            EndReason::Replaced => counters.sessions_replaced += 1,
+            EndReason::Deregistered => counters.sessions_deregistered += 1,
+            EndReason::Commanded => counters.sessions_commanded += 1,
+            EndReason::Exhausted => counters.sessions_exhausted += 1,
+        }
+        if state != State::Provisional
+            && let Some(known) = self.sessions.known(slot)
+        {
+            sink.event(Event::Ended { idc: known.idc, kid, why });
+        }
+        self.wheel.disarm(self.session_timer(slot));
+        self.sessions.close(slot);
+    }
+
+    /// Seals the first `len` octets of the scratch buffer for the session's terminal.
+    fn seal(&mut self, slot: u32, protocol: u8, len: usize, sink: &mut dyn Sink) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(content) = self.scratch.get(..len) else { return };
+        let (to, counters, mut exhausted) = (session.meta().back(), &mut self.counters, false);
+        let queued = sink.send(to, &mut |buf| {
+            let total = HEADER_LEN + len + TAG_LEN;
+            let Some(room) = buf.get_mut(..total) else {
+                counters.write_full += 1;
+                return None;
+            };
+            let Some(seq) = session.sequence.take(SEQ_MAX) else {
+                exhausted = true;
+                return None;
+            };
+            room.get_mut(HEADER_LEN..HEADER_LEN + len)?.copy_from_slice(content);
+            Sealed::seal_in_place(&session.keys.s2c, session.kid, protocol, seq, room).ok()?;
+            Some(total)
+        });
+        if exhausted {
+            self.end_session(slot, EndReason::Exhausted, sink);
+        } else if !queued {
+            self.counters.access_queue_full += 1;
+        } else if protocol != NO_PROTOCOL {
+            self.counters.sealed_down += 1;
+        }
+    }
+
+    /// What branches of this session's relayed messages are made unique by.
+    fn relay_salt(&self, signalling: &dyn Signalling, kid: u64, message: &[u8]) -> u64 {
+        self.hash.digest(b'T', &[&kid.to_be_bytes(), signalling.transaction(message)]) as u64
+    }
+
+    /// A message of the session's terminal, towards the core.
+    pub(crate) fn relay_up(
+        &mut self,
+        signalling: &'static dyn Signalling,
+        slot: u32,
+        message: &[u8],
+        sink: &mut dyn Sink,
+    ) {
+        let ticket = self.session_ticket(slot, TicketKind::Session);
+        let Some((mut up, mut len)) = self.write_up(signalling, slot, message, ticket) else { return };
+        if up == Up::Deregister {
+            // Written once more, with the handle that ends the session when the answer comes.
+            let ticket = self.session_ticket(slot, TicketKind::Deregister);
+            match self.write_up(signalling, slot, message, ticket) {
+                Some(again) => (up, len) = again,
+                None => return,
+            }
+        }
+        match up {
+            Up::Forward | Up::Refresh | Up::Deregister => {
+                let Some(known) = self.sessions.known(slot) else { return };
+                let (to, keyed) = (self.to_core(signalling.protocol(), known.idc), known.keyed);
+                let octets = self.scratch.get(..len).unwrap_or_default();
+                if send_octets(sink, &mut self.counters, to, usize::MAX, octets) {
+                    *(if keyed { &mut self.counters.sealed_up } else { &mut self.counters.plain_up }) += 1;
+                }
+                if up == Up::Refresh {
+                    self.rebind(signalling, slot, message);
+                }
+            }
+            Up::Answer => {
+                self.counters.relay_refused += 1;
+                self.send_down(signalling, slot, len, sink);
+            }
+            Up::Drop => self.counters.relay_dropped += 1,
+        }
+    }
+
+    /// Writes what goes up into the scratch buffer.
+    fn write_up(
+        &mut self,
+        signalling: &'static dyn Signalling,
+        slot: u32,
+        message: &[u8],
+        ticket: Ticket,
+    ) -> Option<(Up, usize)> {
+        let (session, known) = (self.sessions.get(slot)?, self.sessions.known(slot)?);
+        let meta = session.meta();
+        let salt = self.relay_salt(signalling, session.kid, message);
+        let hop = self.site.hop(meta.listener, meta.source, ticket, salt);
+        let mut w = Writer::new(&mut self.scratch);
+        let Ok(up) = signalling.relay_up(&hop, &known, message, &mut w) else {
+            self.counters.relay_fault += 1;
+            return None;
+        };
+        match w.finish() {
+            Ok(len) => Some((up, len)),
+            Err(_) => {
+                self.counters.write_full += 1;
+                None
+            }
+        }
+    }
+
+    /// A refresh may name another Contact: requests of the core go there from now on.
+    fn rebind(&mut self, signalling: &'static dyn Signalling, slot: u32, message: &[u8]) {
+        let mut binding = [0u8; BINDING_MAX];
+        let mut w = Writer::new(&mut binding);
+        let written = signalling.binding(message, &mut w).and_then(|()| w.finish());
+        let kept = written.ok().and_then(|len| binding.get(..len)).is_some_and(|b| self.sessions.rebind(slot, b));
+        self.counters.session_full += u64::from(!kept);
+    }
+
+    /// A message of the core, towards the session's terminal.
+    pub(crate) fn relay_down(
+        &mut self,
+        signalling: &'static dyn Signalling,
+        slot: u32,
+        message: &[u8],
+        sink: &mut dyn Sink,
+    ) {
+        let (Some(session), Some(known)) = (self.sessions.get(slot), self.sessions.known(slot)) else { return };
+        let meta = session.meta();
+        let salt = self.relay_salt(signalling, session.kid, message);
+        let ticket = self.session_ticket(slot, TicketKind::Session);
+        let hop = self.site.hop(meta.listener, meta.source, ticket, salt);
+        let mut w = Writer::new(&mut self.scratch);
+        if signalling.relay_down(&hop, &known, message, &mut w).is_err() {
+            self.counters.relay_fault += 1;
+            return;
+        }
+        match w.finish() {
+            Ok(0) => self.counters.relay_dropped += 1,
+            Ok(len) => self.send_down(signalling, slot, len, sink),
+            Err(_) => self.counters.write_full += 1,
+        }
+    }
+
+    /// Sends the first `len` octets of the scratch buffer to the session's terminal, sealed where it has a key.
+    fn send_down(&mut self, signalling: &dyn Signalling, slot: u32, len: usize, sink: &mut dyn Sink) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        if session.is_keyed() {
+            return self.seal(slot, signalling.protocol() as u8, len, sink);
+        }
+        let octets = self.scratch.get(..len).unwrap_or_default();
+        let sent = send_octets(sink, &mut self.counters, session.meta().back(), usize::MAX, octets);
+        self.counters.plain_down += u64::from(sent);
+    }
+}
