@@ -14,6 +14,7 @@ mod answers;
 mod challenges;
 mod config;
 mod counters;
+mod joined;
 mod keyed;
 mod location;
 mod peers;
@@ -27,5 +28,6 @@ mod uri;
 
 pub use config::{Config, ConfigError, Expires, Limits, LocalProxy, Peer as PeerConfig, RETRIES_MAX};
 pub use counters::Counters;
+pub use joined::{Joined, Questions};
 pub use peers::Peer;
 pub use state::{AskId, Effect, Gauges, Softswitch};

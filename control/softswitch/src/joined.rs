@@ -1,0 +1,106 @@
+//! A softswitch and its AAA client, joined: questions go over, answers come back, and what is left is messages to
+//! send. The same whether the client has sockets ([`crate::run`]) or a simulated network.
+
+use crate::peers::Peer;
+use crate::state::{AskId, Effect, Softswitch};
+use portunus_aaa::client::Client;
+use portunus_aaa::{AaaEvent, AaaRequest, Refused, RequestId, Unreachable};
+use portunus_keydist::Now;
+use std::collections::{BTreeMap, VecDeque};
+
+/// As much of an AAA client as a softswitch needs.
+pub trait Questions {
+    /// Asks; exactly one event follows an `Ok`.
+    ///
+    /// # Errors
+    /// [`Refused`]; then nothing follows.
+    fn request(&mut self, now: Now, request: AaaRequest) -> Result<RequestId, Refused>;
+
+    /// The next thing that became of a question.
+    fn poll_event(&mut self) -> Option<AaaEvent>;
+}
+
+impl Questions for Client {
+    fn request(&mut self, now: Now, request: AaaRequest) -> Result<RequestId, Refused> {
+        Client::request(self, now, request)
+    }
+
+    fn poll_event(&mut self) -> Option<AaaEvent> {
+        Client::poll_event(self)
+    }
+}
+
+/// The two, joined.
+#[derive(Debug)]
+pub struct Joined<Q> {
+    softswitch: Softswitch,
+    aaa: Q,
+    open: BTreeMap<RequestId, AskId>,
+    effects: Vec<Effect>,
+    sends: VecDeque<(Peer, Vec<u8>)>,
+}
+
+impl<Q: Questions> Joined<Q> {
+    /// Joins them.
+    pub fn new(softswitch: Softswitch, aaa: Q) -> Self {
+        Self { softswitch, aaa, open: BTreeMap::new(), effects: Vec::new(), sends: VecDeque::new() }
+    }
+
+    /// The softswitch, to look at.
+    pub fn softswitch(&self) -> &Softswitch {
+        &self.softswitch
+    }
+
+    /// The client, to feed with packets and time; [`Joined::pump`] must follow.
+    pub fn aaa(&mut self) -> &mut Q {
+        &mut self.aaa
+    }
+
+    /// A message from a neighbour.
+    pub fn on_sip(&mut self, now: Now, from: Peer, bytes: &[u8]) {
+        self.softswitch.on_sip(now, from, bytes, &mut self.effects);
+        self.pump(now);
+    }
+
+    /// Time has passed, for the softswitch; the client has a clock of its own.
+    pub fn on_timer(&mut self, now: Now) {
+        self.softswitch.on_timer(now, &mut self.effects);
+        self.pump(now);
+    }
+
+    /// When [`Joined::on_timer`] has something to do, monotonic milliseconds.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.softswitch.next_deadline()
+    }
+
+    /// The next message to send.
+    pub fn poll_send(&mut self) -> Option<(Peer, Vec<u8>)> {
+        self.sends.pop_front()
+    }
+
+    /// Carries questions and answers over until there are none.
+    pub fn pump(&mut self, now: Now) {
+        loop {
+            for effect in core::mem::take(&mut self.effects) {
+                match effect {
+                    Effect::Send { to, bytes } => self.sends.push_back((to, bytes)),
+                    Effect::Ask { id, request } => match self.aaa.request(now, request) {
+                        Ok(request) => {
+                            self.open.insert(request, id);
+                        }
+                        // Nothing follows a refusal: this is what became of it.
+                        Err(_) => self.softswitch.on_aaa(now, id, Err(Unreachable), &mut self.effects),
+                    },
+                }
+            }
+            while let Some(event) = self.aaa.poll_event() {
+                if let Some(id) = self.open.remove(&event.id) {
+                    self.softswitch.on_aaa(now, id, event.outcome, &mut self.effects);
+                }
+            }
+            if self.effects.is_empty() {
+                return;
+            }
+        }
+    }
+}
