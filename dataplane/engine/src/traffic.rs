@@ -155,9 +155,9 @@ impl Engine {
         }
     }
 
-    /// What branches of this session's relayed messages are made unique by.
-    fn relay_salt(&self, signalling: &dyn Signalling, kid: u64, message: &[u8]) -> u64 {
-        self.hash.digest(b'T', &[&kid.to_be_bytes(), signalling.transaction(message)]) as u64
+    /// The salt of what is relayed for a session: the same for a retransmission of the message.
+    fn relay_salt(&self, kid: u64, message: &[u8]) -> u64 {
+        self.hash.digest(b'T', &[&kid.to_be_bytes(), message]) as u64
     }
 
     /// A message of the session's terminal, towards the core.
@@ -208,7 +208,7 @@ impl Engine {
     ) -> Option<(Up, usize)> {
         let (session, known) = (self.sessions.get(slot)?, self.sessions.known(slot)?);
         let meta = session.meta();
-        let salt = self.relay_salt(signalling, session.kid, message);
+        let salt = self.relay_salt(session.kid, message);
         let hop = self.site.hop(meta.listener, meta.source, ticket, salt);
         let mut w = Writer::new(&mut self.scratch);
         let Ok(up) = signalling.relay_up(&hop, &known, message, &mut w) else {
@@ -243,7 +243,7 @@ impl Engine {
     ) {
         let (Some(session), Some(known)) = (self.sessions.get(slot), self.sessions.known(slot)) else { return };
         let meta = session.meta();
-        let salt = self.relay_salt(signalling, session.kid, message);
+        let salt = self.relay_salt(session.kid, message);
         let ticket = self.session_ticket(slot, TicketKind::Session);
         let hop = self.site.hop(meta.listener, meta.source, ticket, salt);
         let mut w = Writer::new(&mut self.scratch);

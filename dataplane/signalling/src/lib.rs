@@ -249,14 +249,6 @@ pub trait Signalling: Send + Sync {
     /// Finds where a message from the core belongs, touching as little of it as possible.
     fn route_core(&self, msg: &[u8]) -> Route;
 
-    /// The part of a message that all messages of its transaction share, and no other transaction's does (SIP: the
-    /// branch of the topmost Via, common to a request, its CANCEL and the ACK of its refusal). [`Hop::salt`] is a hash
-    /// of it and of the session for what is relayed inside sessions, so that a stateless branch is the same for all of
-    /// them. The whole message where a protocol knows nothing better.
-    fn transaction<'m>(&self, msg: &'m [u8]) -> &'m [u8] {
-        msg
-    }
-
     /// Writes what a transaction protocol sends back at once to whoever sent `msg`, before any step follows. SIP
     /// writes nothing.
     fn acknowledge(&self, _hop: &Hop<'_>, _msg: &[u8], _w: &mut Writer<'_>) {}
