@@ -7,12 +7,12 @@ use crate::schedule::{For, MacKey, Prk, Secret, WrapCtx, WrapError, message_mac}
 use core::hint::black_box;
 use core::ops::Range;
 
-/// One E_Ksp[K] to open.
+/// One `E_Ksp[K]` to open.
 #[derive(Debug, Clone, Copy)]
 pub struct OpenJob<'a> {
     /// Names and nonces that the wrap is bound to; `n1a` is the N1 of the registration's s1, also after a failed s7.
     pub ctx: WrapCtx<'a>,
-    /// E_Ksp[K] of s9.
+    /// `E_Ksp[K]` of s9.
     pub wrap: &'a Wrap,
 }
 

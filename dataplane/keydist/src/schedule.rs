@@ -187,7 +187,7 @@ impl Prk {
         }
     }
 
-    /// E_Kx[K]: wraps the session key under this PRK.
+    /// `E_Kx[K]`: wraps the session key under this PRK.
     pub fn wrap(&self, w: For, ctx: &WrapCtx<'_>, key: &SessionKey) -> Wrap {
         let info = Info::wrap(w, ctx);
         let mut out = [0u8; 48];
@@ -201,7 +201,7 @@ impl Prk {
         out
     }
 
-    /// Opens E_Kx[K].
+    /// Opens `E_Kx[K]`.
     ///
     /// # Errors
     /// [`WrapError`] when the wrap was not made under this key for these names and nonces.
