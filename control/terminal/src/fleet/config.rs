@@ -1,7 +1,7 @@
 //! What a fleet is told, and what it tells.
 
 use super::schedule::Arrivals;
-use crate::sip::{Profile, Step};
+use crate::sip::{Active, Failure, Profile, Step};
 use core::net::IpAddr;
 use core::time::Duration;
 use hdrhistogram::Histogram;
@@ -82,6 +82,10 @@ pub struct FleetResult {
     pub packets_sent: u64,
     /// Datagrams (or framed messages) received.
     pub packets_received: u64,
+    /// Their octets, sent.
+    pub octets_sent: u64,
+    /// Their octets, received.
+    pub octets_received: u64,
     /// Requests repeated.
     pub retransmissions: u64,
     /// Messages that no terminal took.
@@ -90,6 +94,12 @@ pub struct FleetResult {
     pub send_errors: u64,
     /// The first terminal's steps and when they were seen since its start, where the profile asks for a ladder.
     pub ladder: Vec<(Step, Duration)>,
+    /// What the first terminal agreed on.
+    pub first_active: Option<Active>,
+    /// The failure seen last.
+    pub last_failure: Option<Failure>,
+    /// When the run began: the ladder's zero, but for the first terminal's intended start.
+    pub began: std::time::Instant,
     /// From the first intended start to the last terminal's end.
     pub elapsed: Duration,
 }

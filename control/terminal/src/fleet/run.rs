@@ -109,10 +109,15 @@ impl Fleet {
             active_us: histogram(),
             packets_sent: 0,
             packets_received: 0,
+            octets_sent: 0,
+            octets_received: 0,
             retransmissions: 0,
             ignored: 0,
             send_errors: 0,
             ladder: Vec::new(),
+            first_active: None,
+            last_failure: None,
+            began: Instant::now(),
             elapsed: Duration::ZERO,
         };
         Ok(Self {
@@ -142,6 +147,7 @@ impl Fleet {
     pub fn run(&mut self, progress: &mut dyn FnMut(&Progress) -> bool) -> io::Result<FleetResult> {
         if self.members.is_empty() {
             self.clock = Clock::new();
+            self.result.began = self.clock.start;
         }
         let until = self.clock.elapsed() + self.config.limit;
         let mut told = Duration::ZERO;
@@ -190,6 +196,8 @@ impl Fleet {
         let mut result = self.result.clone();
         result.packets_sent += self.sockets.sent;
         result.packets_received += self.sockets.received;
+        result.octets_sent += self.sockets.octets_sent;
+        result.octets_received += self.sockets.octets_received;
         result.send_errors += self.sockets.errors;
         for member in &self.members {
             let tally = member.terminal.tally();
@@ -315,8 +323,11 @@ impl Fleet {
                     self.end(index, elapsed);
                 }
             }
-            Event::Active(_) => {
+            Event::Active(agreed) => {
                 member.stream = None;
+                if index == 0 && self.result.first_active.is_none() {
+                    self.result.first_active = Some(agreed);
+                }
                 if !member.active {
                     member.active = true;
                     self.result.active += 1;
@@ -338,6 +349,7 @@ impl Fleet {
             }
             Event::Failed { why, retry_in_ms } => {
                 *self.result.failures.entry(why.word()).or_default() += 1;
+                self.result.last_failure = Some(why);
                 if retry_in_ms.is_none() {
                     self.end(index, elapsed);
                 }
@@ -376,7 +388,10 @@ impl Fleet {
             }),
         };
         match sent {
-            Ok(()) => self.result.packets_sent += 1,
+            Ok(()) => {
+                self.result.packets_sent += 1;
+                self.result.octets_sent += octets.len() as u64;
+            }
             Err(_) => self.stream_lost(index),
         }
     }
@@ -402,6 +417,7 @@ impl Fleet {
             match member.stream.as_mut().map(|s| s.next_message()) {
                 Some(Ok(Some(message))) => {
                     self.result.packets_received += 1;
+                    self.result.octets_received += message.len() as u64;
                     member.terminal.on_message(now, &mut self.rng, &message);
                 }
                 Some(Err(_)) => return self.stream_lost(index),

@@ -27,6 +27,8 @@ pub(super) struct Sockets {
     rx: Batch,
     pub(super) sent: u64,
     pub(super) received: u64,
+    pub(super) octets_sent: u64,
+    pub(super) octets_received: u64,
     pub(super) errors: u64,
 }
 
@@ -41,7 +43,7 @@ impl Sockets {
             let local = port.local_addr()?;
             shared.push(Shared { port, local, tx: Batch::new(BATCH, MESSAGE_MAX), readable: true });
         }
-        Ok(Self { shared, rx: Batch::new(BATCH, MESSAGE_MAX), sent: 0, received: 0, errors: 0 })
+        Ok(Self { shared, rx: Batch::new(BATCH, MESSAGE_MAX), sent: 0, received: 0, octets_sent: 0, octets_received: 0, errors: 0 })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -60,7 +62,7 @@ impl Sockets {
             self.flush_one(i);
         }
         match self.shared[i].tx.push(to, octets) {
-            Pushed::Written => {}
+            Pushed::Written => self.octets_sent += octets.len() as u64,
             // The kernel takes no more and the batch is full: lost, as on any congested link.
             Pushed::Declined | Pushed::Full => self.errors += 1,
         }
@@ -121,6 +123,7 @@ impl Sockets {
         match s.port.recv(&mut self.rx) {
             Ok(got) => {
                 self.received += got.messages as u64;
+                self.octets_received += self.rx.iter().map(|(_, octets)| octets.len() as u64).sum::<u64>();
                 s.readable = !got.drained;
                 // Lent to the caller, who gives it back: the terminals it feeds send through this same struct.
                 (got.messages > 0).then(|| core::mem::replace(&mut self.rx, Batch::new(1, 1)))
