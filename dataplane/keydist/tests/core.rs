@@ -195,3 +195,9 @@ fn records_follow_the_newest_registration() {
     assert_eq!(record(None, 700, &s11(2, Event::Stop)), Change::Ignore);
     assert!(matches!(record(None, 800, &s11(2, Event::Refresh)), Change::Keep(_)), "its Start was lost");
 }
+
+#[test]
+fn the_first_word_does_not_show_itself() {
+    let shown = format!("{:?}", S4 { rand: [1; 16], auth_c: [222; 32], ekc: [3; 48], eksp: [4; 48] });
+    assert!(shown.contains("rand") && !shown.contains("222"), "{shown}");
+}
