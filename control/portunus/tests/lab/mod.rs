@@ -1,0 +1,466 @@
+//! A laboratory for tests with live peers: a configuration in a temporary folder, the binary running it, captures of
+//! what crosses the loopback, and the peers' own programs.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The key of alice@example.test in `tuning/lab-subscribers.csv`, read from there.
+pub const ALICE_KEY: &str = "e2999e00a84d5ccc5e99665de657c2023d94c48056ae662660a33fdd02ed01bf";
+
+const BINARY: &str = env!("CARGO_BIN_EXE_portunus");
+const SUBSCRIBERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tuning/lab-subscribers.csv");
+const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
+
+/// Fails with what to do when a program is missing: a test that quietly did nothing would be worse.
+pub fn needs(programs: &[&str]) {
+    for program in programs {
+        let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
+        let found = found.is_ok_and(|o| o.status.success());
+        assert!(found, "{program} is missing: `sh control/tidy/test.sh tools` installs what the tests talk to");
+    }
+}
+
+/// An address on the loopback that is free for UDP and TCP now.
+pub fn free_port() -> SocketAddr {
+    for _ in 0..100 {
+        let udp = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
+        let address = udp.local_addr().expect("its address");
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no port is free for both UDP and TCP")
+}
+
+/// What a program said and whether it was content.
+pub struct Report {
+    pub ok: bool,
+    pub text: String,
+}
+
+impl Report {
+    fn of(output: &Output) -> Self {
+        let text = format!(
+            "{}\n{}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Self { ok: output.status.success(), text }
+    }
+}
+
+/// Runs a command to its end, or kills it at the limit.
+pub fn bounded(command: &mut Command, limit: Duration) -> Report {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let (mut out, mut err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+    let reader = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = out.read_to_end(&mut text);
+        text
+    });
+    let errors = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = err.read_to_end(&mut text);
+        text
+    });
+    let until = Instant::now() + limit;
+    let status = loop {
+        match child.try_wait().expect("a child can be asked") {
+            Some(status) => break status,
+            None if Instant::now() > until => {
+                let _ = child.kill();
+                break child.wait().expect("a killed child ends");
+            }
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    Report::of(&Output {
+        status,
+        stdout: reader.join().unwrap_or_default(),
+        stderr: errors.join().unwrap_or_default(),
+    })
+}
+
+/// A process that ends with the test.
+pub struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub struct Lab {
+    folder: tempfile::TempDir,
+    /// SIP towards terminals.
+    pub sip: SocketAddr,
+    /// SIP towards stock phones.
+    pub stock: SocketAddr,
+    /// Sealed datagrams.
+    pub sealed: SocketAddr,
+    /// The proxy's core side.
+    pub core: SocketAddr,
+    /// The softswitch.
+    pub softswitch: SocketAddr,
+    radius: SocketAddr,
+    accounting: SocketAddr,
+    next_hop: Option<SocketAddr>,
+    direct: bool,
+    stock_phones: bool,
+    phones: Vec<(String, String)>,
+    process: Option<Running>,
+}
+
+impl Lab {
+    pub fn plan() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self {
+            folder,
+            sip: free_port(),
+            stock: free_port(),
+            sealed: free_port(),
+            core: free_port(),
+            softswitch: free_port(),
+            radius: free_port(),
+            accounting: free_port(),
+            next_hop: None,
+            direct: false,
+            stock_phones: false,
+            phones: Vec::new(),
+            process: None,
+        }
+    }
+
+    pub fn proxied_through(mut self, element: SocketAddr) -> Self {
+        self.next_hop = Some(element);
+        self
+    }
+
+    pub fn direct(mut self) -> Self {
+        self.direct = true;
+        self
+    }
+
+    /// A listener that admits stock phones, and one such phone.
+    pub fn with_stock_phone(mut self, id: &str, password: &str) -> Self {
+        self.stock_phones = true;
+        self.phones.push((id.to_owned(), password.to_owned()));
+        self
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn config(&self) -> String {
+        let Self { sip, stock, sealed, core, softswitch, radius, accounting, .. } = self;
+        let peer = self.next_hop.unwrap_or(*core);
+        let next = self.next_hop.unwrap_or(*softswitch);
+        let digest = if self.stock_phones { "digest_sha256 = true\ndigest_md5 = true" } else { "" };
+        let listeners = |section: &str| {
+            let row = |transport: &str, address: &SocketAddr, more: &str| {
+                format!(
+                    "[[{section}.listener]]\nprotocol = \"sip\"\ntransport = \"{transport}\"\naddress = \"{address}\"\n{more}\n"
+                )
+            };
+            let stock = if self.stock_phones { row("udp", stock, "stock_phones = true") } else { String::new() };
+            format!(
+                "{}{}{stock}[{section}.sealed]\naddress = \"{sealed}\"\n[{section}.key]\nfile = \"subscribers.csv\"\n[{section}.capacity]\nsessions = 1000\n",
+                row("udp", sip, ""),
+                row("tcp", sip, "")
+            )
+        };
+        let (edge, behind) = if self.direct {
+            (listeners("softswitch.direct"), String::new())
+        } else {
+            let proxy = format!(
+                "[proxy]\nidentity = \"sp1.example.test\"\nrealm = \"example.test\"\n[proxy.core]\nlisten = \"{core}\"\nsoftswitches = [\"{next}\"]\n{}",
+                listeners("proxy")
+            );
+            let peers = format!(
+                "[[softswitch.peer]]\naddress = \"{peer}\"\nidentities = [\"sp1.example.test\"]\n"
+            );
+            (proxy, format!("{peers}\n"))
+        };
+        let listen = if self.direct { String::new() } else { format!("listen = \"{softswitch}\"") };
+        format!(
+            r#"lab = true
+[log]
+level = "info"
+[auc]
+realms = ["example.test"]
+store = "auc.redb"
+audit_log = "audit.log"
+import = "subscribers.csv"
+[auc.master_key]
+file = "master.key"
+create = true
+[[auc.listen]]
+transport = "udp"
+address = "{radius}"
+accounting = "{accounting}"
+[[auc.listen.client]]
+address = "127.0.0.1"
+secret = "lab-radius-secret"
+[softswitch]
+identity = "ss1.example.test"
+realm = "example.test"
+{listen}
+{digest}
+{behind}
+[softswitch.aaa]
+transport = "udp"
+[[softswitch.aaa.server]]
+address = "{radius}"
+accounting = "{accounting}"
+secret = "lab-radius-secret"
+{edge}
+"#
+        )
+    }
+
+    pub fn start(mut self) -> Self {
+        std::fs::copy(SUBSCRIBERS, self.path("subscribers.csv")).expect("the lab's subscribers");
+        std::fs::write(self.path("lab.toml"), self.config()).expect("a configuration");
+        for (id, password) in &self.phones {
+            self.add_digest_subscriber(id, password);
+        }
+        self.run();
+        self
+    }
+
+    fn run(&mut self) {
+        let log = std::fs::File::create(self.path("log")).expect("a log file");
+        let mut child = Command::new(BINARY)
+            .args(["run", "--config"])
+            .arg(self.path("lab.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the binary starts");
+        let stdout = child.stdout.take().expect("piped");
+        self.process = Some(Running(child));
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = tell.send(line);
+            }
+        });
+        match told.recv_timeout(Duration::from_secs(30)) {
+            Ok(line) if line.contains("ready") => {}
+            other => panic!("no ready line but {other:?}; it logged:\n{}", self.log()),
+        }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    pub fn kill_and_restart(&mut self) {
+        self.process = None;
+        self.run();
+    }
+
+    fn proxy_id(&self) -> &'static str {
+        if self.direct { "ss1.example.test" } else { "sp1.example.test" }
+    }
+
+    fn register_keyed(&self, id: &str, transport: &str, key: &Path, limit: Duration) -> Report {
+        let mut command = Command::new(BINARY);
+        command.args(["register", "--protocol", "sip", "--server", &self.sip.to_string(), "--id", id]);
+        command.args(["--proxy-id", self.proxy_id(), "--transport", transport, "--key-file"]).arg(key);
+        command.args(["--limit", &limit.as_secs().to_string()]);
+        bounded(&mut command, limit + Duration::from_secs(5))
+    }
+
+    pub fn register(&self, id: &str, transport: &str) -> Report {
+        self.register_within(id, transport, Duration::from_secs(10))
+    }
+
+    pub fn register_within(&self, id: &str, transport: &str, limit: Duration) -> Report {
+        self.register_keyed(id, transport, &self.path("subscribers.csv"), limit)
+    }
+
+    pub fn register_with_wrong_key(&self, id: &str) -> Report {
+        let key = self.path("wrong.key");
+        std::fs::write(&key, "00".repeat(32)).expect("a key file");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&key, private).expect("a private key file");
+        self.register_keyed(id, "udp", &key, Duration::from_secs(8))
+    }
+
+    /// Adds a stock phone before the AuC runs, as its store has one owner at a time.
+    fn add_digest_subscriber(&self, id: &str, password: &str) {
+        let secret = self.path("phone.secret");
+        std::fs::write(&secret, password).expect("a secret file");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&secret, private).expect("a private secret file");
+        let mut command = Command::new(BINARY);
+        command.args(["key", "add", "--kind", "digest", "--id", id, "--config"]).arg(self.path("lab.toml"));
+        command.arg("--key-file").arg(&secret);
+        let report = bounded(&mut command, Duration::from_secs(10));
+        assert!(report.ok, "key add: {}", report.text);
+    }
+
+    /// Captures what crosses the loopback at the lab's ports.
+    pub fn capture(&self) -> Capture {
+        let file = self.path("capture.pcap");
+        let sip = [self.sip.port(), self.core.port(), self.softswitch.port()];
+        let radius = [self.radius.port(), self.accounting.port()];
+        let filter: Vec<String> =
+            sip.iter().chain(&radius).map(|port| format!("port {port}")).collect();
+        let mut child = Command::new("tshark")
+            .args(["-q", "-i", "lo", "-f", &filter.join(" or "), "-w"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("tshark starts");
+        // It says so once the capture runs.
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let started = lines.by_ref().map_while(Result::ok).any(|l| l.contains("Capturing on"));
+        assert!(started, "tshark did not begin to capture");
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        std::thread::sleep(Duration::from_millis(700));
+        Capture { child: Running(child), file, sip: sip.to_vec(), radius: radius.to_vec() }
+    }
+}
+
+/// A capture under way.
+pub struct Capture {
+    child: Running,
+    file: PathBuf,
+    sip: Vec<u16>,
+    radius: Vec<u16>,
+}
+
+impl Capture {
+    pub fn finish(self) -> Seen {
+        std::thread::sleep(Duration::from_millis(1500));
+        let pid = self.child.0.id().to_string();
+        let _ = Command::new("kill").args(["-INT", &pid]).status();
+        std::thread::sleep(Duration::from_millis(700));
+        drop(self.child);
+        Seen { file: self.file, sip: self.sip, radius: self.radius }
+    }
+}
+
+/// A finished capture.
+pub struct Seen {
+    file: PathBuf,
+    sip: Vec<u16>,
+    radius: Vec<u16>,
+}
+
+impl Seen {
+    fn tshark(&self, filter: &str) -> String {
+        let mut command = Command::new("tshark");
+        command.arg("-r").arg(&self.file).args(["-o", "sip.tls.port:0"]);
+        for port in &self.sip {
+            command.args(["-d", &format!("udp.port=={port},sip"), "-d", &format!("tcp.port=={port},sip")]);
+        }
+        for port in &self.radius {
+            command.args(["-d", &format!("udp.port=={port},radius")]);
+        }
+        command.args(["-Y", filter]);
+        let report = bounded(&mut command, Duration::from_secs(60));
+        assert!(report.ok, "tshark: {}", report.text);
+        report.text
+    }
+
+    /// Lines of frames that match.
+    fn frames(&self, filter: &str) -> Vec<String> {
+        let text = self.tshark(filter);
+        let frame = |l: &&str| l.trim_start().chars().next().is_some_and(|c| c.is_ascii_digit());
+        text.lines().filter(frame).map(str::to_owned).collect()
+    }
+
+    /// No message is malformed and none earns an expert item of warning or above, or any in SIP and RADIUS. TCP's own
+    /// remarks on connections (a FIN is a chat item) are not about our messages.
+    pub fn assert_clean(&self) {
+        let bad = self.frames("_ws.malformed || (_ws.expert.severity >= 0x00400000 && (sip || radius))");
+        assert!(bad.is_empty(), "tshark complains:\n{}", bad.join("\n"));
+        let strange = self.frames("(udp || tcp.len > 0) && !(sip || radius)");
+        assert!(strange.is_empty(), "not taken for the right protocol:\n{}", strange.join("\n"));
+    }
+
+    pub fn assert_at_least(&self, protocol: &str, count: usize) {
+        let frames = self.frames(protocol);
+        assert!(frames.len() >= count, "{} frames of {protocol}, not {count}:\n{}", frames.len(), frames.join("\n"));
+    }
+}
+
+/// The peers' own programs.
+pub struct Peer;
+
+impl Peer {
+    /// Kamailio listening at `at`, relaying to the lab's softswitch.
+    pub fn kamailio(lab: &Lab, at: SocketAddr) -> Running {
+        let template = std::fs::read_to_string(Path::new(PEERS).join("kamailio-path.cfg")).expect("its configuration");
+        let text = template
+            .replace("@LISTEN@", &at.to_string())
+            .replace("@SOFTSWITCH@", &lab.softswitch.to_string());
+        let file = lab.path("kamailio.cfg");
+        std::fs::write(&file, text).expect("its configuration");
+        let log = std::fs::File::create(lab.path("kamailio.log")).expect("a log");
+        let child = Command::new("kamailio")
+            .args(["-DD", "-E", "-m", "32", "-M", "8", "-Y"])
+            .arg(lab.folder.path())
+            .arg("-f")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("kamailio starts");
+        let running = Running(child);
+        // It answers once its socket is bound: the port is taken then.
+        let until = Instant::now() + Duration::from_secs(15);
+        while UdpSocket::bind(at).is_ok() {
+            assert!(
+                Instant::now() < until,
+                "kamailio does not listen: {}",
+                std::fs::read_to_string(lab.path("kamailio.log")).unwrap_or_default()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        running
+    }
+
+    /// sipp as a stock phone that registers once.
+    pub fn sipp(lab: &Lab, user: &str, password: &str, server: &SocketAddr) -> Report {
+        let injected = lab.path("phones.csv");
+        let row = format!("SEQUENTIAL\n{user};[authentication username={user}@example.test password={password}]\n");
+        std::fs::write(&injected, row).expect("sipp's field file");
+        let mut command = Command::new("sipp");
+        command.arg(server.to_string()).arg("-sf").arg(Path::new(PEERS).join("stock-phone.xml"));
+        command.arg("-inf").arg(&injected);
+        command.args(["-m", "1", "-l", "1", "-i", "127.0.0.1", "-nostdin", "-timeout", "6", "-timeout_error"]);
+        command.args(["-max_retrans", "3", "-nd"]);
+        bounded(command.current_dir(lab.folder.path()), Duration::from_secs(15))
+    }
+
+    /// sipsak in its registration mode.
+    pub fn sipsak(lab: &Lab, user: &str, password: &str, server: &SocketAddr) -> Report {
+        let mut command = Command::new("sipsak");
+        command.args(["-U", "-i", "-n", "-v", "-s", &format!("sip:{user}@example.test")]);
+        command.args(["-p", &server.to_string(), "-u", &format!("{user}@example.test"), "-a", password]);
+        command.args(["-x", "300", "-C", &format!("sip:{user}@127.0.0.1:9")]);
+        bounded(command.current_dir(lab.folder.path()), Duration::from_secs(15))
+    }
+}
