@@ -30,20 +30,42 @@ impl Questions for Client {
     }
 }
 
+/// What a [`Witness`] is shown.
+#[derive(Debug, Clone, Copy)]
+pub enum Seen<'a> {
+    /// A message from a neighbour.
+    Received(&'a [u8]),
+    /// A message to a neighbour.
+    Sent(&'a [u8]),
+    /// A question to the AuC.
+    Asked(&'a AaaRequest),
+    /// An answer of the AuC.
+    Answered(&'a AaaEvent),
+}
+
+/// Looks on, for a demonstration or a capture; decides nothing.
+pub type Witness = Box<dyn FnMut(Seen<'_>) + Send>;
+
 /// The two, joined.
-#[derive(Debug)]
 pub struct Joined<Q> {
     softswitch: Softswitch,
     aaa: Q,
     open: BTreeMap<RequestId, AskId>,
     effects: Vec<Effect>,
     sends: VecDeque<(Peer, Vec<u8>)>,
+    witness: Option<Witness>,
+}
+
+impl<Q> core::fmt::Debug for Joined<Q> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Joined").field("softswitch", &self.softswitch).finish_non_exhaustive()
+    }
 }
 
 impl<Q: Questions> Joined<Q> {
     /// Joins them.
     pub fn new(softswitch: Softswitch, aaa: Q) -> Self {
-        Self { softswitch, aaa, open: BTreeMap::new(), effects: Vec::new(), sends: VecDeque::new() }
+        Self { softswitch, aaa, open: BTreeMap::new(), effects: Vec::new(), sends: VecDeque::new(), witness: None }
     }
 
     /// The softswitch, to look at.
@@ -56,8 +78,20 @@ impl<Q: Questions> Joined<Q> {
         &mut self.aaa
     }
 
+    /// From now on `witness` sees what comes and goes.
+    pub fn watch(&mut self, witness: Witness) {
+        self.witness = Some(witness);
+    }
+
+    fn show(&mut self, seen: Seen<'_>) {
+        if let Some(witness) = &mut self.witness {
+            witness(seen);
+        }
+    }
+
     /// A message from a neighbour.
     pub fn on_sip(&mut self, now: Now, from: Peer, bytes: &[u8]) {
+        self.show(Seen::Received(bytes));
         self.softswitch.on_sip(now, from, bytes, &mut self.effects);
         self.pump(now);
     }
@@ -83,17 +117,24 @@ impl<Q: Questions> Joined<Q> {
         loop {
             for effect in core::mem::take(&mut self.effects) {
                 match effect {
-                    Effect::Send { to, bytes } => self.sends.push_back((to, bytes)),
-                    Effect::Ask { id, request } => match self.aaa.request(now, request) {
-                        Ok(request) => {
-                            self.open.insert(request, id);
+                    Effect::Send { to, bytes } => {
+                        self.show(Seen::Sent(&bytes));
+                        self.sends.push_back((to, bytes));
+                    }
+                    Effect::Ask { id, request } => {
+                        self.show(Seen::Asked(&request));
+                        match self.aaa.request(now, request) {
+                            Ok(request) => {
+                                self.open.insert(request, id);
+                            }
+                            // Nothing follows a refusal: this is what became of it.
+                            Err(_) => self.softswitch.on_aaa(now, id, Err(Unreachable), &mut self.effects),
                         }
-                        // Nothing follows a refusal: this is what became of it.
-                        Err(_) => self.softswitch.on_aaa(now, id, Err(Unreachable), &mut self.effects),
-                    },
+                    }
                 }
             }
             while let Some(event) = self.aaa.poll_event() {
+                self.show(Seen::Answered(&event));
                 if let Some(id) = self.open.remove(&event.id) {
                     self.softswitch.on_aaa(now, id, event.outcome, &mut self.effects);
                 }

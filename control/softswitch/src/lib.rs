@@ -28,6 +28,6 @@ mod uri;
 
 pub use config::{Config, ConfigError, Expires, Limits, LocalProxy, Peer as PeerConfig, RETRIES_MAX};
 pub use counters::Counters;
-pub use joined::{Joined, Questions};
+pub use joined::{Joined, Questions, Seen, Witness};
 pub use peers::Peer;
 pub use state::{AskId, Effect, Gauges, Softswitch};

@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::counters::Counters;
-use crate::joined::{Joined, Questions};
+use crate::joined::{Joined, Questions, Witness};
 use crate::peers::Peer;
 use crate::state::{Gauges, Softswitch};
 use core::net::SocketAddr;
@@ -123,7 +123,15 @@ impl Drop for Handle {
 ///
 /// # Errors
 /// A configuration that cannot be used (`InvalidInput`), and what the system reports.
-pub fn start(mut config: Config, aaa: RunnerConfig) -> io::Result<Handle> {
+pub fn start(config: Config, aaa: RunnerConfig) -> io::Result<Handle> {
+    start_watched(config, aaa, None)
+}
+
+/// As [`start`], with somebody looking on.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_watched(mut config: Config, aaa: RunnerConfig, witness: Option<Witness>) -> io::Result<Handle> {
     let socket = udp(config.own, Buffers::default())?;
     config.own = socket.local_addr()?;
     let address = config.own;
@@ -146,6 +154,9 @@ pub fn start(mut config: Config, aaa: RunnerConfig) -> io::Result<Handle> {
         send_full: 0,
         shared: shared.clone(),
     };
+    if let Some(witness) = witness {
+        run.joined.watch(witness);
+    }
     let now = run.now();
     run.joined.aaa().register(run.poll.registry(), AAA, now)?;
     let thread = std::thread::Builder::new().name("softswitch".into()).spawn(move || run.run())?;
