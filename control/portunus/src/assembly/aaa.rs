@@ -1,0 +1,106 @@
+//! RADIUS ends from configuration.
+
+use crate::exit::Failure;
+use portunus_aaa::client::{Limits, link::Timing};
+use portunus_aaa::net::{Listen, ListenTls, RunnerConfig, ServerPeer, TlsPeer};
+use portunus_aaa::secret::SharedSecret;
+use portunus_aaa::server::ClientEntry;
+use portunus_aaa::tls::Identity;
+use portunus_aaa::transport::{RADIUS_UDP, RADSEC};
+use portunus_config::model::{Aaa, AaaTransport, Auc, AucListener, SecretSource, Tls};
+use std::net::SocketAddr;
+
+fn secret(source: &SecretSource, lab: bool) -> Result<SharedSecret, Failure> {
+    Ok(SharedSecret::new(portunus_config::read_secret(source, lab)?.as_bytes()))
+}
+
+fn identity(tls: &Tls) -> Result<Identity, Failure> {
+    let wrong = |e: portunus_aaa::tls::IdentityError| Failure::configuration(e.to_string(), "write a good PEM file");
+    Identity::from_pem_files(&tls.ca, &tls.certificate, &tls.key).map_err(wrong)
+}
+
+fn tls_fault(e: impl ToString) -> Failure {
+    Failure::configuration(e.to_string(), "let certificate, key and ca belong together")
+}
+
+fn millis(d: core::time::Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The softswitch's client. `identity` is its NAS-Identifier (IDss).
+///
+/// # Errors
+/// A secret or certificate that cannot be read or used.
+pub fn client(aaa: &Aaa, identity_of_ours: &str, lab: bool) -> Result<RunnerConfig, Failure> {
+    let tls = aaa.tls.as_ref().map(identity).transpose()?;
+    let tls = tls.map(|t| t.client().map_err(tls_fault)).transpose()?;
+    let timing = Timing {
+        repeat_initial_ms: millis(aaa.repeat_first),
+        repeat_max_ms: millis(aaa.repeat_most),
+        dead_after_ms: millis(aaa.dead_after),
+        probe_every_ms: millis(aaa.probe_every),
+        watchdog_ms: millis(aaa.watchdog),
+        ..Timing::default()
+    };
+    let mut servers = Vec::new();
+    for server in &aaa.servers {
+        let name = server.name.clone().unwrap_or_default();
+        let tls = match &tls {
+            Some(config) => Some(TlsPeer { config: config.clone(), name: name.try_into().map_err(tls_fault)? }),
+            None => None,
+        };
+        servers.push(ServerPeer {
+            transport: match aaa.transport {
+                AaaTransport::RadSec => &RADSEC,
+                AaaTransport::Udp => &RADIUS_UDP,
+            },
+            auth: server.address,
+            acct: server.accounting,
+            secret: match &server.secret {
+                Some(source) => secret(source, lab)?,
+                None => SharedSecret::radsec(),
+            },
+            tls,
+            lanes: aaa.lanes,
+            window: aaa.window,
+            timing,
+        });
+    }
+    let limits = Limits {
+        authenticate: aaa.questions,
+        account: aaa.records,
+        authenticate_ms: millis(aaa.patience),
+        ..Limits::default()
+    };
+    Ok(RunnerConfig { servers, nas_identifier: identity_of_ours.to_owned(), limits })
+}
+
+/// The AuC's listeners.
+///
+/// # Errors
+/// A secret or certificate that cannot be read or used.
+pub fn listeners(auc: &Auc, lab: bool) -> Result<Vec<Listen>, Failure> {
+    auc.listeners.iter().map(|l| listener(l, lab)).collect()
+}
+
+fn listener(l: &AucListener, lab: bool) -> Result<Listen, Failure> {
+    match l {
+        AucListener::Udp { address, accounting, clients } => {
+            let entry = |c: &portunus_config::model::RadiusClient| -> Result<ClientEntry, Failure> {
+                Ok(ClientEntry::host(&c.address.to_string(), c.address, secret(&c.secret, lab)?))
+            };
+            let clients = clients.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+            Ok(Listen { transport: &RADIUS_UDP, auth: *address, acct: *accounting, tls: None, clients })
+        }
+        AucListener::RadSec { address, tls, clients } => {
+            let config = identity(tls)?.server().map_err(tls_fault)?;
+            let tls = ListenTls { config, names: clients.clone() };
+            Ok(Listen { transport: &RADSEC, auth: *address, acct: *address, tls: Some(tls), clients: Vec::new() })
+        }
+    }
+}
+
+/// Addresses in a row.
+pub fn list(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
