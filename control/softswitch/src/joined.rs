@@ -73,6 +73,11 @@ impl<Q: Questions> Joined<Q> {
         &self.softswitch
     }
 
+    /// The client, to look at.
+    pub fn client(&self) -> &Q {
+        &self.aaa
+    }
+
     /// The client, to feed with packets and time; [`Joined::pump`] must follow.
     pub fn aaa(&mut self) -> &mut Q {
         &mut self.aaa
