@@ -8,13 +8,15 @@ use portunus_io::listen::Buffers;
 use portunus_io::stream::StreamLimits;
 use portunus_keydist::Prk;
 
+use crate::node::Middleware;
+
 /// Which processors the workers own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cpus {
-    /// One worker a processor that this process may use, the first ones, at most `workers`; pinned when there are
-    /// at least two.
+    /// The first processors that this process may use, leaving one for the control thread. Pinned where there are at
+    /// least four.
     Auto {
-        /// Workers wanted; 0 means one a processor.
+        /// Workers wanted; 0 means all processors but one, at least one.
         workers: usize,
     },
     /// One worker for each of these, pinned to it.
@@ -58,7 +60,7 @@ pub struct Topology {
     pub buffers: Buffers,
     /// Limits of stream connections, a worker.
     pub streams: StreamLimits,
-    /// Terminals that the directory holds at most, when there is more than one worker. 24 octets each.
+    /// Terminals that the directory holds at most, when there is more than one worker. 20 to 40 octets each.
     pub directory: usize,
 }
 
@@ -107,6 +109,8 @@ pub struct NodeConfig {
     pub capacity: Capacity,
     /// What a reload may change.
     pub policy: Policy,
+    /// Around the datagram sockets of the access side, where given: captures, traces, faults.
+    pub middleware: Option<Middleware>,
 }
 
 impl core::fmt::Debug for NodeConfig {

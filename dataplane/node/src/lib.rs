@@ -13,10 +13,29 @@
 //! Steering brings every source to the same worker, a sealed datagram to the worker that its key id names, and an
 //! answer of the core to the worker that its ticket names; nothing on a packet's way locks, allocates or waits.
 
+mod assemble;
+mod clock;
 pub mod config;
+mod control;
+mod directory;
+pub mod floor;
+mod framing;
 pub mod handler;
+pub mod node;
+mod outputs;
+mod pace;
+mod readings;
+pub mod route;
+pub mod udp;
 pub mod upstream;
+mod worker;
 
+pub use clock::Clock;
 pub use config::{Cpus, ListenerConfig, NodeConfig, Pace, Topology};
 pub use handler::Handler;
+pub use node::{Failure, Middleware, Node, NodeHandle, NodeReading, Place, Plan, PlanKind, PlanListener, Seat};
+pub use node::{StartError, StartReport};
+pub use readings::{ControlCounters, WorkerCounters};
+pub use route::{Destination, Router};
+pub use udp::{UdpConfig, UdpCounters, UdpUpstream};
 pub use upstream::{CoreMessage, Deliver, Delivered, Upstream};

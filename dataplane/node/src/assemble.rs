@@ -1,0 +1,321 @@
+//! Putting a node together: sockets, rings, wakers and threads.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use mio::event::Source;
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use portunus_io::listen;
+use portunus_io::ring::ring;
+use portunus_io::stream::{Framing, Streams};
+use portunus_io::{Batch, Consumer, Doorbell, Link, Producer, UdpPort};
+use portunus_keydist::{Random, SystemRandom};
+
+use crate::clock::Clock;
+use crate::config::{Cpus, Topology};
+use crate::control::{Control, ControlShared, Hub, Intake, LINKS, Way};
+use crate::directory::Directory;
+use crate::handler::Handler;
+use crate::node::{Failure, NodeHandle, Place, Plan, PlanKind, PlanListener, Seat, StartError, StartReport, guarded};
+use crate::outputs::{Outputs, Port};
+use crate::pace::Pacer;
+use crate::readings::{Board, ControlCounters};
+use crate::route::Router;
+use crate::upstream::Upstream;
+use crate::worker::{Bell, PORTS, STREAMS, WAKER, Worker, WorkerShared};
+
+/// Orders that wait in a worker's queue.
+const ORDERS: usize = 256;
+/// Connections that wait to be accepted at one listener.
+const BACKLOG: u32 = 1024;
+
+/// Sockets of one listener, one for each worker.
+enum Group {
+    Udp(Vec<std::net::UdpSocket>),
+    Tcp(Vec<std::net::TcpListener>, Framing),
+}
+
+/// Everything of a worker but its handler.
+struct Bench {
+    poll: Poll,
+    bell: Arc<Bell>,
+    ports: Vec<Port>,
+    streams: Streams,
+}
+
+fn system(error: std::io::Error) -> StartError {
+    StartError::System(error)
+}
+
+/// See [`crate::Node::start_with`].
+pub(crate) fn start<H: Handler>(
+    plan: &Plan,
+    mut upstream: Box<dyn Upstream>,
+    router: impl FnOnce(SocketAddr) -> Box<dyn Router>,
+    mut make: impl FnMut(&Seat<'_>) -> Result<H, StartError>,
+) -> Result<NodeHandle, StartError> {
+    let (cpus, workers) = processors(&plan.topology.cpus);
+    let mut report = StartReport { workers, ..StartReport::default() };
+    let clock = Clock::start();
+    let (poll, bell) = poll_and_bell()?;
+    let core = upstream.start(poll.registry(), LINKS).map_err(StartError::Upstream)?;
+    let (groups, bound, reached) = open(plan, workers, &mut report)?;
+    let mut benches = benches(plan, groups, workers)?;
+
+    let (failed, failures) = crossbeam::channel::bounded::<Failure>(workers + 1);
+    let (orders, taken) = crossbeam::channel::unbounded();
+    let mut handles = Vec::new();
+    let mut hub_ways = Vec::new();
+    let mut intakes = Vec::new();
+    let mut ready = Vec::new();
+    for (number, bench) in benches.drain(..).enumerate() {
+        let seat = Seat { worker: number as u8, workers: workers as u8, listeners: &reached, core };
+        let parts = Parts { clock, control: Arc::clone(&bell), topology: &plan.topology, several: workers > 1 };
+        let (worker, way, intake) = parts.worker(bench, make(&seat)?);
+        handles.push((Arc::clone(&worker.shared), Arc::clone(&worker.bell)));
+        hub_ways.push(way);
+        intakes.push(intake);
+        ready.push(worker);
+    }
+    let hub = Hub { ways: hub_ways, router: router(core), directory: directory(plan, workers), counters: ControlCounters::default() };
+    let board = Board::new(|show| {
+        hub.counters.readings(show);
+        upstream.readings(show);
+    });
+    let shared = Arc::new(ControlShared { board, stop: AtomicBool::new(false) });
+    let mut node = NodeHandle {
+        listeners: bound,
+        core,
+        report,
+        workers: handles,
+        control: (Arc::clone(&shared), Arc::clone(&bell)),
+        orders,
+        failures,
+        threads: Vec::new(),
+    };
+    // From here on a failure drops the handle, which stops what runs already.
+    for (number, mut worker) in ready.into_iter().enumerate() {
+        let cpu = cpus.get(number).copied();
+        let failed = failed.clone();
+        let (pinned, outcome) = crossbeam::channel::bounded(1);
+        let thread = spawn(&format!("worker {number}"), move |name| {
+            let _ = pinned.send(cpu.is_none_or(pin));
+            guarded(name, &failed, || worker.run());
+            worker.linger();
+        })?;
+        node.threads.push(thread);
+        note_pin(&mut node.report, cpu, outcome.recv() == Ok(true), "worker");
+    }
+    let mut control = Control {
+        clock,
+        poll,
+        events: Events::with_capacity(256),
+        upstream,
+        hub,
+        intakes,
+        orders: taken,
+        bell,
+        shared,
+        pacer: Pacer::new(plan.topology.pace),
+        published_ms: 0,
+        dirty: true,
+    };
+    let cpu = plan.topology.control_cpu;
+    let (pinned, outcome) = crossbeam::channel::bounded(1);
+    let thread = spawn("control", move |name| {
+        let _ = pinned.send(cpu.is_none_or(pin));
+        guarded(name, &failed, || control.run());
+    })?;
+    node.threads.push(thread);
+    note_pin(&mut node.report, cpu, outcome.recv() == Ok(true), "control thread");
+    Ok(node)
+}
+
+fn spawn(name: &str, work: impl FnOnce(&str) + Send + 'static) -> Result<std::thread::JoinHandle<()>, StartError> {
+    let name = name.to_owned();
+    std::thread::Builder::new().name(name.clone()).spawn(move || work(&name)).map_err(system)
+}
+
+/// Pins this thread to a processor; false when the system refuses.
+fn pin(cpu: usize) -> bool {
+    core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
+}
+
+fn note_pin(report: &mut StartReport, cpu: Option<usize>, pinned: bool, who: &str) {
+    match (cpu, pinned) {
+        (None, _) => {}
+        (Some(cpu), true) => report.pinned.push(cpu),
+        (Some(cpu), false) => report.warnings.push(format!("the system refuses processor {cpu} to a {who}: not pinned")),
+    }
+}
+
+/// The workers' processors (empty: not pinned) and the number of workers.
+fn processors(cpus: &Cpus) -> (Vec<usize>, usize) {
+    match cpus {
+        Cpus::List(list) => (list.iter().copied().take(255).collect(), list.len().clamp(1, 255)),
+        Cpus::Unpinned(workers) => (Vec::new(), (*workers).clamp(1, 255)),
+        Cpus::Auto { workers } => {
+            let there: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().iter().map(|id| id.id).collect();
+            let most = there.len().saturating_sub(1).clamp(1, 255);
+            let workers = if *workers == 0 { most } else { (*workers).clamp(1, 255) };
+            // On a small machine the workers share their processors with all else: the system places them better.
+            let pinned = there.len() >= 4 && workers <= most;
+            (if pinned { there.into_iter().take(workers).collect() } else { Vec::new() }, workers)
+        }
+    }
+}
+
+fn poll_and_bell() -> Result<(Poll, Arc<Bell>), StartError> {
+    let poll = Poll::new().map_err(system)?;
+    let waker = Waker::new(poll.registry(), Token(WAKER)).map_err(system)?;
+    Ok((poll, Arc::new(Doorbell::new(waker))))
+}
+
+type Opened = (Vec<Group>, Vec<SocketAddr>, Vec<SocketAddr>);
+
+/// Opens all listeners: the sockets, the addresses bound, the addresses advertised.
+fn open(plan: &Plan, workers: usize, report: &mut StartReport) -> Result<Opened, StartError> {
+    let (mut groups, mut bound, mut reached) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, listener) in plan.listeners.iter().enumerate() {
+        let fail = |error| StartError::Listener { index, address: listener.bind, error };
+        let (group, address) = open_one(listener, workers, plan, report).map_err(fail)?;
+        groups.push(group);
+        bound.push(address);
+        reached.push(match listener.advertised {
+            Some(told) if told.port() != 0 => told,
+            Some(told) => SocketAddr::new(told.ip(), address.port()),
+            None => address,
+        });
+    }
+    Ok((groups, bound, reached))
+}
+
+fn open_one(
+    listener: &PlanListener,
+    workers: usize,
+    plan: &Plan,
+    report: &mut StartReport,
+) -> std::io::Result<(Group, SocketAddr)> {
+    let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+    match listener.kind {
+        PlanKind::Udp(steer) => {
+            let sockets = listen::udp_group(listener.bind, workers, steer, plan.topology.buffers)?;
+            let first = sockets.first().ok_or_else(missing)?;
+            let (address, granted) = (first.local_addr()?, listen::receive_buffer(first)?);
+            let wanted = plan.topology.buffers.receive;
+            if granted < wanted {
+                report.warnings.push(format!(
+                    "the system grants {granted} of {wanted} octets of receive buffer on {address}: raise net.core.rmem_max"
+                ));
+            }
+            Ok((Group::Udp(sockets), address))
+        }
+        PlanKind::Tcp(framing) => {
+            let sockets = listen::tcp_group(listener.bind, workers, BACKLOG)?;
+            let address = sockets.first().ok_or_else(missing)?.local_addr()?;
+            Ok((Group::Tcp(sockets, framing), address))
+        }
+    }
+}
+
+/// Deals the sockets out to the workers.
+fn benches(plan: &Plan, groups: Vec<Group>, workers: usize) -> Result<Vec<Bench>, StartError> {
+    let mut benches = Vec::new();
+    for _ in 0..workers {
+        let (poll, bell) = poll_and_bell()?;
+        let streams = Streams::new(plan.topology.streams, STREAMS);
+        benches.push(Bench { poll, bell, ports: Vec::new(), streams });
+    }
+    for (listener, group) in groups.into_iter().enumerate() {
+        match group {
+            Group::Udp(sockets) => {
+                for (worker, (bench, socket)) in benches.iter_mut().zip(sockets).enumerate() {
+                    add_port(plan, bench, worker as u8, listener as u8, socket).map_err(system)?;
+                }
+            }
+            Group::Tcp(sockets, framing) => {
+                for (bench, socket) in benches.iter_mut().zip(sockets) {
+                    let Bench { poll, streams, .. } = bench;
+                    streams.listen(poll.registry(), socket, listener as u8, framing).map_err(system)?;
+                }
+            }
+        }
+    }
+    Ok(benches)
+}
+
+fn add_port(
+    plan: &Plan,
+    bench: &mut Bench,
+    worker: u8,
+    listener: u8,
+    socket: std::net::UdpSocket,
+) -> std::io::Result<()> {
+    let batch = plan.topology.batch.clamp(1, 256);
+    let mut port = UdpPort::new(socket, batch);
+    let local = port.local_addr()?;
+    register(&mut port, bench.poll.registry(), PORTS + bench.ports.len())?;
+    let mut link: Box<dyn Link> = Box::new(port);
+    if let Some(wrap) = &plan.middleware {
+        link = wrap(Place { worker, listener, local }, link);
+    }
+    let tx = Batch::new(batch, plan.topology.message_max);
+    bench.ports.push(Port { link, listener, tx, ready: true });
+    Ok(())
+}
+
+fn register(port: &mut UdpPort, registry: &Registry, token: usize) -> std::io::Result<()> {
+    port.register(registry, Token(token), Interest::READABLE)
+}
+
+/// What all workers of a node have in common.
+struct Parts<'a> {
+    clock: Clock,
+    control: Arc<Bell>,
+    topology: &'a Topology,
+    several: bool,
+}
+
+impl Parts<'_> {
+    fn worker<H: Handler>(self, bench: Bench, handler: H) -> (Worker<H>, Way, Intake) {
+        let size = self.topology.ring.clamp(65_536, 1 << 30).max(4 * self.topology.message_max);
+        let (to_core, messages): (Producer, Consumer) = ring(size);
+        let (to_worker, from_core) = ring(size);
+        let (send_events, events) = self.several.then(|| ring(size)).unzip();
+        let (orders_in, orders) = rtrb::RingBuffer::new(ORDERS);
+        let scratch = bench.streams.scratch();
+        let out = Outputs::new(bench.ports, bench.streams, to_core, send_events, self.topology.message_max);
+        let board = Board::new(|show| {
+            out.counters.readings(show);
+            handler.readings(show);
+        });
+        let shared = Arc::new(WorkerShared { board, stop: AtomicBool::new(false) });
+        let bell = Arc::clone(&bench.bell);
+        let worker = Worker {
+            clock: self.clock,
+            poll: bench.poll,
+            events: Events::with_capacity(1024),
+            handler,
+            out,
+            rx: Batch::new(self.topology.batch.clamp(1, 256), self.topology.message_max),
+            scratch,
+            from_core,
+            orders,
+            bell: bench.bell,
+            control: self.control,
+            shared,
+            pacer: Pacer::new(self.topology.pace),
+            published_ms: 0,
+            dirty: true,
+        };
+        let way = Way { to: to_worker, orders: orders_in, backlog: VecDeque::new(), bell, pushed: false };
+        (worker, way, Intake { messages, events })
+    }
+}
+
+fn directory(plan: &Plan, workers: usize) -> Option<Directory> {
+    let mut rng = SystemRandom::new();
+    (workers > 1).then(|| Directory::new(plan.topology.directory, (rng.next_u64(), rng.next_u64())))
+}

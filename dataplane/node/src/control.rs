@@ -1,0 +1,316 @@
+//! The control thread: owns the links to the core, brings each message of the core to its worker, and keeps the
+//! directory of terminals. It may take its time, but not the workers': all it shares with them are bounded rings.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arrayvec::ArrayString;
+use crossbeam::channel::Receiver;
+use mio::{Events, Poll};
+use portunus_engine::Command;
+use portunus_io::{Consumer, Producer};
+use portunus_keydist::Idc;
+use portunus_keydist::Now;
+use portunus_keydist::ident::IdcBuf;
+use portunus_signalling::Protocol;
+
+use crate::clock::Clock;
+use crate::directory::{Directory, Entered};
+use crate::outputs::{EVENT_ACTIVE, EVENT_ENDED, from_core_tag};
+use crate::pace::Pacer;
+use crate::readings::{Board, ControlCounters};
+use crate::route::{Destination, Router};
+use crate::upstream::{CoreMessage, Deliver, Delivered, Upstream};
+use crate::worker::{Bell, WAKER};
+
+/// Tokens of the links to the core.
+pub(crate) const LINKS: core::ops::Range<usize> = 16..(1 << 20);
+/// Messages that one worker may bring in one turn, so that others get theirs.
+const TURN_MESSAGES: usize = 256;
+/// Orders that may wait for a worker whose queue is full.
+const BACKLOG: usize = 65_536;
+const PUBLISH_MS: u64 = 100;
+const SLEEP_MS: u64 = 1000;
+
+/// What the handle asks of the control thread.
+pub(crate) enum Order {
+    /// For every worker.
+    All(Command),
+    /// Ends a terminal's session, wherever it is.
+    End(IdcBuf),
+}
+
+/// The way to one worker.
+pub(crate) struct Way {
+    pub(crate) to: Producer,
+    pub(crate) orders: rtrb::Producer<Command>,
+    pub(crate) backlog: VecDeque<Command>,
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) pushed: bool,
+}
+
+/// What comes from one worker.
+pub(crate) struct Intake {
+    pub(crate) messages: Consumer,
+    pub(crate) events: Option<Consumer>,
+}
+
+/// Everything on the workers' side of the control thread; the links' side calls it as [`Deliver`].
+pub(crate) struct Hub {
+    pub(crate) ways: Vec<Way>,
+    pub(crate) router: Box<dyn Router>,
+    /// `None` with one worker: every terminal is there.
+    pub(crate) directory: Option<Directory>,
+    pub(crate) counters: ControlCounters,
+}
+
+impl Hub {
+    fn hand_over(&mut self, worker: u8, protocol: Protocol, message: &[u8]) -> Delivered {
+        let Some(way) = self.ways.get_mut(usize::from(worker)) else {
+            self.counters.core_unroutable += 1;
+            return Delivered::Dropped;
+        };
+        match way.to.push(protocol as u32, message) {
+            Ok(()) => {
+                way.pushed = true;
+                Delivered::Taken
+            }
+            Err(_) => {
+                self.counters.core_ring_full += 1;
+                Delivered::Dropped
+            }
+        }
+    }
+
+    fn order(&mut self, worker: u8, command: Command) {
+        let Some(way) = self.ways.get_mut(usize::from(worker)) else { return };
+        if way.backlog.len() >= BACKLOG {
+            self.counters.commands_lost += 1;
+            return;
+        }
+        way.backlog.push_back(command);
+    }
+
+    /// Passes on what waits and wakes the workers that have something new.
+    fn flush(&mut self) {
+        for way in &mut self.ways {
+            while !way.orders.is_full() {
+                let Some(command) = way.backlog.pop_front() else { break };
+                if let Err(rtrb::PushError::Full(command)) = way.orders.push(command) {
+                    way.backlog.push_front(command);
+                    break;
+                }
+                way.pushed = true;
+            }
+            if core::mem::take(&mut way.pushed) && way.bell.ring() {
+                self.counters.wakes_issued += 1;
+            }
+        }
+    }
+
+    fn on_event(&mut self, tag: u32, octets: &[u8]) {
+        let Some(directory) = &mut self.directory else { return };
+        let Some((handle, name)) = octets.split_first_chunk::<8>() else { return };
+        let Some(idc) = Idc::from_octets(name) else { return };
+        let kid = u64::from_be_bytes(*handle);
+        let mut moved = None;
+        match tag {
+            EVENT_ACTIVE => match directory.enter(idc, kid) {
+                Entered::Replaced(older) if older >> 56 != kid >> 56 => moved = Some(older),
+                Entered::Full => self.counters.directory_full += 1,
+                Entered::New | Entered::Replaced(_) => {}
+            },
+            EVENT_ENDED => directory.remove(idc, kid),
+            _ => {}
+        }
+        self.counters.directory = directory.len() as u64;
+        if let Some(older) = moved {
+            self.counters.sessions_moved += 1;
+            self.order((older >> 56) as u8, end_session(idc, Some(older)));
+        }
+    }
+
+    fn on_order(&mut self, order: Order) {
+        let all = |hub: &mut Self, command: &Command| {
+            for worker in 0..hub.ways.len() {
+                hub.order(worker as u8, command.clone());
+            }
+        };
+        match order {
+            Order::All(command) => all(self, &command),
+            Order::End(idc) => match self.directory.as_ref().and_then(|directory| directory.find(idc.as_idc())) {
+                Some(kid) => self.order((kid >> 56) as u8, end_session(idc.as_idc(), Some(kid))),
+                None => all(self, &end_session(idc.as_idc(), None)),
+            },
+        }
+    }
+}
+
+fn end_session(idc: Idc<'_>, kid: Option<u64>) -> Command {
+    // An IDc is never longer than the buffer.
+    let idc = ArrayString::from(idc.as_str()).unwrap_or_default();
+    Command::EndSession { idc, kid }
+}
+
+impl Deliver for Hub {
+    fn deliver(&mut self, protocol: Protocol, message: &[u8], answer: &mut [u8]) -> Delivered {
+        self.counters.core_received += 1;
+        let reachable = match self.router.route(protocol, message) {
+            Destination::Worker(worker) => return self.hand_over(worker, protocol, message),
+            Destination::Terminal(idc) => {
+                let worker = match &self.directory {
+                    None => Some(0),
+                    Some(directory) => directory.find(idc.as_idc()).map(|kid| (kid >> 56) as u8),
+                };
+                match worker {
+                    Some(worker) => return self.hand_over(worker, protocol, message),
+                    None => false,
+                }
+            }
+            Destination::Own => true,
+            Destination::Unknown => {
+                self.counters.core_unroutable += 1;
+                return Delivered::Dropped;
+            }
+        };
+        match self.router.answer(protocol, message, reachable, answer) {
+            0 => Delivered::Dropped,
+            len => {
+                self.counters.core_answered += 1;
+                Delivered::Answer(len)
+            }
+        }
+    }
+}
+
+/// What others see of the control thread.
+pub(crate) struct ControlShared {
+    pub(crate) board: Board,
+    pub(crate) stop: AtomicBool,
+}
+
+/// The parts of the control thread, moved into it.
+pub(crate) struct Control {
+    pub(crate) clock: Clock,
+    pub(crate) poll: Poll,
+    pub(crate) events: Events,
+    pub(crate) upstream: Box<dyn Upstream>,
+    pub(crate) hub: Hub,
+    pub(crate) intakes: Vec<Intake>,
+    pub(crate) orders: Receiver<Order>,
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) shared: Arc<ControlShared>,
+    pub(crate) pacer: Pacer,
+    pub(crate) published_ms: u64,
+    pub(crate) dirty: bool,
+}
+
+impl Control {
+    /// Works until told to stop.
+    ///
+    /// # Errors
+    /// What waiting for events reports, an interruption excepted: the thread cannot go on then.
+    pub(crate) fn run(&mut self) -> io::Result<()> {
+        let mut came = 0;
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            let now = self.clock.now();
+            let work = self.turn(now) + came;
+            self.dirty |= work > 0;
+            if self.dirty && now.mono_ms.saturating_sub(self.published_ms) >= PUBLISH_MS {
+                self.published_ms = now.mono_ms;
+                self.dirty = false;
+                self.publish();
+            }
+            came = self.wait(now, work)?;
+        }
+        self.upstream.flush(self.clock.now(), &mut self.hub);
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let (counters, upstream) = (&self.hub.counters, &self.upstream);
+        self.shared.board.publish(|show| {
+            counters.readings(show);
+            upstream.readings(show);
+        });
+    }
+
+    /// One turn; returns how many messages of workers it handled.
+    fn turn(&mut self, now: Now) -> usize {
+        let Self { intakes, upstream, hub, orders, .. } = self;
+        hub.counters.loops += 1;
+        let mut work = 0;
+        for (worker, intake) in intakes.iter_mut().enumerate() {
+            if let Some(events) = &mut intake.events {
+                events.drain(usize::MAX, |tag, octets| hub.on_event(tag, octets));
+            }
+            work += intake.messages.drain(TURN_MESSAGES, |tag, octets| {
+                let Some((protocol, affinity)) = from_core_tag(tag) else { return };
+                let message = CoreMessage { protocol, affinity, worker: worker as u8, octets };
+                let taken = upstream.send(now, message);
+                hub.counters.core_sent += u64::from(taken);
+                hub.counters.core_dropped += u64::from(!taken);
+            });
+        }
+        while let Ok(order) = orders.try_recv() {
+            hub.on_order(order);
+        }
+        if upstream.hungry() || upstream.next_deadline().is_some_and(|at| at <= now.mono_ms) {
+            upstream.on_timer(now, hub);
+        }
+        upstream.flush(now, hub);
+        hub.flush();
+        work
+    }
+
+    /// Waits for what comes next and lets the links deal with their events; returns how many messages came.
+    fn wait(&mut self, now: Now, work: usize) -> io::Result<usize> {
+        let before = self.hub.counters.core_received;
+        if self.hungry() {
+            self.look(Duration::ZERO)?;
+        } else if let Some(rest) = self.pacer.rest(work) {
+            self.hub.counters.rests += 1;
+            std::thread::sleep(rest);
+            let event = self.look(Duration::ZERO)?;
+            self.pacer.outcome(event || self.hungry());
+        } else {
+            self.bell.prepare();
+            if !self.hungry() {
+                let longest = if self.dirty { PUBLISH_MS } else { SLEEP_MS };
+                let next = self.upstream.next_deadline().map_or(longest, |at| at.saturating_sub(now.mono_ms));
+                self.look(Duration::from_millis(next.min(longest)))?;
+            }
+            self.bell.awake();
+        }
+        Ok((self.hub.counters.core_received - before) as usize)
+    }
+
+    fn hungry(&self) -> bool {
+        let waiting = |intake: &Intake| {
+            !intake.messages.is_empty() || intake.events.as_ref().is_some_and(|events| !events.is_empty())
+        };
+        self.upstream.hungry()
+            || self.intakes.iter().any(waiting)
+            || self.hub.ways.iter().any(|way| !way.backlog.is_empty() && !way.orders.is_full())
+    }
+
+    fn look(&mut self, timeout: Duration) -> io::Result<bool> {
+        self.hub.counters.calls_poll += 1;
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let now = self.clock.now();
+        for event in &self.events {
+            if event.token().0 != WAKER {
+                self.upstream.on_ready(now, event, &mut self.hub);
+            }
+        }
+        Ok(!self.events.is_empty())
+    }
+}

@@ -1,0 +1,190 @@
+//! Everything that a worker's handler can send: the [`Sink`] over sockets, connections and rings.
+
+use std::net::SocketAddr;
+
+use portunus_engine::{EndReason, Event, Sink, To};
+use portunus_io::stream::{Streams, Undeliverable};
+use portunus_io::{Batch, Link, Producer, Pushed};
+use portunus_signalling::Protocol;
+
+use crate::readings::WorkerCounters;
+
+/// A UDP socket of one listener, with what waits to leave by it.
+pub(crate) struct Port {
+    pub(crate) link: Box<dyn Link>,
+    pub(crate) listener: u8,
+    pub(crate) tx: Batch,
+    /// It may have something to receive.
+    pub(crate) ready: bool,
+}
+
+/// Marks that no port serves a listener.
+const NO_PORT: u8 = u8::MAX;
+
+/// A worker's outgoing side.
+pub(crate) struct Outputs {
+    pub(crate) ports: Vec<Port>,
+    port_of: [u8; 256],
+    pub(crate) streams: Streams,
+    to_core: Producer,
+    events: Option<Producer>,
+    message_max: usize,
+    /// Something was put into a ring to the control thread since the last flush.
+    pub(crate) pushed: bool,
+    /// A socket takes no more at present.
+    pub(crate) blocked: bool,
+    pub(crate) counters: WorkerCounters,
+}
+
+/// Tag of a message for the core: the protocol and the upper 24 bits of the affinity.
+pub(crate) fn core_tag(protocol: Protocol, affinity: u32) -> u32 {
+    (protocol as u32) << 24 | affinity >> 8
+}
+
+/// Takes a tag apart; the affinity comes back without its lower 8 bits.
+pub(crate) fn from_core_tag(tag: u32) -> Option<(Protocol, u32)> {
+    Some((protocol_of((tag >> 24) as u8)?, tag & 0xFF_FFFF))
+}
+
+/// The protocol of this number.
+pub(crate) fn protocol_of(number: u8) -> Option<Protocol> {
+    [Protocol::Sip, Protocol::Mgcp, Protocol::H248, Protocol::Ras].into_iter().find(|&known| known as u8 == number)
+}
+
+/// Tags in the ring of events.
+pub(crate) const EVENT_ACTIVE: u32 = 1;
+/// See [`EVENT_ACTIVE`].
+pub(crate) const EVENT_ENDED: u32 = 2;
+
+impl Outputs {
+    pub(crate) fn new(
+        ports: Vec<Port>,
+        streams: Streams,
+        to_core: Producer,
+        events: Option<Producer>,
+        message_max: usize,
+    ) -> Self {
+        let mut port_of = [NO_PORT; 256];
+        for (nth, port) in ports.iter().enumerate() {
+            if let Some(place) = port_of.get_mut(usize::from(port.listener)) {
+                *place = nth as u8;
+            }
+        }
+        let counters = WorkerCounters::default();
+        Self { ports, port_of, streams, to_core, events, message_max, pushed: false, blocked: false, counters }
+    }
+
+    fn send_datagram(
+        &mut self,
+        listener: u8,
+        addr: SocketAddr,
+        write: &mut dyn FnMut(&mut [u8]) -> Option<usize>,
+    ) -> bool {
+        let nth = self.port_of.get(usize::from(listener)).copied().unwrap_or(NO_PORT);
+        let Some(port) = self.ports.get_mut(usize::from(nth)) else { return false };
+        if port.tx.is_full() {
+            self.blocked |= flush(port, &mut self.counters);
+        }
+        match port.tx.push_with(addr, write) {
+            Pushed::Written | Pushed::Declined => true,
+            Pushed::Full => {
+                self.counters.io_tx_full += 1;
+                false
+            }
+        }
+    }
+
+    /// Everything that waits leaves now; returns whether the control thread has something new.
+    pub(crate) fn flush(&mut self) -> bool {
+        self.blocked = false;
+        for port in &mut self.ports {
+            self.blocked |= flush(port, &mut self.counters);
+        }
+        self.streams.flush();
+        core::mem::take(&mut self.pushed)
+    }
+
+    /// Brings the counters of the connections up to date.
+    pub(crate) fn tally(&mut self) {
+        let (c, s) = (&mut self.counters, self.streams.counters());
+        c.stream_accepted = s.accepted;
+        c.stream_refused = s.refused;
+        c.stream_accept_failed = s.accept_failed;
+        c.stream_closed = s.closed;
+        c.stream_broken = s.broken;
+        c.stream_slow = s.slow;
+        c.stream_idle = s.idle;
+        c.stream_gone = s.gone;
+        c.stream_open = self.streams.open() as u64;
+    }
+}
+
+/// Sends what waits at a port; true when the system takes no more of it.
+fn flush(port: &mut Port, counters: &mut WorkerCounters) -> bool {
+    if port.tx.is_empty() {
+        return false;
+    }
+    counters.calls_io += 1;
+    match port.link.send(&mut port.tx) {
+        Ok(sent) => {
+            counters.io_tx_datagrams += sent.messages as u64;
+            counters.io_tx_oversize += sent.oversize as u64;
+            counters.io_tx_failed += sent.failed as u64;
+            counters.io_tx_blocked += u64::from(sent.blocked);
+            sent.blocked
+        }
+        Err(_) => {
+            counters.io_tx_failed += port.tx.len() as u64;
+            port.tx.clear();
+            false
+        }
+    }
+}
+
+impl Sink for Outputs {
+    fn send(&mut self, to: To, write: &mut dyn FnMut(&mut [u8]) -> Option<usize>) -> bool {
+        match to {
+            To::Access { listener, conn: 0, addr } => self.send_datagram(listener, addr, write),
+            To::Access { conn, .. } => {
+                match self.streams.write_with(conn, self.message_max, write) {
+                    Ok(()) => self.counters.io_tx_stream_messages += 1,
+                    // Counted where connections are counted; there is no queue that could have been full.
+                    Err(Undeliverable::Gone | Undeliverable::Slow | Undeliverable::Declined) => {}
+                }
+                true
+            }
+            To::Core { protocol, affinity } => {
+                match self.to_core.push_with(core_tag(protocol, affinity), self.message_max, write) {
+                    Ok(written) => {
+                        self.counters.ring_core_sent += u64::from(written);
+                        self.pushed |= written;
+                        true
+                    }
+                    Err(_) => {
+                        self.counters.ring_core_full += 1;
+                        false
+                    }
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        let Some(events) = &mut self.events else { return };
+        let (tag, idc, kid) = match event {
+            Event::Active { idc, kid, .. } => (EVENT_ACTIVE, idc, kid),
+            // The worker that reports the newer session has replaced the older one in the directory already.
+            Event::Ended { why: EndReason::Replaced, .. } => return,
+            Event::Ended { idc, kid, .. } => (EVENT_ENDED, idc, kid),
+        };
+        let name = idc.as_bytes();
+        let pushed = events.push_with(tag, 8 + name.len(), |place| {
+            let (handle, rest) = place.split_at_mut(8);
+            handle.copy_from_slice(&kid.to_be_bytes());
+            rest.copy_from_slice(name);
+            Some(8 + name.len())
+        });
+        self.pushed |= pushed.is_ok();
+        self.counters.ring_events_lost += u64::from(pushed.is_err());
+    }
+}
