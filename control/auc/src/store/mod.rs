@@ -1,0 +1,376 @@
+//! The embedded store: subscribers, devices, registrations.
+//!
+//! Credentials are sealed one by one; identities, times and registrations are readable to whoever can read the file.
+//! Several processes may have the store open (`key add` beside a running AuC); one write transaction is under way at a
+//! time. What was acknowledged survives a crash at any moment.
+
+mod record;
+mod types;
+
+pub use types::{Credential, Entry, IfThere, Kind, Listed, Space, StoreError, Stored};
+
+use crate::custody::{Custody, MasterKey};
+use core::fmt;
+use portunus_aaa::Account;
+use portunus_keydist::auc::{Change, Decoy, Record};
+use portunus_keydist::ident::{Idc, Idsp};
+use portunus_keydist::steps::S11;
+use portunus_keydist::Random;
+use record::Head;
+use redb::{
+    Builder, ConcurrencyMode, Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
+    TableDefinition,
+};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const SUBSCRIBERS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("subscribers");
+const DEVICES: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("devices");
+const REGISTRATIONS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("registrations");
+const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
+/// Sealed at the store's making, to tell a wrong master key before anything else is tried.
+const CHECK: &str = "master-key check";
+/// Counts changes of credentials, for caches in other processes.
+const GENERATION: &str = "generation";
+/// redb's own page cache, octets; its default is 1 GiB.
+const PAGE_CACHE: usize = 64 << 20;
+
+const fn definition(space: Space) -> TableDefinition<'static, &'static str, &'static [u8]> {
+    match space {
+        Space::Subscriber => SUBSCRIBERS,
+        Space::Device => DEVICES,
+    }
+}
+
+/// The store. Shared between threads as it stands.
+pub struct Store {
+    db: Database,
+    path: PathBuf,
+    custody: Custody,
+    /// Changed with every change of a credential in this process.
+    changes: AtomicU64,
+    /// A sealed record that is nobody's: opened where there is none, so that both cost the same.
+    dummy: Vec<u8>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store, or makes one, readable by its owner only.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongMasterKey`]; [`StoreError::Backend`] for anything else.
+    pub fn open(path: &Path, master: &MasterKey, rng: &mut dyn Random) -> Result<Self, StoreError> {
+        let backend = |what: String| StoreError::Backend { path: path.to_path_buf(), what };
+        private_file(path).map_err(|e| backend(e.to_string()))?;
+        let mut builder = Builder::new();
+        builder.set_cache_size(PAGE_CACHE).set_concurrency_mode(ConcurrencyMode::MultiWriter);
+        let db = builder.create(path).map_err(|e| backend(e.to_string()))?;
+        let custody = Custody::new(master);
+        let head = Head { kind: Kind::Terminal, made_ms: 0, rotated_ms: 0 }.to_octets();
+        let mut dummy = head.to_vec();
+        if let Some(plain) = record::pad(&[0; 32]) {
+            dummy.extend(custody.seal(&record::bound(Space::Subscriber, "", &head), plain.as_slice(), rng));
+        }
+        let store = Self { db, path: path.to_path_buf(), custody, changes: AtomicU64::new(0), dummy };
+        store.check_master(rng)?;
+        Ok(store)
+    }
+
+    fn fault(&self, e: impl Into<redb::Error>) -> StoreError {
+        StoreError::Backend { path: self.path.clone(), what: e.into().to_string() }
+    }
+
+    fn check_master(&self, rng: &mut dyn Random) -> Result<(), StoreError> {
+        let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
+        {
+            for table in [SUBSCRIBERS, DEVICES, REGISTRATIONS] {
+                txn.open_table(table).map_err(|e| self.fault(e))?;
+            }
+            let mut meta = txn.open_table(META).map_err(|e| self.fault(e))?;
+            let known = meta.get(CHECK).map_err(|e| self.fault(e))?.map(|v| v.value().to_vec());
+            match known {
+                Some(sealed) => {
+                    let opened = self.custody.open(CHECK.as_bytes(), &sealed);
+                    opened.map_err(|_| StoreError::WrongMasterKey { path: self.path.clone() })?;
+                }
+                None => {
+                    let sealed = self.custody.seal(CHECK.as_bytes(), CHECK.as_bytes(), rng);
+                    meta.insert(CHECK, sealed.as_slice()).map_err(|e| self.fault(e))?;
+                }
+            }
+        }
+        txn.commit().map_err(|e| self.fault(e))
+    }
+
+    /// The source of keys for identities that do not exist.
+    pub fn decoy(&self) -> Decoy {
+        Decoy::new(self.custody.decoy())
+    }
+
+    fn unseal(&self, space: Space, id: &str, octets: &[u8]) -> Option<(Head, Credential)> {
+        let head = Head::read(octets)?;
+        let (clear, sealed) = octets.split_at_checked(record::HEADER)?;
+        let plain = self.custody.open(&record::bound(space, id, clear), sealed).ok()?;
+        let credential = Credential::from_octets(head.kind, record::unpad(&plain)?)?;
+        (head.kind.space() == space && credential.fits(head.kind)).then_some((head, credential))
+    }
+
+    /// The credential of an identity; `None` when there is none, which costs the same.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] for a damaged record, [`StoreError::Backend`].
+    pub fn credential(&self, space: Space, id: &str) -> Result<Option<Credential>, StoreError> {
+        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
+        let table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
+        match table.get(id).map_err(|e| self.fault(e))? {
+            Some(octets) => match self.unseal(space, id, octets.value()) {
+                Some((_, credential)) => Ok(Some(credential)),
+                None => Err(StoreError::Record { noun: space.noun(), id: id.to_owned() }),
+            },
+            None => {
+                let opened = self.unseal(Space::Subscriber, "", std::hint::black_box(&self.dummy));
+                std::hint::black_box(opened);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Puts credentials into the store, all or none, in one transaction that is durable when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Malformed`], [`StoreError::Exists`] (under [`IfThere::Refuse`]), [`StoreError::Backend`].
+    pub fn put(
+        &self,
+        now_ms: u64,
+        entries: &[Entry],
+        if_there: IfThere,
+        rng: &mut dyn Random,
+    ) -> Result<Stored, StoreError> {
+        let mut stored = Stored::default();
+        let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
+        for entry in entries {
+            let Entry { id, kind, credential } = entry;
+            let plain = record::pad(credential.octets()).filter(|_| kind.takes(id) && credential.fits(*kind));
+            let Some(plain) = plain else {
+                return Err(StoreError::Malformed { kind: *kind, id: id.clone() });
+            };
+            let space = kind.space();
+            let mut table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
+            let old = table.get(id.as_str()).map_err(|e| self.fault(e))?.map(|v| Head::read(v.value()));
+            let made_ms = match (&old, if_there) {
+                (None, _) => now_ms,
+                (Some(_), IfThere::Refuse) => return Err(StoreError::Exists { space, id: id.clone() }),
+                (Some(_), IfThere::Keep) => {
+                    stored.kept += 1;
+                    continue;
+                }
+                (Some(head), IfThere::Replace) => head.map_or(now_ms, |h| h.made_ms),
+            };
+            let head = Head { kind: *kind, made_ms, rotated_ms: now_ms }.to_octets();
+            let mut value = head.to_vec();
+            value.extend(self.custody.seal(&record::bound(space, id, &head), plain.as_slice(), rng));
+            table.insert(id.as_str(), value.as_slice()).map_err(|e| self.fault(e))?;
+            *(if old.is_some() { &mut stored.replaced } else { &mut stored.added }) += 1;
+        }
+        if stored.added + stored.replaced > 0 {
+            self.count_change(&txn)?;
+        }
+        txn.commit().map_err(|e| self.fault(e))?;
+        self.changes.fetch_add(1, Ordering::Release);
+        Ok(stored)
+    }
+
+    /// Gives an identity a new secret; kind and date of making stay.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], [`StoreError::Malformed`] when the secret does not fit the kind, [`StoreError::Backend`].
+    pub fn rotate(
+        &self,
+        now_ms: u64,
+        space: Space,
+        id: &str,
+        credential: Credential,
+        rng: &mut dyn Random,
+    ) -> Result<(), StoreError> {
+        let kind = match self.head(space, id)? {
+            Some(head) => head.kind,
+            None => return Err(StoreError::Missing { space, id: id.to_owned() }),
+        };
+        let entry = Entry { id: id.to_owned(), kind, credential };
+        self.put(now_ms, &[entry], IfThere::Replace, rng).map(|_| ())
+    }
+
+    fn head(&self, space: Space, id: &str) -> Result<Option<Head>, StoreError> {
+        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
+        let table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
+        let Some(octets) = table.get(id).map_err(|e| self.fault(e))? else { return Ok(None) };
+        let damaged = StoreError::Record { noun: space.noun(), id: id.to_owned() };
+        Head::read(octets.value()).map(Some).ok_or(damaged)
+    }
+
+    /// Removes an identity, and a subscriber's registration with it.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], [`StoreError::Backend`].
+    pub fn remove(&self, space: Space, id: &str) -> Result<(), StoreError> {
+        let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
+        {
+            let mut table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
+            if table.remove(id).map_err(|e| self.fault(e))?.is_none() {
+                return Err(StoreError::Missing { space, id: id.to_owned() });
+            }
+            if space == Space::Subscriber {
+                let mut registrations = txn.open_table(REGISTRATIONS).map_err(|e| self.fault(e))?;
+                registrations.remove(id).map_err(|e| self.fault(e))?;
+            }
+        }
+        self.count_change(&txn)?;
+        txn.commit().map_err(|e| self.fault(e))?;
+        self.changes.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    fn count_change(&self, txn: &redb::WriteTransaction) -> Result<(), StoreError> {
+        let mut meta = txn.open_table(META).map_err(|e| self.fault(e))?;
+        let octets = meta.get(GENERATION).map_err(|e| self.fault(e))?.map(|v| v.value().try_into().unwrap_or([0; 8]));
+        let next = octets.map_or(0, u64::from_be_bytes).wrapping_add(1);
+        meta.insert(GENERATION, next.to_be_bytes().as_slice()).map_err(|e| self.fault(e))?;
+        Ok(())
+    }
+
+    /// Changes of credentials by this process; cheap.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Changes of credentials by any process, since the store was made.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`].
+    pub fn generation(&self) -> Result<u64, StoreError> {
+        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
+        let meta = txn.open_table(META).map_err(|e| self.fault(e))?;
+        let octets = meta.get(GENERATION).map_err(|e| self.fault(e))?;
+        Ok(octets.map_or(0, |v| u64::from_be_bytes(v.value().try_into().unwrap_or([0; 8]))))
+    }
+
+    /// Gives `visit` every credential of a space in the order of identities, without opening any, until it says false.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] naming one that cannot be read, [`StoreError::Backend`].
+    pub fn list(&self, space: Space, visit: &mut dyn FnMut(Listed) -> bool) -> Result<(), StoreError> {
+        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
+        let table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
+        for row in table.iter().map_err(|e| self.fault(e))? {
+            let (id, octets) = row.map_err(|e| self.fault(e))?;
+            let id = id.value().to_owned();
+            let Some(head) = Head::read(octets.value()) else {
+                return Err(StoreError::Record { noun: space.noun(), id });
+            };
+            let Head { kind, made_ms, rotated_ms } = head;
+            if !visit(Listed { id, kind, made_ms, rotated_ms }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many identities a space has.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`].
+    pub fn count(&self, space: Space) -> Result<u64, StoreError> {
+        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
+        let table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
+        table.len().map_err(|e| self.fault(e))
+    }
+
+    /// Applies many s11 in one transaction that is durable when this returns. `wall_ms`: milliseconds since 1970 UTC.
+    /// The changes come back in order, for the audit log.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`]; then none is applied.
+    pub fn record(&self, wall_ms: u64, accounts: &[Account]) -> Result<Vec<Change>, StoreError> {
+        let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
+        let mut changes = Vec::with_capacity(accounts.len());
+        {
+            let mut table = txn.open_table(REGISTRATIONS).map_err(|e| self.fault(e))?;
+            for account in accounts {
+                let current = table.get(account.idc.as_str()).map_err(|e| self.fault(e))?;
+                // One that cannot be read is replaced: it is only about the past.
+                let current = current.and_then(|v| record::read_registration(v.value()));
+                let change = change(current.as_ref(), wall_ms, account);
+                match &change {
+                    Change::Keep(r) => {
+                        let octets = record::write_registration(r);
+                        table.insert(account.idc.as_str(), octets.as_slice()).map_err(|e| self.fault(e))?;
+                    }
+                    Change::Remove => {
+                        table.remove(account.idc.as_str()).map_err(|e| self.fault(e))?;
+                    }
+                    Change::Ignore => {}
+                }
+                changes.push(change);
+            }
+        }
+        txn.commit().map_err(|e| self.fault(e))?;
+        Ok(changes)
+    }
+
+    /// An identity's registration.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] for a damaged one, [`StoreError::Backend`].
+    pub fn registration(&self, idc: &str) -> Result<Option<Record>, StoreError> {
+        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
+        let table = txn.open_table(REGISTRATIONS).map_err(|e| self.fault(e))?;
+        let Some(octets) = table.get(idc).map_err(|e| self.fault(e))? else { return Ok(None) };
+        let damaged = StoreError::Record { noun: "registration", id: idc.to_owned() };
+        record::read_registration(octets.value()).map(Some).ok_or(damaged)
+    }
+
+    /// Gives `visit` every registration in the order of identities until it says false.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] naming one that cannot be read, [`StoreError::Backend`].
+    pub fn registrations(&self, visit: &mut dyn FnMut(&str, Record) -> bool) -> Result<(), StoreError> {
+        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
+        let table = txn.open_table(REGISTRATIONS).map_err(|e| self.fault(e))?;
+        for row in table.iter().map_err(|e| self.fault(e))? {
+            let (id, octets) = row.map_err(|e| self.fault(e))?;
+            let Some(record) = record::read_registration(octets.value()) else {
+                return Err(StoreError::Record { noun: "registration", id: id.value().to_owned() });
+            };
+            if !visit(id.value(), record) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What s11 does to a record; see [`portunus_keydist::auc::record`]. Identities were checked when the packet was read.
+pub(crate) fn change(current: Option<&Record>, wall_ms: u64, account: &Account) -> Change {
+    let (Some(idc), Some(idsp)) = (Idc::new(&account.idc), Idsp::new(&account.idsp)) else { return Change::Ignore };
+    let ipc = core::net::SocketAddr::new(account.ip, 0);
+    let s11 = S11 { idc, idsp, rand: account.rand, ipc, event: account.event };
+    portunus_keydist::auc::record(current, wall_ms, &s11)
+}
+
+/// Makes the file with mode 0600 when there is none.
+fn private_file(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    match made {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(e),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
