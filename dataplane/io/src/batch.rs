@@ -52,6 +52,23 @@ pub trait Tx {
     fn send(&mut self, batch: &mut Batch) -> io::Result<Sent>;
 }
 
+/// Both directions of one place: what a backend offers, and what middleware wraps.
+pub trait Link: Rx + Tx + Send {}
+
+impl<L: Rx + Tx + Send> Link for L {}
+
+impl<R: Rx + ?Sized> Rx for Box<R> {
+    fn recv(&mut self, batch: &mut Batch) -> io::Result<Received> {
+        (**self).recv(batch)
+    }
+}
+
+impl<T: Tx + ?Sized> Tx for Box<T> {
+    fn send(&mut self, batch: &mut Batch) -> io::Result<Sent> {
+        (**self).send(batch)
+    }
+}
+
 /// What became of a message that was to be appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {

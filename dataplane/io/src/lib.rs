@@ -5,6 +5,7 @@
 //! * [`listen`], [`steer`]: sockets that share a port, and the programs that give each source its own socket.
 //! * [`stream`]: connections over mio with bounded buffers, cut into messages by a framing that the caller gives.
 //! * [`fault`], [`trace`], [`capture`]: middleware over [`Rx`] and [`Tx`].
+//! * [`count`]: an allocator for tests that show that nothing allocates.
 //! * [`ring`], [`wake`]: bounded single-producer single-consumer rings of messages, and the doorbell that wakes a
 //!   sleeping consumer at the price of a system call only when it sleeps.
 //!
@@ -14,6 +15,7 @@
 pub mod addr;
 pub mod batch;
 pub mod capture;
+pub mod count;
 pub mod fault;
 pub mod listen;
 pub mod memory;
@@ -25,7 +27,16 @@ mod sync;
 pub mod trace;
 pub mod wake;
 
-pub use batch::{Batch, Pushed, Received, Rx, Sent, Tx};
+pub use batch::{Batch, Link, Pushed, Received, Rx, Sent, Tx};
 pub use mmsg::UdpPort;
 pub use ring::{Consumer, Producer, RingFull};
 pub use wake::{Doorbell, Wake};
+
+/// An eventfd in an epoll instance: waking one that is awake ends its next wait at once, which is what
+/// [`Wake`] asks for.
+impl Wake for mio::Waker {
+    fn wake(&self) {
+        // The write fails only when the descriptor is gone, and then nobody waits at it.
+        let _ = mio::Waker::wake(self);
+    }
+}
