@@ -7,7 +7,7 @@ use crate::site::Access;
 use portunus_keydist::proxy::{Reject, Source};
 use portunus_keydist::steps::Refusal;
 use portunus_keydist::{N1, Now};
-use portunus_signalling::{Fault, FaultKind, FromTerminal, Ticket, Transport};
+use portunus_signalling::{Fault, FaultKind, FromTerminal, Ticket, Transport, Writer};
 
 /// Octets that a source may get back for each of its own before it is proven (spec section 2).
 const AMPLIFICATION: usize = 3;
@@ -74,12 +74,13 @@ impl Engine {
     /// Sends what a transaction protocol owes at once; it counts against what the source may get.
     fn acknowledge(&mut self, incoming: &mut Incoming<'_>, sink: &mut dyn Sink) {
         let hop = self.site.hop(incoming.meta.listener, incoming.meta.source, Ticket(0), incoming.salt());
-        let (signalling, bytes, mut sent) = (incoming.access.signalling, incoming.bytes, 0);
-        send(sink, &mut self.counters, incoming.meta.back(), incoming.budget, &mut |w| {
-            signalling.acknowledge(&hop, bytes, w);
-            sent = w.len();
-            Ok(())
-        });
+        let mut w = Writer::new(&mut self.scratch);
+        incoming.access.signalling.acknowledge(&hop, incoming.bytes, &mut w);
+        let Some(octets) = w.finish().ok().filter(|len| *len > 0).and_then(|len| self.scratch.get(..len)) else {
+            return;
+        };
+        let sent = octets.len();
+        send_octets(sink, &mut self.counters, incoming.meta.back(), incoming.budget, octets);
         incoming.budget = incoming.budget.saturating_sub(sent);
     }
 
