@@ -1,5 +1,17 @@
 //! The authentication centre: keeps every shared key, sealed; makes vectors; records who is registered where.
+//!
+//! | to | use |
+//! |---|---|
+//! | answer questions without I/O | [`auc::Auc`] over [`subscribers::InMemory`] or [`subscribers::Cached`] |
+//! | keep keys and registrations | [`store::Store`], opened with a [`custody::MasterKey`] |
+//!
+//! Deliberately absent: any output of a key once stored; any decision that a terminal is authenticated (the softswitch
+//! compares the words); SIP.
 
+pub mod auc;
 pub mod custody;
 pub mod digest;
 pub mod store;
+pub mod subscribers;
+
+pub use auc::{Auc, AucConfig, AucCounters, Notice, Verdict};

@@ -1,0 +1,234 @@
+//! Where the AuC finds credentials: the store behind a bounded cache of opened keys, or memory alone.
+
+use crate::store::{Credential, Space, Store, StoreError};
+use portunus_keydist::auc::Decoy;
+use portunus_keydist::{Key, Now, Random};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the AuC needs to know of identities. An implementation does the same work for those that exist and those that
+/// do not.
+pub trait Subscribers {
+    /// A subscriber's credential.
+    ///
+    /// # Errors
+    /// [`StoreError`]; for a damaged record it names whose.
+    fn subscriber(&mut self, now: Now, idc: &str) -> Result<Option<Credential>, StoreError>;
+
+    /// The key shared with a proxy or softswitch.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn device(&mut self, now: Now, idsp: &str) -> Result<Option<Key>, StoreError>;
+
+    /// The source of keys for identities that do not exist.
+    fn decoy(&self) -> Decoy;
+}
+
+/// All in memory: for simulations and demonstrations.
+#[derive(Debug, Clone)]
+pub struct InMemory {
+    subscribers: BTreeMap<String, Credential>,
+    devices: BTreeMap<String, Key>,
+    decoy: Decoy,
+}
+
+impl InMemory {
+    /// An empty one.
+    pub fn new(rng: &mut dyn Random) -> Self {
+        let mut octets = [0u8; 32];
+        rng.fill(&mut octets);
+        Self { subscribers: BTreeMap::new(), devices: BTreeMap::new(), decoy: Decoy::new(Key::new(octets)) }
+    }
+
+    /// Adds or replaces a subscriber.
+    pub fn add_subscriber(&mut self, idc: &str, credential: Credential) {
+        self.subscribers.insert(idc.to_owned(), credential);
+    }
+
+    /// Adds or replaces a device.
+    pub fn add_device(&mut self, idsp: &str, key: Key) {
+        self.devices.insert(idsp.to_owned(), key);
+    }
+}
+
+impl Subscribers for InMemory {
+    fn subscriber(&mut self, _now: Now, idc: &str) -> Result<Option<Credential>, StoreError> {
+        Ok(self.subscribers.get(idc).cloned())
+    }
+
+    fn device(&mut self, _now: Now, idsp: &str) -> Result<Option<Key>, StoreError> {
+        Ok(self.devices.get(idsp).cloned())
+    }
+
+    fn decoy(&self) -> Decoy {
+        self.decoy.clone()
+    }
+}
+
+/// How often changes by other processes are looked for, milliseconds.
+const LOOK_MS: u64 = 1_000;
+
+/// The store behind a bounded cache of opened credentials. That an identity does not exist is remembered like a
+/// credential is, so that the second question costs the same for both kinds as the first one did.
+#[derive(Debug)]
+pub struct Cached {
+    store: Arc<Store>,
+    subscribers: Clock,
+    devices: Clock,
+    changes: u64,
+    generation: u64,
+    look_at: u64,
+}
+
+impl Cached {
+    /// `capacity`: most subscribers kept open. Devices have their own room, for 4096.
+    pub fn new(store: Arc<Store>, capacity: usize) -> Self {
+        Self {
+            subscribers: Clock::new(capacity),
+            devices: Clock::new(4_096),
+            changes: store.changes(),
+            generation: store.generation().unwrap_or_default(),
+            look_at: 0,
+            store,
+        }
+    }
+
+    /// Forgets everything when any credential has changed: at once for this process's changes, within a second for
+    /// others'.
+    fn freshen(&mut self, now: Now) -> Result<(), StoreError> {
+        let mut stale = false;
+        let changes = self.store.changes();
+        if changes != self.changes {
+            self.changes = changes;
+            stale = true;
+        }
+        if now.mono_ms >= self.look_at {
+            self.look_at = now.mono_ms + LOOK_MS;
+            let generation = self.store.generation()?;
+            stale |= generation != self.generation;
+            self.generation = generation;
+        }
+        if stale {
+            self.subscribers.clear();
+            self.devices.clear();
+        }
+        Ok(())
+    }
+}
+
+impl Subscribers for Cached {
+    fn subscriber(&mut self, now: Now, idc: &str) -> Result<Option<Credential>, StoreError> {
+        self.freshen(now)?;
+        if let Some(known) = self.subscribers.get(idc) {
+            return Ok(known);
+        }
+        let found = self.store.credential(Space::Subscriber, idc)?;
+        self.subscribers.insert(idc, found.clone());
+        Ok(found)
+    }
+
+    fn device(&mut self, now: Now, idsp: &str) -> Result<Option<Key>, StoreError> {
+        self.freshen(now)?;
+        let found = match self.devices.get(idsp) {
+            Some(known) => known,
+            None => {
+                let found = self.store.credential(Space::Device, idsp)?;
+                self.devices.insert(idsp, found.clone());
+                found
+            }
+        };
+        Ok(match found {
+            Some(Credential::Key(key)) => Some(key),
+            _ => None,
+        })
+    }
+
+    fn decoy(&self) -> Decoy {
+        self.store.decoy()
+    }
+}
+
+/// A second-chance cache: a hand goes round and takes the first entry that was not used since its last visit. Ordered,
+/// not hashed, because identities are chosen by whoever asks. Dropped credentials erase themselves.
+struct Clock {
+    places: Vec<Place>,
+    index: BTreeMap<Arc<str>, usize>,
+    capacity: usize,
+    hand: usize,
+}
+
+struct Place {
+    id: Arc<str>,
+    credential: Option<Credential>,
+    used: bool,
+}
+
+impl core::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Clock({} of {})", self.places.len(), self.capacity)
+    }
+}
+
+impl Clock {
+    fn new(capacity: usize) -> Self {
+        Self { places: Vec::new(), index: BTreeMap::new(), capacity: capacity.max(1), hand: 0 }
+    }
+
+    fn clear(&mut self) {
+        self.places.clear();
+        self.index.clear();
+        self.hand = 0;
+    }
+
+    /// `None`: not cached. `Some(None)`: known not to exist.
+    fn get(&mut self, id: &str) -> Option<Option<Credential>> {
+        let place = self.places.get_mut(*self.index.get(id)?)?;
+        place.used = true;
+        Some(place.credential.clone())
+    }
+
+    fn insert(&mut self, id: &str, credential: Option<Credential>) {
+        let id: Arc<str> = id.into();
+        let place = Place { id: id.clone(), credential, used: false };
+        if self.places.len() < self.capacity {
+            self.index.insert(id, self.places.len());
+            self.places.push(place);
+            return;
+        }
+        // At most one round: the first visit takes every second chance.
+        while let Some(old) = self.places.get_mut(self.hand) {
+            if !std::mem::take(&mut old.used) {
+                self.index.remove(&old.id);
+                *old = place;
+                self.index.insert(id, self.hand);
+                self.hand = (self.hand + 1) % self.capacity;
+                return;
+            }
+            self.hand = (self.hand + 1) % self.capacity;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u8) -> Option<Credential> {
+        Some(Credential::Key(Key::new([n; 32])))
+    }
+
+    #[test]
+    fn the_cache_is_bounded_and_keeps_what_is_used() {
+        let mut clock = Clock::new(8);
+        clock.insert("always", key(1));
+        for n in 0..1_000 {
+            assert!(clock.get("always").is_some(), "{n}");
+            clock.insert(&format!("once{n}"), if n % 2 == 0 { None } else { key(2) });
+            assert!(clock.places.len() <= 8 && clock.index.len() == clock.places.len());
+        }
+        assert!(clock.get("once1").is_none());
+        assert!(matches!(clock.get("once998"), Some(None)));
+        assert!(matches!(clock.get("once999"), Some(Some(_))));
+    }
+}
