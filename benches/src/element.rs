@@ -1,0 +1,188 @@
+//! The elements that are measured, each a process of its own: the proxy, the floors and Kamailio.
+
+use crate::cpu::Meter;
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::UdpSocket;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The signalling proxy.
+    Proxy,
+    /// A bare forwarder.
+    F0,
+    /// A bare forwarder that also computes what a proxy must.
+    F1,
+    /// A bare forwarder in the node's own threads: workers, rings and control thread, with nothing in them.
+    Fn,
+    /// Kamailio, stateless, with Path.
+    KamailioStateless,
+    /// Kamailio, transaction-stateful, with Path.
+    KamailioStateful,
+}
+
+impl Kind {
+    /// What tables call it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::F0 => "floor F0",
+            Self::F1 => "floor F1",
+            Self::Fn => "floor in node's threads",
+            Self::KamailioStateless => "Kamailio stateless",
+            Self::KamailioStateful => "Kamailio stateful",
+        }
+    }
+
+    /// What it does to each registration.
+    pub const fn does(self) -> &'static str {
+        match self {
+            Self::Proxy => "s1>s2, s5>s6 (seals N2a), s7>s8, s9>s10 (unwraps, derives, signs); all checks of the spec",
+            Self::F0 => "same packets through recvmmsg/sendmmsg on one thread, nothing read; a trailer as long as Via and Path",
+            Self::F1 => "F0 and the proxy's cryptography: seal and open N2a, unwrap, S, K_mac, traffic keys, MAC",
+            Self::Fn => "as F0, in the proxy's own workers, rings and control thread: what the node costs without engine",
+            Self::KamailioStateless => "forwards s1, s7 and their answers with Via and Path; speaks no PKD1: the core does",
+            Self::KamailioStateful => "as stateless, with a transaction for each request (tm)",
+        }
+    }
+}
+
+/// An element at work; it is ended when dropped.
+#[derive(Debug)]
+pub struct Element {
+    /// What it is.
+    pub kind: Kind,
+    /// Where terminals reach it.
+    pub address: SocketAddr,
+    /// What it costs.
+    pub meter: Meter,
+    child: Child,
+    _files: Option<tempfile::TempDir>,
+}
+
+/// How the elements are run.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup {
+    /// The stand-in core's address for the proxy.
+    pub behind_proxy: SocketAddr,
+    /// The stand-in core's address for everything else.
+    pub behind_forwarder: SocketAddr,
+    /// Workers of the proxy and of Kamailio.
+    pub workers: usize,
+    /// Terminals that the proxy has room for.
+    pub terminals: usize,
+}
+
+impl Element {
+    /// Starts an element and waits until it serves.
+    ///
+    /// # Errors
+    /// What keeps it from serving; for Kamailio also that it is not installed.
+    pub fn start(kind: Kind, setup: &Setup) -> io::Result<Self> {
+        match kind {
+            Kind::Proxy => {
+                let core = setup.behind_proxy.to_string();
+                let (workers, terminals) = (setup.workers.to_string(), setup.terminals.to_string());
+                Self::own(kind, &["proxy", "--core", &core, "--workers", &workers, "--terminals", &terminals])
+            }
+            Kind::Fn => {
+                let workers = setup.workers.to_string();
+                Self::own(kind, &["floor", "--node", "--workers", &workers, "--core", &setup.behind_forwarder.to_string()])
+            }
+            Kind::F0 => Self::own(kind, &["floor", "--core", &setup.behind_forwarder.to_string()]),
+            Kind::F1 => Self::own(kind, &["floor", "--crypto", "--core", &setup.behind_forwarder.to_string()]),
+            Kind::KamailioStateless => Self::kamailio(kind, include_str!("../peers/kamailio-stateless.cfg"), setup),
+            Kind::KamailioStateful => Self::kamailio(kind, include_str!("../peers/kamailio-stateful.cfg"), setup),
+        }
+    }
+
+    /// This program again, under a hidden sub-command, which says `ready ADDRESS` and ends when its input does.
+    fn own(kind: Kind, args: &[&str]) -> io::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        if let Some(out) = child.stdout.take() {
+            BufReader::new(out).read_line(&mut line)?;
+        }
+        let address = line.trim().strip_prefix("ready ").and_then(|a| a.parse().ok());
+        let Some(address) = address else {
+            let _ = child.kill();
+            return Err(io::Error::other(format!("{} did not start: {line:?}", kind.label())));
+        };
+        let meter = Meter::new(child.id())?;
+        Ok(Self { kind, address, meter, child, _files: None })
+    }
+
+    fn kamailio(kind: Kind, template: &str, setup: &Setup) -> io::Result<Self> {
+        let address = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
+        let files = tempfile::tempdir()?;
+        let config = template
+            .replace("@LISTEN@", &address.to_string())
+            .replace("@CORE@", &format!("sip:{}", setup.behind_forwarder))
+            .replace("@WORKERS@", &setup.workers.to_string());
+        let path = files.path().join("kamailio.cfg");
+        std::fs::File::create(&path)?.write_all(config.as_bytes())?;
+        let child = Command::new("kamailio")
+            // 256 MB shared, 16 MB private: enough for every transaction of a run.
+            .args(["-x", "tlsf", "-X", "fm", "-m", "256", "-M", "16", "-DD", "-E", "-f"])
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| io::Error::new(e.kind(), format!("kamailio: {e}; apt-get install kamailio")))?;
+        let meter = Meter::new(child.id())?;
+        let mut element = Self { kind, address, meter, child, _files: Some(files) };
+        await_sip(address)?;
+        // Its workers exist only now.
+        element.meter = Meter::new(element.child.id())?;
+        Ok(element)
+    }
+}
+
+impl Drop for Element {
+    fn drop(&mut self) {
+        // Our own children end with their input. Kamailio's main process must be asked, so that it ends its workers.
+        drop(self.child.stdin.take());
+        let pid = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).stderr(Stdio::null()).status();
+        let until = Instant::now() + Duration::from_secs(3);
+        while asked.is_ok() && Instant::now() < until {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until a SIP proxy forwards OPTIONS to the core and brings the answer back.
+fn await_sip(address: SocketAddr) -> io::Result<()> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+    let own = socket.local_addr()?;
+    for n in 0..100 {
+        let ask = format!(
+            "OPTIONS sip:core SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKready{n};rport\r\nMax-Forwards: 9\r\n\
+             To: <sip:core>\r\nFrom: <sip:ready>;tag=1\r\nCall-ID: ready{n}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        );
+        // Nobody listens yet: refused, asked again.
+        let _ = socket.send_to(ask.as_bytes(), address);
+        let mut room = [0u8; 2_048];
+        match socket.recv(&mut room) {
+            Ok(n) if room.get(..n).is_some_and(|m| m.starts_with(b"SIP/2.0 200")) => return Ok(()),
+            _ => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "kamailio does not forward"))
+}

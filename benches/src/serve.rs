@@ -1,0 +1,107 @@
+//! The hidden sub-commands: proxy and floors as processes of their own.
+
+use crate::floor::Floor;
+use crate::keys::{IDSP, REALM, key_of};
+use core::net::SocketAddr;
+use portunus_engine::{Capacity, ListenerKind, Policy};
+use portunus_node::floor::{Floor as NodeFloor, FloorRouter};
+use portunus_node::node::{Plan, PlanKind, PlanListener};
+use portunus_node::{Cpus, ListenerConfig, Node, NodeConfig, NodeHandle, Pace, Topology, UdpConfig, UdpUpstream};
+use portunus_signalling::{Protocol, Transport};
+use portunus_sip::Sip;
+use std::io::{self, Read as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Fingerprints in the replay set: three a registration, kept for up to three windows of 30 s, at up to 60,000
+/// registrations a second. A load generator brings in seconds what a town brings in an hour.
+const REPLAY: usize = 1 << 24;
+
+fn any() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+fn topology(workers: usize) -> Topology {
+    Topology { cpus: Cpus::Unpinned(workers), ..Topology::default() }
+}
+
+fn upstream(core: SocketAddr) -> Box<UdpUpstream> {
+    Box::new(UdpUpstream::new(UdpConfig::new(Protocol::Sip, any(), vec![core])))
+}
+
+/// Says where it serves and serves until its input ends, which it does when the parent does.
+fn until_parent_ends(address: SocketAddr) -> io::Result<()> {
+    println!("ready {address}");
+    io::stdout().flush()?;
+    let mut room = [0u8; 64];
+    while io::stdin().read(&mut room)? > 0 {}
+    Ok(())
+}
+
+/// The proxy of this product before `core`, with room for `terminals`.
+///
+/// # Errors
+/// What keeps it from starting.
+pub fn start_proxy(core: SocketAddr, workers: usize, terminals: usize) -> io::Result<NodeHandle> {
+    let access = ListenerKind::Access { signalling: &Sip, transport: Transport::Udp, stock_phones: false };
+    let listener = |kind| ListenerConfig { bind: any(), advertised: None, kind };
+    let config = NodeConfig {
+        topology: topology(workers),
+        idsp: IDSP.into(),
+        realm: REALM.into(),
+        prk: key_of(IDSP).prk(),
+        listeners: vec![listener(access), listener(ListenerKind::Sealed)],
+        // Unconfirmed sessions, which most slices leave behind, stay for 30 s.
+        capacity: Capacity { replay: REPLAY, ..Capacity::for_terminals(terminals.max(1_000_000)) },
+        policy: Policy::default(),
+        middleware: None,
+    };
+    Node::start(config, upstream(core)).map_err(io::Error::other)
+}
+
+/// The sub-command `proxy`.
+///
+/// # Errors
+/// What keeps it from starting.
+pub fn proxy(core: SocketAddr, workers: usize, terminals: usize) -> io::Result<()> {
+    let node = start_proxy(core, workers, terminals)?;
+    let address = node.listeners().first().copied().unwrap_or_else(any);
+    until_parent_ends(address)?;
+    if std::env::var_os("PORTUNUS_LOAD_COUNTERS").is_some() {
+        for r in node.readings().iter().filter(|r| r.reading.value != 0) {
+            eprintln!("{:?} {} {}", r.worker, r.reading.name, r.reading.value);
+        }
+    }
+    node.stop().map_err(io::Error::other)
+}
+
+/// The sub-command `floor`: F0, or F1 with `crypto`.
+///
+/// # Errors
+/// What keeps it from starting.
+pub fn floor(core: SocketAddr, crypto: bool) -> io::Result<()> {
+    let pace = Pace::default();
+    let floor = Floor::bind(core, crypto, pace.rest, pace.enough)?;
+    let address = floor.address()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let thread = std::thread::spawn(move || floor.run(|| stopped.load(Ordering::Relaxed)));
+    until_parent_ends(address)?;
+    stop.store(true, Ordering::Relaxed);
+    thread.join().unwrap_or(Ok(()))
+}
+
+/// The sub-command `floor --node`: a bare forwarder in the node's threads.
+///
+/// # Errors
+/// What keeps it from starting.
+pub fn node_floor(core: SocketAddr, workers: usize) -> io::Result<()> {
+    let steer = PlanKind::Udp(portunus_io::steer::Steer::Source { seed: 1 });
+    let listeners = vec![PlanListener { bind: any(), advertised: None, kind: steer }];
+    let plan = Plan { topology: topology(workers), listeners, middleware: None };
+    let node = Node::start_with(&plan, upstream(core), |_| Box::new(FloorRouter), |seat| Ok(NodeFloor::new(seat.worker)));
+    let node = node.map_err(io::Error::other)?;
+    let address = node.listeners().first().copied().unwrap_or_else(any);
+    until_parent_ends(address)?;
+    node.stop().map_err(io::Error::other)
+}
