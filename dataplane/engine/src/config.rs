@@ -76,7 +76,8 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// Sizes for so many registered terminals on this worker, all registering anew within about half an hour.
+    /// Sizes for so many registered terminals on this worker, all registering anew within about half an hour; at least
+    /// for a thousand registrations a second.
     pub fn for_terminals(terminals: usize) -> Self {
         let (half_minute, sessions) = (terminals / 60 + 1024, terminals + terminals / 16 + 256);
         Self {
@@ -85,9 +86,9 @@ impl Capacity {
             pendings: (terminals / 128).clamp(1024, 65_536),
             request: 2048,
             message: 4096,
-            answer_octets: (half_minute * 2 * 768).max(4 << 20),
-            answers: half_minute * 2,
-            replay: half_minute * 12,
+            answer_octets: (half_minute * 2 * 768).max(16 << 20),
+            answers: (half_minute * 2).max(24 << 10),
+            replay: (half_minute * 12).max(1 << 18),
             lockout: (terminals / 64).clamp(1024, 1 << 20),
         }
     }
