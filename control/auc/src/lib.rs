@@ -9,8 +9,10 @@
 //! compares the words); SIP.
 
 pub mod auc;
+pub mod audit;
 pub mod custody;
 pub mod digest;
+pub mod import;
 pub mod store;
 pub mod subscribers;
 
