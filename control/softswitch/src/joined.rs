@@ -74,7 +74,7 @@ impl<Q: Questions> Joined<Q> {
     }
 
     /// The client, to look at.
-    pub fn client(&self) -> &Q {
+    pub fn aaa_ref(&self) -> &Q {
         &self.aaa
     }
 

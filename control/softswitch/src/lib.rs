@@ -26,7 +26,7 @@ mod state;
 mod transactions;
 mod uri;
 
-pub use config::{Config, ConfigError, DigestPolicy, Expires, Limits, LocalProxy, Peer as PeerConfig, RETRIES_MAX};
+pub use config::{Config, ConfigError, Expires, Limits, LocalProxy, Peer as PeerConfig, RETRIES_MAX};
 pub use counters::Counters;
 pub use joined::{Joined, Questions, Seen, Witness};
 pub use peers::Peer;
