@@ -4,6 +4,9 @@
 //! |---|---|
 //! | answer questions without I/O | [`auc::Auc`] over [`subscribers::InMemory`] or [`subscribers::Cached`] |
 //! | keep keys and registrations | [`store::Store`], opened with a [`custody::MasterKey`] |
+//! | import rows `id,key` | [`import::import`] |
+//! | run it on sockets | [`run::start`] |
+//! | say who did what | [`audit::Audit`] |
 //!
 //! Deliberately absent: any output of a key once stored; any decision that a terminal is authenticated (the softswitch
 //! compares the words); SIP.
@@ -13,7 +16,9 @@ pub mod audit;
 pub mod custody;
 pub mod digest;
 pub mod import;
+pub mod run;
 pub mod store;
 pub mod subscribers;
 
+pub use run::{AucHandle, AucStatus, RunConfig, start};
 pub use auc::{Auc, AucConfig, AucCounters, Notice, Verdict};

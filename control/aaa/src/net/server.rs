@@ -3,7 +3,7 @@
 use super::stream::{TlsStream, Turn};
 use super::{DATAGRAM_MAX, TURN};
 use crate::exchange::{AaaAnswer, AaaRequest};
-use crate::server::{AskTicket, ClientEntry, End, EndConfig, EndCounters, Origin, Port, Received};
+use crate::server::{AskTicket, End, EndConfig, EndCounters, Origin, Port, Received};
 use crate::tls::name_of;
 use crate::transport::{Carrier, Transport};
 use core::net::SocketAddr;
@@ -41,8 +41,8 @@ pub struct Listen {
     pub acct: SocketAddr,
     /// For transports over TLS.
     pub tls: Option<ListenTls>,
-    /// Who may ask over UDP.
-    pub clients: Vec<ClientEntry>,
+    /// Who may ask over UDP, and how much is remembered of what was asked.
+    pub end: EndConfig,
 }
 
 /// Names a question until it is answered.
@@ -130,8 +130,7 @@ impl ServerRunner {
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, "a TLS listener needs certificates"));
                 }
             };
-            let config = EndConfig { clients: l.clients, ..EndConfig::default() };
-            let end = (l.transport.end)(config, rng());
+            let end = (l.transport.end)(l.end, rng());
             let listener = Listener { transport: l.transport, end, socket, base };
             base += listener.tokens();
             listeners.push(listener);
@@ -206,6 +205,13 @@ impl ServerRunner {
         let Some(l) = self.listeners.get_mut(ticket.listener) else { return };
         let Some((origin, octets)) = l.end.answer(now, ticket.ticket, answer) else { return };
         send(&mut l.socket, &origin, octets);
+    }
+
+    /// Gives a question up: nothing is sent, and a repetition counts as new.
+    pub fn abandon(&mut self, ticket: ServerTicket) {
+        if let Some(l) = self.listeners.get_mut(ticket.listener) {
+            l.end.abandon(ticket.ticket);
+        }
     }
 
     /// Writes what is queued on connections. To be called once a turn of the loop.

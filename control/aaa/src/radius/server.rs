@@ -238,6 +238,12 @@ impl End for RadiusEnd {
     }
 
     fn answer(&mut self, _now: Now, ticket: AskTicket, answer: &AaaAnswer) -> Option<(Origin, &[u8])> {
+        // There is no Accounting-Reject: what is not recorded is not answered (RFC 2866 section 2).
+        let accounting = |p: &Pending| p.slot.code == Code::AccountingRequest as u8;
+        if *answer == AaaAnswer::Rejected && self.pending.get(&ticket.0).is_some_and(accounting) {
+            self.abandon(ticket);
+            return None;
+        }
         let p = self.pending.remove(&ticket.0)?;
         let mut fresh = [0u8; 16];
         self.rng.fill(&mut fresh);
@@ -250,6 +256,14 @@ impl End for RadiusEnd {
         let seen = self.seen.get_mut(&p.slot)?;
         seen.answer = octets;
         Some((p.origin, &seen.answer))
+    }
+
+    fn abandon(&mut self, ticket: AskTicket) {
+        if let Some(p) = self.pending.remove(&ticket.0) {
+            if self.seen.get(&p.slot).is_some_and(|s| s.ticket == ticket.0) {
+                self.seen.remove(&p.slot);
+            }
+        }
     }
 
     fn counters(&self) -> EndCounters {

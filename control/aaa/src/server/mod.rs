@@ -141,6 +141,9 @@ pub trait End: Send {
     /// Answers a question; gives what is to be sent and where, or `None` when nobody waits for it any more.
     fn answer(&mut self, now: Now, ticket: AskTicket, answer: &AaaAnswer) -> Option<(Origin, &[u8])>;
 
+    /// Gives a question up: nothing is sent, and a repetition counts as new.
+    fn abandon(&mut self, ticket: AskTicket);
+
     /// What was counted.
     fn counters(&self) -> EndCounters;
 }

@@ -6,7 +6,7 @@ use crate::client::link::{Health, Timing};
 use crate::exchange::{AaaAnswer, AaaRequest, Account, Authenticate, Scheme};
 use crate::net::{ClientRunner, Listen, ListenTls, RunnerConfig, ServerPeer, ServerRunner, TlsPeer};
 use crate::secret::SharedSecret;
-use crate::server::ClientEntry;
+use crate::server::{ClientEntry, EndConfig};
 use core::net::SocketAddr;
 use mio::{Events, Poll, Token};
 use portunus_keydist::ident::N1;
@@ -39,7 +39,10 @@ fn listen(t: &'static Transport, at: SocketAddr, acct: SocketAddr, lab: &crate::
         acct,
         tls: (t.carrier == Carrier::Tls)
             .then(|| ListenTls { config: lab.server.server().unwrap(), names: vec!["ss1.example.test".into()] }),
-        clients: vec![ClientEntry::host("ss1", "127.0.0.1".parse().unwrap(), secret(t))],
+        end: EndConfig {
+            clients: vec![ClientEntry::host("ss1", "127.0.0.1".parse().unwrap(), secret(t))],
+            ..EndConfig::default()
+        },
     }
 }
 

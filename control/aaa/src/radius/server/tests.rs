@@ -187,3 +187,17 @@ fn a_network_covers_its_addresses() {
     assert!(covers("2001:db8::", 32, "2001:db8:ffff::1"));
     assert!(!covers("2001:db8::1", 128, "2001:db8::2"));
 }
+
+#[test]
+fn what_is_not_recorded_is_not_answered_and_may_be_asked_again() {
+    let mut end = end();
+    let here = from("192.0.2.1", Port::Acct);
+    let octets = packet(&s11(), 1, 1, &[], &secret());
+    let Received::Asked { ticket, .. } = end.on_packet(at(0), &here, &octets) else { panic!() };
+    assert!(end.answer(at(0), ticket, &AaaAnswer::Rejected).is_none());
+    let Received::Asked { ticket, .. } = end.on_packet(at(1), &here, &octets) else { panic!() };
+    end.abandon(ticket);
+    let Received::Asked { ticket, .. } = end.on_packet(at(2), &here, &octets) else { panic!() };
+    let (_, answer) = end.answer(at(2), ticket, &AaaAnswer::Recorded).unwrap();
+    assert_eq!(Packet::parse(answer).unwrap().code(), Code::AccountingResponse);
+}
