@@ -239,14 +239,14 @@ impl Control {
         });
     }
 
-    /// One turn; returns how many messages of workers it handled.
+    /// One turn; returns how many messages, events and orders it handled.
     fn turn(&mut self, now: Now) -> usize {
         let Self { intakes, upstream, hub, orders, .. } = self;
         hub.counters.loops += 1;
         let mut work = 0;
         for (worker, intake) in intakes.iter_mut().enumerate() {
             if let Some(events) = &mut intake.events {
-                events.drain(usize::MAX, |tag, octets| hub.on_event(tag, octets));
+                work += events.drain(usize::MAX, |tag, octets| hub.on_event(tag, octets));
             }
             work += intake.messages.drain(TURN_MESSAGES, |tag, octets| {
                 let Some((protocol, affinity)) = from_core_tag(tag) else { return };
@@ -258,6 +258,7 @@ impl Control {
         }
         while let Ok(order) = orders.try_recv() {
             hub.on_order(order);
+            work += 1;
         }
         if upstream.hungry() || upstream.next_deadline().is_some_and(|at| at <= now.mono_ms) {
             upstream.on_timer(now, hub);

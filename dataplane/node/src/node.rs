@@ -183,6 +183,18 @@ impl Node {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start(config: NodeConfig, upstream: Box<dyn Upstream>) -> Result<NodeHandle, StartError> {
+        Self::start_wrapped(config, upstream, |engine| engine)
+    }
+
+    /// As [`Node::start`], with something around each worker's engine: what measures or watches it.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub fn start_wrapped<H: Handler>(
+        config: NodeConfig,
+        upstream: Box<dyn Upstream>,
+        mut wrap: impl FnMut(Engine) -> H,
+    ) -> Result<NodeHandle, StartError> {
         config.policy.validate()?;
         let mut rng = SystemRandom::new();
         let seed = portunus_keydist::Random::next_u64(&mut rng) as u32;
@@ -204,7 +216,8 @@ impl Node {
                 listeners: listeners.map(|(told, &address)| Listener { address, kind: told.kind }).collect(),
                 capacity: config.capacity,
             };
-            Ok(Engine::new(engine, Arc::clone(&policy), keys.clone(), Box::new(SystemRandom::new()))?)
+            let rng = Box::new(SystemRandom::new());
+            Ok(wrap(Engine::new(engine, Arc::clone(&policy), keys.clone(), rng)?))
         })
     }
 

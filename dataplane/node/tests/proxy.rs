@@ -1,0 +1,407 @@
+//! The node with the proxy engine in it, over real sockets: phones that speak PKD1 in SIP on one side, a small core
+//! (softswitch and AuC in one thread) on the other. Phones and core are those of the engine's own tests.
+
+#[path = "../../engine/tests/common/mod.rs"]
+mod common;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use common::{Core, IDSP, Phone, REALM, SIP, Seeded};
+use portunus_engine::{Command, Engine, Kind, ListenerKind, Packet, Policy, Reading, Sink};
+use portunus_io::count::{Counting, allocations};
+use portunus_io::fault::{Fault, Faults};
+use portunus_keydist::schedule::Key;
+use portunus_keydist::{Idc, Now};
+use portunus_node::{Cpus, Handler, ListenerConfig, Node, NodeConfig, NodeHandle, Topology, UdpConfig, UdpUpstream};
+use portunus_signalling::{Protocol, Transport};
+use portunus_sip::frame;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const UDP: usize = 0;
+const SEALED: usize = 1;
+const TCP: usize = 2;
+
+fn any() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+fn now() -> Now {
+    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Now { mono_ms: 0, wall_ms: wall.as_millis() as u64 }
+}
+
+/// The core in a thread: answers registrations, keeps what else arrives, and sends what it is told.
+struct CoreThread {
+    socket: UdpSocket,
+    core: Arc<Mutex<Core>>,
+    others: Arc<Mutex<Vec<Vec<u8>>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl CoreThread {
+    fn start() -> Self {
+        let socket = UdpSocket::bind(any()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let proxy = Key::new([0x5a; 32]);
+        let (subscribers, asked) = (BTreeMap::new(), BTreeMap::new());
+        let core = Core { subscribers, proxy, retries: 1, asked, rands: Vec::new(), rng: Seeded(now().wall_ms) };
+        let core = Arc::new(Mutex::new(core));
+        let others = Arc::new(Mutex::new(Vec::new()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (mine, kept, told, link) =
+            (Arc::clone(&core), Arc::clone(&others), Arc::clone(&stop), socket.try_clone().unwrap());
+        let thread = std::thread::spawn(move || {
+            let mut buffer = [0; 9000];
+            // Transaction-stateful, as a registrar is: the same branch gets the same answer.
+            let mut answered: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+            while !told.load(Ordering::Relaxed) {
+                let Ok((len, from)) = link.recv_from(&mut buffer) else { continue };
+                let message = &buffer[..len];
+                if message.starts_with(b"REGISTER ") {
+                    let via = message.split(|&octet| octet == b'\n').nth(1).unwrap().to_vec();
+                    let answer = answered.entry(via).or_insert_with(|| mine.lock().unwrap().answer(message));
+                    link.send_to(answer, from).unwrap();
+                } else {
+                    kept.lock().unwrap().push(message.to_vec());
+                }
+            }
+        });
+        Self { socket, core, others, stop, thread: Some(thread) }
+    }
+
+    fn phone(&self, idc: &str, addr: SocketAddr) -> Phone {
+        let key = Key::new(core::array::from_fn(|i| idc.as_bytes()[i % idc.len()] ^ i as u8));
+        let phone = Phone::new(idc, &key, &addr.to_string());
+        self.core.lock().unwrap().subscribers.insert(idc.into(), key);
+        phone
+    }
+
+    /// What has arrived besides registrations, once there is something.
+    fn heard(&self) -> Vec<u8> {
+        let end = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < end {
+            if let Some(message) = self.others.lock().unwrap().pop() {
+                return message;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the core heard nothing");
+    }
+}
+
+impl Drop for CoreThread {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn config(workers: usize) -> NodeConfig {
+    let access = |transport| ListenerKind::Access { signalling: &SIP, transport, stock_phones: false };
+    let listener = |kind| ListenerConfig { bind: any(), advertised: None, kind };
+    NodeConfig {
+        topology: Topology { cpus: Cpus::Unpinned(workers), ..Topology::default() },
+        idsp: IDSP.into(),
+        realm: REALM.into(),
+        prk: Key::new([0x5a; 32]).prk(),
+        listeners: vec![
+            listener(access(Transport::Udp)),
+            listener(ListenerKind::Sealed),
+            listener(access(Transport::Tcp)),
+        ],
+        capacity: portunus_engine::Capacity { sessions: 512, pendings: 256, ..common::capacity() },
+        policy: Policy::default(),
+        middleware: None,
+    }
+}
+
+fn start(config: NodeConfig, core: &CoreThread) -> NodeHandle {
+    let link = UdpConfig::new(Protocol::Sip, any(), vec![core.socket.local_addr().unwrap()]);
+    Node::start(config, Box::new(UdpUpstream::new(link))).unwrap()
+}
+
+/// A phone with its socket.
+struct Line {
+    phone: Phone,
+    socket: UdpSocket,
+}
+
+impl Line {
+    fn new(core: &CoreThread, idc: &str) -> Self {
+        let socket = UdpSocket::bind(any()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        Self { phone: core.phone(idc, socket.local_addr().unwrap()), socket }
+    }
+
+    fn send(&self, node: &NodeHandle, listener: usize, octets: &[u8]) {
+        self.socket.send_to(octets, node.listeners()[listener]).unwrap();
+    }
+
+    fn receive(&self) -> Option<Vec<u8>> {
+        let mut buffer = [0; 9000];
+        let len = self.socket.recv(&mut buffer).ok()?;
+        Some(buffer[..len].to_vec())
+    }
+
+    fn ask(&self, node: &NodeHandle, octets: &[u8]) -> Vec<u8> {
+        self.send(node, UDP, octets);
+        self.receive().expect("an answer")
+    }
+
+    fn register(&mut self, node: &NodeHandle) {
+        let s1 = self.phone.s1(now());
+        let s6 = self.ask(node, &s1);
+        let s7 = self.phone.s7(now(), &s6);
+        let s10 = self.ask(node, &s7);
+        assert!(self.phone.on_s10(&s10), "{}", String::from_utf8_lossy(&s10));
+        let confirmation = self.phone.seal(0, b"");
+        self.send(node, SEALED, &confirmation);
+        let answer = self.receive().expect("a protected answer");
+        assert_eq!(self.phone.open(&answer), Some((0, Vec::new())));
+    }
+}
+
+fn await_counter(node: &NodeHandle, name: &str, want: u64) {
+    let end = Instant::now() + Duration::from_secs(3);
+    while node.counter(name) != want && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(node.counter(name), want, "{name}");
+}
+
+fn token(idc: &str) -> String {
+    idc.replace('@', "%40")
+}
+
+fn message_for(idc: &str, node: &NodeHandle, core: &CoreThread) -> String {
+    let (own, from) = (node.core(), core.socket.local_addr().unwrap());
+    format!(
+        "MESSAGE sip:{}@{own} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bKcore1\r\nMax-Forwards: 70\r\n\
+         From: <sip:bob@example.test>;tag=1\r\nTo: <sip:{idc}>\r\nCall-ID: m1\r\nCSeq: 1 MESSAGE\r\n\
+         Content-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
+        token(idc)
+    )
+}
+
+#[test]
+fn terminals_register_confirm_and_are_reached_on_whichever_worker_they_are() {
+    for workers in [1, 3] {
+        let core = CoreThread::start();
+        let node = start(config(workers), &core);
+        let mut lines: Vec<_> = (0..24).map(|nth| Line::new(&core, &format!("t{nth}@example.test"))).collect();
+        for line in &mut lines {
+            line.register(&node);
+        }
+        await_counter(&node, "sessions_active", 24);
+        await_counter(&node, "directory", if workers > 1 { 24 } else { 0 });
+        for line in &lines {
+            let idc = line.phone.idc.clone();
+            core.socket.send_to(message_for(&idc, &node, &core).as_bytes(), node.core()).unwrap();
+            let (protocol, content) = line.phone.open(&line.receive().expect("the message")).expect("it opens");
+            assert_eq!(protocol, 1);
+            let text = String::from_utf8(content).unwrap();
+            assert!(text.starts_with("MESSAGE ") && text.ends_with("\r\n\r\nhello"), "{text}");
+        }
+        // Nobody there, and the proxy itself.
+        core.socket.send_to(message_for("nobody@example.test", &node, &core).as_bytes(), node.core()).unwrap();
+        assert!(core.heard().starts_with(b"SIP/2.0 480 "));
+        let own = node.core();
+        let options = message_for("x", &node, &core).replace("MESSAGE", "OPTIONS").replace("sip:x@", "sip:");
+        core.socket.send_to(options.as_bytes(), own).unwrap();
+        assert!(core.heard().starts_with(b"SIP/2.0 200 "));
+        for name in ["core_unroutable", "ring_core_full", "ring_events_lost", "core_ring_full", "link_foreign"] {
+            assert_eq!(node.counter(name), 0, "{name}");
+        }
+        node.stop().unwrap();
+    }
+}
+
+#[test]
+fn a_terminal_that_moves_to_another_worker_has_one_session() {
+    let core = CoreThread::start();
+    let node = start(config(2), &core);
+    // Sources are spread by a seed that nobody outside knows: a few lines reach both workers.
+    for _ in 0..8 {
+        Line::new(&core, "mover@example.test").register(&node);
+        await_counter(&node, "sessions_active", 1);
+    }
+    await_counter(&node, "sessions_confirmed", 8);
+    let (replaced, moved) = (node.counter("sessions_replaced"), node.counter("sessions_moved"));
+    assert_eq!(replaced + moved, 7);
+    await_counter(&node, "sessions_commanded", moved);
+    assert_eq!(node.counter("directory"), 1);
+    // And ended from outside.
+    node.end_session(Idc::new("mover@example.test").unwrap());
+    await_counter(&node, "sessions_active", 0);
+    await_counter(&node, "directory", 0);
+    node.stop().unwrap();
+}
+
+#[test]
+fn a_terminal_registers_over_tcp_and_is_answered_there() {
+    let core = CoreThread::start();
+    let node = start(config(2), &core);
+    let mut stream = TcpStream::connect(node.listeners()[TCP]).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let mut phone = core.phone("tcp@example.test", stream.local_addr().unwrap());
+    phone.listener = common::TCP;
+    let mut ask = |octets: &[u8]| {
+        stream.write_all(octets).unwrap();
+        let mut got = Vec::new();
+        loop {
+            let mut buffer = [0; 4096];
+            let len = stream.read(&mut buffer).unwrap();
+            assert_ne!(len, 0, "closed");
+            got.extend_from_slice(&buffer[..len]);
+            if let frame::Frame::Message(len) = frame::next_message(&got) {
+                assert_eq!(len, got.len());
+                return got;
+            }
+        }
+    };
+    let s6 = ask(&phone.s1(now()));
+    let s10 = ask(&phone.s7(now(), &s6));
+    assert!(phone.on_s10(&s10));
+    // A ping between messages is answered by a pong (RFC 5626 section 3.5.1).
+    stream.write_all(b"\r\n\r\n").unwrap();
+    let mut pong = [0; 2];
+    stream.read_exact(&mut pong).unwrap();
+    assert_eq!(&pong, b"\r\n");
+    // Garbage ends the connection, not the session.
+    stream.write_all(b"\r\nREGISTER sip:x SIP/2.0\r\nContent-Length: x\r\n\r\n").unwrap();
+    assert_eq!(stream.read(&mut pong).unwrap_or(0), 0);
+    await_counter(&node, "stream_broken", 1);
+    await_counter(&node, "sessions_provisional", 1);
+    node.stop().unwrap();
+}
+
+#[test]
+fn draining_turns_new_ones_away_and_a_reload_is_checked() {
+    let core = CoreThread::start();
+    let node = start(config(2), &core);
+    let mut line = Line::new(&core, "early@example.test");
+    line.register(&node);
+    node.drain();
+    std::thread::sleep(Duration::from_millis(50));
+    let mut late = Line::new(&core, "late@example.test");
+    let s1 = late.phone.s1(now());
+    let answer = late.ask(&node, &s1);
+    assert!(answer.starts_with(b"SIP/2.0 503 "), "{}", String::from_utf8_lossy(&answer));
+    node.resume();
+    std::thread::sleep(Duration::from_millis(50));
+    late.register(&node);
+    assert!(node.reload(Policy { life_s: 1, ..Policy::default() }).is_err());
+    node.reload(Policy { life_s: 7777, ..Policy::default() }).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let mut third = Line::new(&core, "third@example.test");
+    let s1 = third.phone.s1(now());
+    let s6 = third.ask(&node, &s1);
+    let s7 = third.phone.s7(now(), &s6);
+    let s10 = String::from_utf8(third.ask(&node, &s7)).unwrap();
+    assert!(s10.contains("life=\"7777\"") || s10.contains("life=7777"), "{s10}");
+    node.stop().unwrap();
+}
+
+#[test]
+fn registration_gets_through_a_lossy_access_network() {
+    let core = CoreThread::start();
+    let mut config = config(2);
+    let faults = Faults { drop: 200, duplicate: 100, reorder: 100, corrupt: 0 };
+    config.middleware = Some(Arc::new(move |place, link| {
+        let seed = u64::from(place.worker) << 8 | u64::from(place.listener);
+        Box::new(Fault::new(link, faults, seed))
+    }));
+    let node = start(config, &core);
+    for nth in 0..10 {
+        let mut line = Line::new(&core, &format!("lossy{nth}@example.test"));
+        line.socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        // As a terminal does: repeats the same octets until something comes.
+        let persist = |line: &Line, octets: &[u8], wanted: &str| {
+            (0..40)
+                .find_map(|_| {
+                    line.send(&node, UDP, octets);
+                    line.receive().filter(|got| got.starts_with(wanted.as_bytes()))
+                })
+                .expect("an answer in the end")
+        };
+        let s1 = line.phone.s1(now());
+        let s6 = persist(&line, &s1, "SIP/2.0 401 ");
+        let s7 = line.phone.s7(now(), &s6);
+        let s10 = persist(&line, &s7, "SIP/2.0 200 ");
+        assert!(line.phone.on_s10(&s10));
+        let opened = (0..40).find_map(|_| {
+            let confirmation = line.phone.seal(0, b"");
+            line.send(&node, SEALED, &confirmation);
+            line.phone.open(&line.receive()?)
+        });
+        assert_eq!(opened, Some((0, Vec::new())));
+    }
+    node.stop().unwrap();
+}
+
+/// The engine, showing how often its thread allocates after the first registrations.
+struct Watched {
+    engine: Engine,
+    handled: u64,
+    at: Option<u64>,
+}
+
+impl Handler for Watched {
+    fn on_batch(&mut self, now: Now, packets: &mut [Packet<'_>], sink: &mut dyn Sink) {
+        self.engine.on_batch(now, packets, sink);
+        self.handled += packets.len() as u64;
+        if self.handled > 20 {
+            self.at.get_or_insert_with(allocations);
+        }
+    }
+
+    fn on_core(&mut self, now: Now, protocol: Protocol, messages: &[&[u8]], sink: &mut dyn Sink) {
+        self.engine.on_core(now, messages, protocol, sink);
+    }
+
+    fn on_command(&mut self, now: Now, command: Command, sink: &mut dyn Sink) {
+        self.engine.on_command(now, command, sink);
+    }
+
+    fn on_timer(&mut self, now: Now, sink: &mut dyn Sink) {
+        self.engine.on_timer(now, sink);
+    }
+
+    fn next_deadline(&self) -> Option<u64> {
+        Handler::next_deadline(&self.engine)
+    }
+
+    fn readings(&self, show: &mut dyn FnMut(Reading)) {
+        self.engine.readings(show);
+        let value = self.at.map_or(0, |at| allocations() - at);
+        show(Reading { name: "allocations", help: "in the steady state", kind: Kind::Counter, value });
+        show(Reading { name: "watched", help: "steady state reached", kind: Kind::Gauge, value: self.at.is_some().into() });
+    }
+}
+
+#[test]
+fn workers_allocate_nothing_while_terminals_register() {
+    let core = CoreThread::start();
+    let config = config(2);
+    let link = UdpConfig::new(Protocol::Sip, any(), vec![core.socket.local_addr().unwrap()]);
+    let wrap = |engine| Watched { engine, handled: 0, at: None };
+    let node = Node::start_wrapped(config, Box::new(UdpUpstream::new(link)), wrap).unwrap();
+    for nth in 0..40 {
+        Line::new(&core, &format!("a{nth}@example.test")).register(&node);
+    }
+    await_counter(&node, "sessions_active", 40);
+    assert_eq!(node.counter("watched"), 2);
+    assert_eq!(node.counter("allocations"), 0);
+    node.stop().unwrap();
+}
