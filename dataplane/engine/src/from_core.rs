@@ -30,7 +30,7 @@ impl Engine {
             let mut claims: ArrayVec<Claim<'_>, BATCH> = ArrayVec::new();
             for message in batch {
                 match signalling.read_core(message) {
-                    Ok(FromCore::Key { ticket, idc, s9 }) => match self.named(ticket) {
+                    Ok(FromCore::Key { ticket, idc, s9 }) => match self.named(signalling, ticket, message) {
                         // The same s9 twice in a batch: the second is late.
                         Some(Named::Pending(slot)) if claims.iter().all(|claim| claim.slot != slot) => {
                             claims.push(Claim { slot, core_msg: message, idc, s9 });
@@ -46,12 +46,15 @@ impl Engine {
         self.gauge();
     }
 
-    fn named(&self, ticket: Ticket) -> Option<Named> {
+    /// What a handle that came with `message` names. Handles can be guessed: a registration's answer must bring its salt
+    /// back too; for sessions the protocol checks that as it relays.
+    fn named(&self, signalling: &dyn Signalling, ticket: Ticket, message: &[u8]) -> Option<Named> {
         let TicketParts { kind, generation, slot } = TicketParts::read(ticket, self.site.worker)?;
         match kind {
             TicketKind::Pending => {
                 let pending = self.pendings.get(slot)?;
-                (pending.generation == generation).then_some(Named::Pending(slot))
+                let salted = signalling.returned_salt(message).is_none_or(|salt| salt == pending.of as u64);
+                (pending.generation == generation && salted).then_some(Named::Pending(slot))
             }
             TicketKind::Session | TicketKind::Deregister => {
                 self.sessions.by_ticket(slot, generation).map(|slot| Named::Session { slot, kind })
@@ -68,23 +71,23 @@ impl Engine {
         sink: &mut dyn Sink,
     ) {
         match *read {
-            FromCore::Challenge { ticket, idc, idsp, rand } => match self.named(ticket) {
+            FromCore::Challenge { ticket, idc, idsp, rand } => match self.named(signalling, ticket, message) {
                 Some(Named::Pending(slot)) => self.on_challenge(now, slot, message, (idc, idsp), rand, sink),
                 _ => self.counters.core_unmatched += 1,
             },
-            FromCore::Refused { ticket, refusal } => match self.named(ticket) {
+            FromCore::Refused { ticket, refusal } => match self.named(signalling, ticket, message) {
                 Some(Named::Pending(slot)) => match self.pendings.get(slot).map(|pending| pending.task) {
                     Some(Task::Stock { .. }) => self.on_stock_answer(now, slot, message, false, sink),
                     _ => self.on_refused(now, slot, refusal, sink),
                 },
-                Some(Named::Session { slot, .. }) => self.relay_down(signalling, slot, message, sink),
+                Some(Named::Session { slot, .. }) => _ = self.relay_down(signalling, slot, message, sink),
                 None => self.counters.core_unmatched += 1,
             },
-            FromCore::Answer { ticket, last, success } => match self.named(ticket) {
+            FromCore::Answer { ticket, last, success } => match self.named(signalling, ticket, message) {
                 Some(Named::Pending(slot)) => self.on_registration_answer(now, slot, message, (last, success), sink),
                 Some(Named::Session { slot, kind }) => {
-                    self.relay_down(signalling, slot, message, sink);
-                    if kind == TicketKind::Deregister && last && success {
+                    let relayed = self.relay_down(signalling, slot, message, sink);
+                    if relayed && kind == TicketKind::Deregister && last && success {
                         self.end_session(slot, crate::api::EndReason::Deregistered, sink);
                     }
                 }
@@ -128,7 +131,7 @@ impl Engine {
     ) {
         let confirmed = |state| matches!(state, State::Active | State::Stock);
         match self.sessions.by_idc(idc, confirmed) {
-            Some(slot) => self.relay_down(signalling, slot, message, sink),
+            Some(slot) => _ = self.relay_down(signalling, slot, message, sink),
             None => {
                 self.counters.core_unreachable += 1;
                 self.answer_core(signalling, Some(idc), message, false, sink);

@@ -7,7 +7,7 @@ use crate::site::TicketKind;
 use crate::store::sessions::State;
 use portunus_channel::sealed::{HEADER_LEN, Header, NO_PROTOCOL, SEQ_MAX, Sealed, TAG_LEN};
 use portunus_channel::{Dropped, Mechanism as _, sealed};
-use portunus_keydist::Now;
+use portunus_keydist::{Idc, Now};
 use portunus_signalling::{BINDING_MAX, Signalling, Ticket, Up, Writer};
 
 impl Engine {
@@ -155,9 +155,10 @@ impl Engine {
         }
     }
 
-    /// The salt of what is relayed for a session: the same for a retransmission of the message.
-    fn relay_salt(&self, kid: u64, message: &[u8]) -> u64 {
-        self.hash.digest(b'T', &[&kid.to_be_bytes(), message]) as u64
+    /// The salt of what is relayed for a terminal: its own secret, the same in all its sessions and on every worker, so
+    /// that what the older of two sessions was asked is still answered in the newer.
+    fn relay_salt(&self, idc: Idc<'_>) -> u64 {
+        self.hash.digest(b'T', &[idc.as_bytes()]) as u64
     }
 
     /// A message of the session's terminal, towards the core.
@@ -208,7 +209,7 @@ impl Engine {
     ) -> Option<(Up, usize)> {
         let (session, known) = (self.sessions.get(slot)?, self.sessions.known(slot)?);
         let meta = session.meta();
-        let salt = self.relay_salt(session.kid, message);
+        let salt = self.relay_salt(known.idc);
         let hop = self.site.hop(meta.listener, meta.source, ticket, salt);
         let mut w = Writer::new(&mut self.scratch);
         let Ok(up) = signalling.relay_up(&hop, &known, message, &mut w) else {
@@ -233,29 +234,30 @@ impl Engine {
         self.counters.session_full += u64::from(!kept);
     }
 
-    /// A message of the core, towards the session's terminal.
+    /// A message of the core, towards the session's terminal. False when it is none that may go there.
     pub(crate) fn relay_down(
         &mut self,
         signalling: &'static dyn Signalling,
         slot: u32,
         message: &[u8],
         sink: &mut dyn Sink,
-    ) {
-        let (Some(session), Some(known)) = (self.sessions.get(slot), self.sessions.known(slot)) else { return };
+    ) -> bool {
+        let (Some(session), Some(known)) = (self.sessions.get(slot), self.sessions.known(slot)) else { return false };
         let meta = session.meta();
-        let salt = self.relay_salt(session.kid, message);
+        let salt = self.relay_salt(known.idc);
         let ticket = self.session_ticket(slot, TicketKind::Session);
         let hop = self.site.hop(meta.listener, meta.source, ticket, salt);
         let mut w = Writer::new(&mut self.scratch);
         if signalling.relay_down(&hop, &known, message, &mut w).is_err() {
             self.counters.relay_fault += 1;
-            return;
+            return false;
         }
         match w.finish() {
             Ok(0) => self.counters.relay_dropped += 1,
             Ok(len) => self.send_down(signalling, slot, len, sink),
             Err(_) => self.counters.write_full += 1,
         }
+        true
     }
 
     /// Sends the first `len` octets of the scratch buffer to the session's terminal, sealed where it has a key.

@@ -72,8 +72,10 @@ pub struct Hop<'a> {
     pub transport: Transport,
     /// The handle to carry.
     pub ticket: Ticket,
-    /// A keyed hash of the message (or of its transaction), the same for a retransmission: makes branches unique
-    /// across restarts.
+    /// A keyed hash of the message, the same for a retransmission: makes branches unique across restarts, and shows
+    /// that an answer is to this message. In [`Signalling::relay_up`] and [`Signalling::relay_down`] it is a secret of
+    /// the terminal's instead, the same for all its messages and sessions, from which a protocol makes what shows
+    /// that an answer is to something that was relayed; it is never written itself.
     pub salt: u64,
 }
 
@@ -248,6 +250,12 @@ pub trait Signalling: Send + Sync {
 
     /// Finds where a message from the core belongs, touching as little of it as possible.
     fn route_core(&self, msg: &[u8]) -> Route;
+
+    /// The [`Hop::salt`] that came back with a message of the core's that answers a registration outside sessions;
+    /// `None` where the protocol carries none. The handle alone can be guessed.
+    fn returned_salt(&self, _msg: &[u8]) -> Option<u64> {
+        None
+    }
 
     /// Writes what a transaction protocol sends back at once to whoever sent `msg`, before any step follows. SIP
     /// writes nothing.

@@ -381,8 +381,7 @@ fn cancel_and_the_ack_of_a_refusal_follow_their_invite() {
     let invite_up = Message::parse(&sent[1].octets).unwrap();
     for method in ["CANCEL", "ACK"] {
         let follows = invite.replace("INVITE", method);
-        let hop = portunus_signalling::Hop { salt: 99, ..w.hop() };
-        let up = write(|o| Sip.relay_up(&hop, &w.session(), follows.as_bytes(), o).map(|_| ()));
+        let up = write(|o| Sip.relay_up(&w.hop(), &w.session(), follows.as_bytes(), o).map(|_| ()));
         assert_eq!(Message::parse(&up).unwrap().via().branch(), invite_up.via().branch(), "{method}");
     }
     let other = invite.replace("986759", "986760");

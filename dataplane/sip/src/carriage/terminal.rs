@@ -1,7 +1,7 @@
 //! The terminal's end: writes s1, s7 and what a user agent sends inside its session; reads the answers.
 
 use super::values;
-use crate::view::{Digest, Message, Method, Name, lex};
+use crate::view::{Addr, Digest, Message, Method, Name, lex};
 use crate::write::{
     Tag, begin_response, end, end_with, put_host_port, put_number, put_param, put_quoted, transport,
 };
@@ -332,6 +332,21 @@ pub fn granted(msg: &[u8], uri: &str) -> Option<u32> {
     let view = Message::parse(msg).ok()?;
     let own = view.contacts().find(|a| a.uri == uri.as_bytes())?;
     view.contact_expires(&own)
+}
+
+/// The seconds granted by an s10 to a terminal that asked for `asked` seconds on the one Contact `uri`, written as
+/// [`write_s7`] writes it. `None` when s10 differs from what was asked, a shorter time apart: another Contact in its
+/// place or beside it, a parameter, a time that is longer or none. s7's Contact travels unprotected, so what somebody
+/// added on the way shows here only (spec section 2).
+pub fn terms_kept(msg: &[u8], uri: &str, asked: u32) -> Option<u32> {
+    let view = Message::parse(msg).ok()?;
+    let mut contacts = view.items(Name::Contact);
+    let (only, None) = (contacts.next()?, contacts.next()) else { return None };
+    let own = Addr::parse(only).filter(|a| a.uri == uri.as_bytes())?;
+    let bare = own.params.iter().all(|p| p.name.eq_ignore_ascii_case(b"expires"));
+    let granted = view.contact_expires(&own)?;
+    let shorter = (1..=asked).contains(&granted) && view.expires().is_none_or(|all| all <= asked);
+    (bare && shorter).then_some(granted)
 }
 
 /// A request of a user agent other than REGISTER.

@@ -21,8 +21,9 @@ use portunus_signalling::{
 /// * A registration that the core refuses is [`FromCore::Refused`], a refresh's too.
 /// * [`Signalling::binding`] is the Contact URI with the highest `q` that does not expire at once; a refresh whose
 ///   Contact differs gives another binding, which the engine keeps once the core granted it.
-/// * The branch of a relayed request is made from the sender's own transaction, so that CANCEL and the ACK of a refusal
-///   follow their INVITE without memory, as long as they bear the same handle.
+/// * The branch of a relayed request is a keyed hash of the sender's own transaction, so that CANCEL and the ACK of a
+///   refusal follow their INVITE without memory, as long as they bear the same handle, and so that no response passes,
+///   up or down, but to what was relayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sip;
 
@@ -41,6 +42,10 @@ impl Signalling for Sip {
 
     fn route_core(&self, msg: &[u8]) -> Route {
         read::route(msg)
+    }
+
+    fn returned_salt(&self, msg: &[u8]) -> Option<u64> {
+        Some(read::returned_salt(msg))
     }
 
     fn write_s2(&self, hop: &Hop<'_>, s1_msg: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) -> Result<(), Full> {

@@ -20,7 +20,14 @@ pub(super) fn forbid_core_only(msg: &Message<'_>) -> Result<(), Fault> {
     msg.forbid_core_only()?;
     for name in [Name::Authorization, Name::ProxyAuthorization] {
         for value in msg.values(name) {
-            let Some(digest) = crate::view::Digest::parse(value) else { continue };
+            // What one reader refuses another may take: nothing of Digest passes that was not read here. Other schemes
+            // have no such parameters.
+            let Some(digest) = crate::view::Digest::parse(value) else {
+                match lex::take_while(value, lex::is_token).0.eq_ignore_ascii_case(b"Digest") {
+                    true => return Err(Fault { kind: FaultKind::Malformed, what: name.as_str(), at: msg.offset(value) }),
+                    false => continue,
+                }
+            };
             if let Some(what) = CORE_ONLY_PARAMS.into_iter().find(|p| digest.has(p)) {
                 return Err(Fault { kind: FaultKind::Forbidden, what, at: msg.offset(value) });
             }
@@ -60,7 +67,16 @@ pub(super) fn terminal(octets: &[u8]) -> Result<FromTerminal<'_>, Fault> {
     }
 }
 
+/// `Contact: *` ends all registrations, and only with `Expires: 0` (RFC 3261 section 10.2.2).
+pub(super) fn star_is_an_end(msg: &Message<'_>) -> Result<(), Fault> {
+    match msg.contact_star() && msg.expires() != Some(0) {
+        true => Err(msg.fault(FaultKind::Malformed, Name::Contact)),
+        false => Ok(()),
+    }
+}
+
 fn registration<'m>(msg: &Message<'m>) -> Result<FromTerminal<'m>, Fault> {
+    star_is_an_end(msg)?;
     let Some(digest) = msg.digest(Name::Authorization)? else {
         return stock(msg, None, false);
     };
@@ -193,6 +209,13 @@ pub(super) fn core(octets: &[u8]) -> Result<FromCore<'_>, Fault> {
 fn called<'m>(value: impl Fn(Name) -> Option<&'m [u8]>, uri: &[u8]) -> Option<IdcBuf> {
     let route = value(Name::Route).and_then(|v| Items::new(v).next()).and_then(Addr::parse).and_then(|a| a.sip());
     route.and_then(|r| r.token()).or_else(|| Uri::parse(uri).and_then(|u| u.token()))
+}
+
+/// [`portunus_signalling::Signalling::returned_salt`]: of the topmost Via; 0, which a keyed hash is with no useful
+/// probability, where there is none.
+pub(super) fn returned_salt(octets: &[u8]) -> u64 {
+    let via = line_at(octets, Name::Via).and_then(|v| Items::new(v).next()).and_then(Via::parse);
+    via.and_then(|v| v.handle()).map_or(0, |(_, salt)| salt)
 }
 
 /// [`portunus_signalling::Signalling::route_core`]: the start line and one header are read.

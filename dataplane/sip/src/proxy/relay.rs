@@ -2,16 +2,19 @@
 
 use super::{read, steps};
 use crate::edit::{self, Contacts, Credentials, Response, Top};
-use crate::view::{Addr, Message, Method, Name, Uri};
+use crate::view::{Addr, Message, Method, Name, Uri, Via};
 use crate::write::{Stamp, Tag, simple};
 use crate::ALGORITHM;
 use core::net::{IpAddr, SocketAddr};
 use portunus_codec::{Full, Writer};
 use portunus_keydist::ident::Idc;
-use portunus_signalling::{BINDING_MAX, Fault, FaultKind, Hop, SessionRef, Up};
+use portunus_keydist::proxy::HashKey;
+use portunus_signalling::{BINDING_MAX, Fault, FaultKind, Hop, SessionRef, Ticket, Up};
 
 /// The default port of SIP over UDP and TCP.
 const SIP_PORT: u16 = 5060;
+/// Second half of the key of branches; the first is the terminal's own.
+const BRANCH: u64 = u64::from_be_bytes(*b"branches");
 
 fn too_big(_: Full) -> Fault {
     Fault { kind: FaultKind::TooBig, what: "message", at: 0 }
@@ -51,20 +54,32 @@ pub(super) fn binding(registration: &[u8], w: &mut Writer<'_>) -> Result<(), Ful
     w.put(uri).finish().map(|_| ())
 }
 
-/// The branch's second half for a request that is relayed: made from what tells the sender's transaction from others,
-/// method apart, so that CANCEL and the ACK of a refusal get their INVITE's (RFC 3261 section 16.11). Collisions hurt
-/// nobody but the sender: the handle stands beside it.
-fn transaction(msg: &Message<'_>) -> u64 {
-    let via = msg.via();
-    let number = msg.cseq().0.to_be_bytes();
-    let parts = [via.branch().unwrap_or_default(), via.host, msg.call_id(), &number];
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    for part in parts {
-        for c in part.iter().chain(&[0]) {
-            hash = (hash ^ u64::from(*c)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-    hash
+/// The branch's second half for what is relayed for a terminal: made from what tells the sender's transaction from
+/// others, method apart, so that CANCEL and the ACK of a refusal get their INVITE's (RFC 3261 section 16.11). It is a
+/// keyed hash, handle included, under the terminal's own key (the salt of these hops), so it also shows that a response
+/// answers what this proxy really passed on: nobody who was not sent a request makes one up for it, and nobody turns
+/// the handle of one transaction into that of another.
+fn transaction(hop: &Hop<'_>, ticket: Ticket, via: &Via<'_>, msg: &Message<'_>) -> u64 {
+    let (handle, number) = (ticket.0.to_be_bytes(), msg.cseq().0.to_be_bytes());
+    let parts = [&handle, via.branch().unwrap_or_default(), via.host, msg.call_id(), &number];
+    HashKey::new(hop.salt, BRANCH).digest(b'B', &parts) as u64
+}
+
+/// The salt that every answer to, and branch of, a request of the terminal's gets.
+fn hop_of<'h>(hop: &Hop<'h>, msg: &Message<'_>) -> Hop<'h> {
+    Hop { salt: transaction(hop, hop.ticket, &msg.via(), msg), ..*hop }
+}
+
+/// A response must bear a branch of this proxy's making on top, made for the transaction below it.
+fn answers_ours(hop: &Hop<'_>, msg: &Message<'_>) -> Result<(), Fault> {
+    let mut vias = msg.items(Name::Via).map(Via::parse);
+    let (own, below) = (vias.next().flatten(), vias.next().flatten());
+    let made = own.zip(below).and_then(|(own, below)| {
+        let (ticket, salt) = own.handle()?;
+        // A registration outside sessions has the salt that the hop had; the engine tells whose it is.
+        Some(salt == hop.salt || salt == transaction(hop, ticket, &below, msg))
+    });
+    made.filter(|made| *made).map(|_| ()).ok_or_else(|| msg.fault(FaultKind::Unsupported, Name::Via))
 }
 
 /// [`portunus_signalling::Signalling::relay_up`].
@@ -77,9 +92,10 @@ pub(super) fn up(
     let msg = Message::parse(octets)?;
     read::forbid_core_only(&msg)?;
     if !msg.is_request() {
-        return response_up(&msg, w);
+        return response_up(hop, &msg, w);
     }
     read::passable(&msg)?;
+    let hop = &hop_of(hop, &msg);
     let is_idc = |a: Addr<'_>| a.sip().is_some_and(|u| u.is_idc(session.idc));
     let register = msg.method() == Method::Register;
     if !is_idc(msg.from()) || register && !is_idc(msg.to()) {
@@ -95,7 +111,7 @@ pub(super) fn up(
     let record_route = msg.method().forms_dialog() && msg.to().tag().is_none();
     let edit = edit::Request {
         uri: None,
-        top: steps::top(hop, transaction(&msg), session.idc, false, record_route),
+        top: steps::top(hop, hop.salt, session.idc, false, record_route),
         source: Some((hop.source, Stamp::Asked)),
         pop_route: steps::own_route(hop, &msg),
         contacts: Contacts::Keep,
@@ -108,10 +124,8 @@ pub(super) fn up(
 }
 
 /// A response must be to what this proxy sent down: its Via is on top, and another below it says where it goes.
-fn response_up(msg: &Message<'_>, w: &mut Writer<'_>) -> Result<Up, Fault> {
-    if msg.via().ticket().is_none() || msg.items(Name::Via).nth(1).is_none() {
-        return Err(msg.fault(FaultKind::Unsupported, Name::Via));
-    }
+fn response_up(hop: &Hop<'_>, msg: &Message<'_>, w: &mut Writer<'_>) -> Result<Up, Fault> {
+    answers_ours(hop, msg)?;
     edit::response(msg, &Response { strip_core_only: false, contact: None }, w).map_err(too_big)?;
     Ok(Up::Forward)
 }
@@ -127,6 +141,7 @@ fn register_in_session(
         // A stock phone proves itself each time; its registrations do not come this way.
         return Err(msg.fault(FaultKind::Unsupported, Name::Authorization));
     }
+    read::star_is_an_end(msg)?;
     let mut buf = [0u8; 1024];
     let mut own = Writer::new(&mut buf);
     steps::put_credentials(hop, session.idc, msg.uri(), ALGORITHM, ", integrity-protected=\"yes\"", &mut own);
@@ -151,6 +166,7 @@ pub(super) fn down(
 ) -> Result<(), Fault> {
     let msg = Message::parse(octets)?;
     if !msg.is_request() {
+        answers_ours(hop, &msg)?;
         return response_down(hop, session, &msg, w).map_err(too_big);
     }
     read::passable(&msg)?;
@@ -163,7 +179,7 @@ pub(super) fn down(
             transport: hop.transport,
             by: own.access,
             ticket: hop.ticket,
-            salt: transaction(&msg),
+            salt: transaction(hop, hop.ticket, &msg.via(), &msg),
             idc: session.idc,
             core: own.core,
             path: false,

@@ -110,10 +110,14 @@ impl<'a> Via<'a> {
 
     /// The handle that a proxy of this product put into the branch: `z9hG4bK`, 16 hex digits, `.`, 16 hex digits.
     pub fn ticket(&self) -> Option<Ticket> {
+        self.handle().map(|(ticket, _)| ticket)
+    }
+
+    /// The same branch in both its halves: handle and salt.
+    pub(crate) fn handle(&self) -> Option<(Ticket, u64)> {
         let rest = self.branch()?.strip_prefix(b"z9hG4bK")?;
         let (ticket, salt) = rest.split_at_checked(16)?;
-        parse_hex_u64(salt.strip_prefix(b".")?)?;
-        parse_hex_u64(ticket).map(Ticket)
+        Some((Ticket(parse_hex_u64(ticket)?), parse_hex_u64(salt.strip_prefix(b".")?)?))
     }
 
     /// Where the message came from by `received` and `rport` (RFC 3581), both.

@@ -1,0 +1,195 @@
+//! Rules of the specification's section 2 that an attacker would try first: answers that nobody asked for, credentials
+//! that one reader takes and another does not, Contacts that were never asked.
+mod common;
+
+use common::*;
+use portunus_signalling::{FaultKind, FromTerminal, Hop, Signalling, Ticket, Up};
+use portunus_sip::Sip;
+use portunus_sip::carriage::terminal;
+use portunus_sip::view::Message;
+
+fn text(octets: &[u8]) -> &str {
+    std::str::from_utf8(octets).unwrap()
+}
+
+fn find<'s>(sent: &'s [Sent], name: &str, to: std::net::SocketAddr) -> &'s [u8] {
+    &sent.iter().find(|s| s.name == name && s.to == to).unwrap().octets
+}
+
+#[test]
+fn a_response_goes_up_only_to_what_was_sent_down() {
+    for w in [World::v4(), World::v6()] {
+        let sent = call(&w);
+        let up = |hop: &Hop<'_>, octets: &[u8]| {
+            let mut buf = [0u8; 8192];
+            let mut out = portunus_codec::Writer::new(&mut buf);
+            Sip.relay_up(hop, &w.session(), octets, &mut out)
+        };
+        let ok = find(&sent, "200", w.access);
+        assert_eq!(up(&w.hop(), ok), Ok(Up::Forward));
+        // A newer session of the same terminal still answers what the older one was asked.
+        assert_eq!(up(&Hop { ticket: Ticket(0x0300_0000_0000_0777), ..w.hop() }, ok), Ok(Up::Forward));
+        // Another terminal's key does not fit; nor does another handle, transaction or next hop.
+        assert!(up(&Hop { salt: 5, ..w.hop() }, ok).is_err());
+        let branch = text(ok).split("z9hG4bK").nth(1).unwrap().split(['\r', ';', '\n']).next().unwrap().to_owned();
+        let (ticket, salt) = branch.split_once('.').unwrap();
+        let other_ticket = format!("{}f", &ticket[..15]);
+        let forged = [
+            text(ok).replacen(ticket, &other_ticket, 1),
+            text(ok).replacen(salt, "0000000000000000", 1),
+            text(ok).replace("987asjd97y7atg", "another-call"),
+            text(ok).replace("CSeq: 986759", "CSeq: 1"),
+            text(ok).replace("z9hG4bKss.1", "z9hG4bKss.2"),
+        ];
+        for octets in forged {
+            assert_ne!(octets.as_bytes(), ok);
+            assert!(up(&w.hop(), octets.as_bytes()).is_err(), "{octets}");
+        }
+    }
+}
+
+#[test]
+fn a_response_comes_down_only_to_what_was_sent_up() {
+    let w = World::v4();
+    let down = |octets: &[u8]| {
+        let mut buf = [0u8; 8192];
+        let mut out = portunus_codec::Writer::new(&mut buf);
+        Sip.relay_down(&w.hop(), &w.session(), octets, &mut out)
+    };
+    for (octets, name) in [(find(&call(&w), "200", w.core), "call"), (find(&refreshes(&w), "refresh", w.core), "refresh")] {
+        assert_eq!(down(octets), Ok(()), "{name}");
+        let branch = Message::parse(octets).unwrap();
+        let branch = text(branch.via().branch().unwrap()).to_owned();
+        let (ticket, salt) = branch.strip_prefix("z9hG4bK").unwrap().split_once('.').unwrap();
+        // The handle of a session as that of its de-registration, the same salt: what a callee who saw one might send.
+        let ends = format!("03300000{}", &ticket[8..]);
+        for octets in [text(octets).replace(ticket, &ends), text(octets).replace(salt, "0123456789abcde0")] {
+            assert!(down(octets.as_bytes()).is_err(), "{name}: {octets}");
+        }
+    }
+}
+
+#[test]
+fn a_relayed_branch_gives_nothing_of_its_key_away() {
+    let w = World::v4();
+    let salt = format!("{:016x}", w.hop().salt);
+    for sent in call(&w).into_iter().chain(refreshes(&w)) {
+        assert!(!text(&sent.octets).contains(&salt), "{}", sent.name);
+    }
+    let bob = portunus_keydist::Idc::new("bob@example.test").unwrap();
+    let bob = portunus_signalling::SessionRef { idc: bob, ..w.session() };
+    let invite = &call(&w)[0].octets;
+    let refused = write(|o| Sip.relay_up(&w.hop(), &bob, invite, o).map(|_| ()));
+    assert!(refused.starts_with(b"SIP/2.0 403 ") && !text(&refused).contains(&salt));
+}
+
+#[test]
+fn credentials_that_cannot_be_read_are_not_passed_on() {
+    // One reader refuses what another takes: `integrity-protected` must not slip by in between.
+    let w = World::v4();
+    let (s1, invite) = (ladder(&w)[0].octets.clone(), call(&w)[0].octets.clone());
+    for header in ["Proxy-Authorization", "Authorization"] {
+        for value in [
+            "Digest username=\"a\", integrity-protected=\"yes\",",
+            "Digest a=1,, integrity-protected=yes",
+            "Digest a=1, a=2, integrity-protected=yes",
+            "Digest integrity-protected",
+            "digest\r\n integrity-protected=\"yes\";x",
+            "Digest",
+        ] {
+            let row = format!("{header}: {value}\r\nCall-ID:");
+            let inside = text(&invite).replacen("Call-ID:", &row, 1);
+            let mut buf = [0u8; 8192];
+            let mut out = portunus_codec::Writer::new(&mut buf);
+            let fault = Sip.relay_up(&w.hop(), &w.session(), inside.as_bytes(), &mut out).expect_err(value);
+            assert_eq!((fault.kind, fault.what), (FaultKind::Malformed, header), "{value}");
+            if header == "Proxy-Authorization" {
+                let outside = text(&s1).replacen("Call-ID:", &row, 1);
+                let fault = Sip.read_terminal(outside.as_bytes()).expect_err(value);
+                assert_eq!((fault.kind, fault.what), (FaultKind::Malformed, header), "{value}");
+            }
+        }
+        // Another scheme than Digest is nothing to us, wherever it does not register.
+        let row = format!("{header}: Bearer abc.def\r\nCall-ID:");
+        let inside = text(&invite).replacen("Call-ID:", &row, 1);
+        let passed = write(|o| Sip.relay_up(&w.hop(), &w.session(), inside.as_bytes(), o).map(|_| ()));
+        assert!(text(&passed).contains("Bearer abc.def"));
+    }
+}
+
+#[test]
+fn core_only_names_in_every_spelling() {
+    let w = World::v4();
+    let (s1, invite, ok) = (ladder(&w)[0].octets.clone(), call(&w)[0].octets.clone(), call(&w)[4].octets.clone());
+    for row in [
+        "pATH: <sip:x;lr>", "SERVICE-ROUTE:<sip:x;lr>", "P-asserted-IDENTITY\t: <sip:b@example.test>",
+        "p-ASSERTED-service: x", "P-CHARGING-anything-at-all: x", "p-associated-uri: <sip:x>",
+        "P-VISITED-network-id: x", "authentication-INFO : x=1", "Security-server:tls", "P-Asserted-Identity:\r\n <tel:1>",
+        "Proxy-Authorization: Digest Integrity-Protected = \"yes\"", "Proxy-Authorization: DIGEST MAC=\"0\"",
+    ] {
+        for octets in [&s1, &invite, &ok] {
+            let forged = text(octets).replacen("Call-ID:", &format!("{row}\r\nCall-ID:"), 1);
+            let fault = Sip.read_terminal(forged.as_bytes()).expect_err(row);
+            assert_eq!(fault.kind, FaultKind::Forbidden, "{row}");
+            let mut buf = [0u8; 8192];
+            let mut out = portunus_codec::Writer::new(&mut buf);
+            let fault = Sip.relay_up(&w.hop(), &w.session(), forged.as_bytes(), &mut out).expect_err(row);
+            assert_eq!(fault.kind, FaultKind::Forbidden, "{row}");
+        }
+    }
+}
+
+#[test]
+fn what_the_terminal_never_asked_is_not_its_registration() {
+    let w = World::v4();
+    let s10 = ladder(&w).pop().unwrap().octets;
+    let kept = |msg: &str| terminal::terms_kept(msg.as_bytes(), w.contact, 3600);
+    let own = text(&s10).lines().find(|l| l.starts_with("Contact:")).unwrap().to_owned();
+    assert_eq!(kept(text(&s10)), Some(1800));
+    let with = |row: &str| text(&s10).replacen(&own, row, 1);
+    let expires = text(&s10).lines().find(|l| l.starts_with("Expires:")).unwrap().to_owned();
+    for (what, msg) in [
+        ("another Contact beside it", with(&format!("{own}\r\nContact: <sip:mallory@198.51.100.66>;q=1.0;expires=1800"))),
+        ("another in the same row", with(&format!("{own}, <sip:mallory@198.51.100.66>;expires=1"))),
+        ("another instead", with("Contact: <sip:mallory@198.51.100.66>;expires=1800")),
+        ("no Contact", with("Subject: x")),
+        ("a star", with("Contact: *")),
+        ("longer than asked", with(&own.replace("expires=1800", "expires=3601"))),
+        ("no time at all", with(&own.replace("expires=1800", "expires=0"))),
+        ("a priority that was not asked", with(&own.replace(";expires", ";q=0.1;expires"))),
+        ("a parameter that was not asked", with(&own.replace(";expires", ";+sip.instance=\"<urn:x>\";expires"))),
+        ("a longer Expires", text(&s10).replacen(&expires, "Expires: 7200", 1)),
+        ("another case", with(&own.replace("alice@", "Alice@"))),
+    ] {
+        assert_ne!(msg, text(&s10), "{what}");
+        assert_eq!(kept(&msg), None, "{what}");
+    }
+}
+
+#[test]
+fn a_star_ends_registrations_only_with_expires_zero() {
+    let w = World::v4();
+    let register = |cseq, expires: u32, star: bool| {
+        let txn = terminal::Txn { cseq, branch: "z9hG4bKstar" };
+        let msg = write(|o| terminal::write_register(&w.agent(), &txn, expires, o));
+        let own = text(&msg).lines().find(|l| l.starts_with("Contact:")).unwrap().to_owned();
+        if star { text(&msg).replacen(&own, "Contact: *", 1) } else { text(&msg).to_owned() }
+    };
+    let up = |msg: &str| {
+        let mut buf = [0u8; 8192];
+        let mut out = portunus_codec::Writer::new(&mut buf);
+        Sip.relay_up(&w.hop(), &w.session(), msg.as_bytes(), &mut out)
+    };
+    assert_eq!(up(&register(1, 0, true)), Ok(Up::Deregister));
+    let bad = register(2, 3600, true);
+    for msg in [bad.clone(), bad.replacen("Expires: 3600\r\n", "", 1)] {
+        let fault = up(&msg).expect_err("RFC 3261 section 10.2.2");
+        assert_eq!((fault.kind, fault.what), (FaultKind::Malformed, "Contact"));
+        let fault = Sip.read_terminal(msg.as_bytes()).expect_err("a stock phone's too");
+        assert_eq!((fault.kind, fault.what), (FaultKind::Malformed, "Contact"));
+    }
+    assert!(matches!(
+        Sip.read_terminal(register(3, 0, true).as_bytes()),
+        Ok(FromTerminal::Digest { ends: true, answered: false, .. })
+    ));
+}
