@@ -1,0 +1,152 @@
+//! The simulated network: addresses, links, weather, partitions.
+
+use crate::prng::Prng;
+use crate::scenario::{LinkKind, Scenario, Weather};
+use core::net::SocketAddr;
+
+/// A datagram under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datagram {
+    /// Its source as the receiver sees it.
+    pub from: SocketAddr,
+    /// Its destination.
+    pub to: SocketAddr,
+    /// Its octets.
+    pub bytes: Vec<u8>,
+}
+
+/// Where everybody is. Terminals live in 198.51.100.0/24 and behind one NAT, attackers in 203.0.113.0/24, the inside
+/// in 192.0.2.0/24.
+pub mod addr {
+    use core::net::SocketAddr;
+
+    /// A proxy's listener for unprotected signalling.
+    pub fn access(proxy: usize) -> SocketAddr {
+        ([192, 0, 2, 10 + proxy as u8], 5060).into()
+    }
+
+    /// A proxy's listener for sealed datagrams.
+    pub fn sealed(proxy: usize) -> SocketAddr {
+        ([192, 0, 2, 10 + proxy as u8], 5065).into()
+    }
+
+    /// A proxy's address towards the core.
+    pub fn core(proxy: usize) -> SocketAddr {
+        ([192, 0, 2, 10 + proxy as u8], 5070).into()
+    }
+
+    /// The softswitch.
+    pub fn switch() -> SocketAddr {
+        ([192, 0, 2, 100], 5060).into()
+    }
+
+    /// A source port of the softswitch's AAA client.
+    pub fn lane(lane: u16) -> SocketAddr {
+        ([192, 0, 2, 100], 41_000 + lane).into()
+    }
+
+    /// The AuC's ports.
+    pub fn auc_auth() -> SocketAddr {
+        ([192, 0, 2, 200], 1812).into()
+    }
+
+    /// See [`auc_auth`].
+    pub fn auc_acct() -> SocketAddr {
+        ([192, 0, 2, 200], 1813).into()
+    }
+
+    /// Where a terminal believes that it is.
+    pub fn local(phone: usize) -> SocketAddr {
+        ([10, 0, 0, 1 + phone as u8], 5060).into()
+    }
+
+    /// Where a terminal is seen: every second one behind the same NAT, on a port that changes when it moves.
+    pub fn public(phone: usize, moves: u16) -> SocketAddr {
+        if phone % 2 == 0 {
+            ([198, 51, 100, 1 + phone as u8], 5060 + moves).into()
+        } else {
+            ([198, 51, 100, 250], 20_000 + 100 * phone as u16 + moves).into()
+        }
+    }
+
+    /// An attacker's own address.
+    pub fn attacker(n: u16) -> SocketAddr {
+        ([203, 0, 113, 66], 10_000 + n).into()
+    }
+
+    /// True for an attacker's own address.
+    pub fn is_attacker(a: SocketAddr) -> bool {
+        matches!(a, SocketAddr::V4(a) if a.ip().octets()[..3] == [203, 0, 113])
+    }
+}
+
+/// Which link a datagram travels.
+pub fn link(from: SocketAddr, to: SocketAddr) -> LinkKind {
+    let aaa = |a: SocketAddr| matches!(a, SocketAddr::V4(a) if a.ip().octets() == [192, 0, 2, 200]);
+    let inside = |a: SocketAddr| matches!(a, SocketAddr::V4(a) if a.ip().octets()[..3] == [192, 0, 2]);
+    if aaa(from) || aaa(to) {
+        LinkKind::Aaa
+    } else if inside(from) && inside(to) {
+        LinkKind::Core
+    } else {
+        LinkKind::Access
+    }
+}
+
+/// What the network does with one datagram.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is lost.
+    Lost,
+    /// It arrives after these delays (milliseconds), the second time only where it is doubled; changed where `true`.
+    Arrives {
+        /// Delay of the first copy.
+        after: u64,
+        /// Delay of a second one.
+        again: Option<u64>,
+        /// An octet was changed.
+        corrupted: bool,
+    },
+}
+
+/// The weather's dice, and which links are cut.
+#[derive(Debug)]
+pub struct Network {
+    rng: Prng,
+    cut: Vec<(LinkKind, u64)>,
+}
+
+impl Network {
+    /// All links whole.
+    pub fn new(rng: Prng) -> Self {
+        Self { rng, cut: Vec::new() }
+    }
+
+    /// Cuts all links of a kind until then.
+    pub fn cut(&mut self, link: LinkKind, until_ms: u64) {
+        self.cut.push((link, until_ms));
+    }
+
+    /// Decides a datagram's fate, and may change an octet of it.
+    pub fn decide(&mut self, now_ms: u64, scenario: &Scenario, datagram: &mut Datagram) -> Verdict {
+        let link = link(datagram.from, datagram.to);
+        self.cut.retain(|(_, until)| *until > now_ms);
+        let w: Weather = scenario.weather(now_ms, link);
+        // Drawn in any case, so that what is cut does not shift everybody's luck.
+        let lost = self.rng.chance(w.loss);
+        let delay = |rng: &mut Prng| w.delay + rng.between(0, w.jitter);
+        let (after, again) = (delay(&mut self.rng), delay(&mut self.rng));
+        let (doubled, corrupted) = (self.rng.chance(w.duplicate), self.rng.chance(w.corrupt));
+        if lost || self.cut.iter().any(|(cut, _)| *cut == link) {
+            return Verdict::Lost;
+        }
+        if corrupted && !datagram.bytes.is_empty() {
+            let at = self.rng.between(0, datagram.bytes.len() as u64 - 1) as usize;
+            let flip = self.rng.between(1, 255) as u8;
+            if let Some(octet) = datagram.bytes.get_mut(at) {
+                *octet ^= flip;
+            }
+        }
+        Verdict::Arrives { after, again: doubled.then_some(again), corrupted }
+    }
+}

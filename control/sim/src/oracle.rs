@@ -1,0 +1,384 @@
+//! The reference model: it sees everything that everybody sends and all keys, and says what the specification forbids.
+//!
+//! It never looks into a role's state for a verdict. What it holds against each message is what honest roles really
+//! did: which s6 went where, which s7 the terminal that has Kc made, which vector the AuC drew. So a mistake in a role's
+//! own checks cannot hide in the model.
+
+use crate::auc::Did;
+use crate::leaks::Leaks;
+use crate::net::{Datagram, addr};
+use crate::phone::Phone;
+use crate::proxy::Told;
+use core::net::SocketAddr;
+use portunus_channel::Mechanism as _;
+use portunus_channel::sealed::{Header, Keys, Sealed};
+use portunus_keydist::mech::{Mech, Sel};
+use portunus_keydist::schedule::{For, Secret, TrafficCtx, WrapCtx};
+use portunus_keydist::steps::{Registration, S6, S10};
+use portunus_keydist::{Idc, Idsp, Key, N1, Rand, Word};
+use portunus_signalling::{FromTerminal, Signalling as _};
+use portunus_sip::Sip;
+use portunus_sip::carriage::terminal::{Answer, read_answer};
+use portunus_sip::view::Message;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A proxy process: which proxy, and which of its lives.
+pub type Life = (usize, u32);
+
+struct Vector {
+    idc: String,
+    idsp: String,
+    secret: Secret,
+}
+
+struct Challenge {
+    life: Life,
+    to: SocketAddr,
+    at: u64,
+    used: bool,
+}
+
+struct Response {
+    rand: Rand,
+    word: Word,
+    n2: Vec<u8>,
+    phone: usize,
+}
+
+struct Session {
+    life: Life,
+    idc: String,
+    n1b: N1,
+    mechs: String,
+    sel: String,
+    to: SocketAddr,
+    keys: Keys,
+    keyed: bool,
+    active: bool,
+}
+
+/// Octets between a source that has proven nothing and a proxy.
+#[derive(Default)]
+struct Traffic {
+    received: usize,
+    sent: usize,
+    proven: bool,
+}
+
+/// How long after its challenge an s10 may still come: the challenge's 10 s, and the core's 4 s with some to spare.
+const CHALLENGE_MS: u64 = 10_000 + 4_000 + 500;
+
+/// The model.
+#[derive(Default)]
+pub struct Oracle {
+    /// What may not be seen anywhere.
+    pub leaks: Leaks,
+    /// The first thing that the specification forbids, and that happened.
+    pub violation: Option<String>,
+    devices: BTreeMap<String, Key>,
+    vectors: BTreeMap<Rand, Vector>,
+    challenges: BTreeMap<Vec<u8>, Challenge>,
+    answered: BTreeMap<(Life, String, N1), (Rand, SocketAddr)>,
+    responses: BTreeMap<(String, N1), Response>,
+    sessions: Vec<Session>,
+    by_message: BTreeMap<Vec<u8>, usize>,
+    by_kid: BTreeMap<(Life, u64), usize>,
+    by_phone: BTreeMap<(usize, u64), usize>,
+    granted: BTreeSet<(String, N1)>,
+    sequence: BTreeSet<(usize, bool, u64)>,
+    authenticated: BTreeSet<(String, Rand)>,
+    ever_active: BTreeSet<String>,
+    traffic: BTreeMap<(Life, SocketAddr), Traffic>,
+    said: BTreeMap<Vec<u8>, String>,
+    /// Words that reached a proxy: what it can have been given the key for.
+    delivered: BTreeSet<(Life, String, N1, Word)>,
+    by_rand: BTreeMap<Rand, Vec<u8>>,
+}
+
+impl core::fmt::Debug for Oracle {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Oracle({} sessions)", self.sessions.len())
+    }
+}
+
+impl Oracle {
+    /// A model that knows the proxies' keys, and watches for all long-term keys.
+    pub fn new(devices: &BTreeMap<String, Key>, subscribers: &BTreeMap<String, Key>) -> Self {
+        let mut oracle = Self { devices: devices.clone(), ..Self::default() };
+        for (name, key) in devices.iter().chain(subscribers) {
+            oracle.leaks.watch(&format!("the key of {name}"), key.expose());
+        }
+        oracle.leaks.watch("the RADIUS secret", crate::switch::RADIUS_SECRET);
+        oracle
+    }
+
+    /// Notes a violation; the first one counts.
+    pub fn forbid(&mut self, what: impl Into<String>) {
+        self.violation.get_or_insert_with(|| what.into());
+    }
+
+    fn hold(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.forbid(what());
+        }
+    }
+
+    /// Any datagram leaves anybody, or any text is written.
+    pub fn look(&mut self, where_: &str, octets: &[u8]) {
+        if let Some(what) = self.leaks.find(octets).map(str::to_owned) {
+            self.forbid(format!("{what} is visible in {where_}"));
+        }
+    }
+
+    /// The AuC did something.
+    pub fn auc(&mut self, did: &Did) {
+        match did {
+            Did::Vector { idc, idsp, n1a, s4 } => {
+                let (Some(id), Some(sp), Some(key)) = (Idc::new(idc), Idsp::new(idsp), self.devices.get(idsp)) else {
+                    return self.forbid("the AuC answered for a proxy that it does not know");
+                };
+                let ctx = WrapCtx { idc: id, idsp: sp, rand: &s4.rand, n1a };
+                let Ok(k) = key.prk().unwrap(For::Proxy, &ctx, &s4.eksp) else {
+                    return self.forbid("the AuC made a wrap that its proxy cannot open");
+                };
+                self.leaks.watch(&format!("a session key of {idc}"), k.expose());
+                let vector = Vector { idc: idc.clone(), idsp: idsp.clone(), secret: k.secret(&s4.rand) };
+                let twice = self.vectors.insert(s4.rand, vector).is_some();
+                self.hold(!twice, || "a Rand, and with it a wrap key, was used twice".into());
+            }
+            Did::Recorded(a) if a.event != Registration::Stop => {
+                let proven = self.authenticated.contains(&(a.idc.clone(), a.rand));
+                // After a restart the softswitch names the record of a session that its proxy vouches for itself.
+                let vouched = !self.vectors.contains_key(&a.rand) && self.ever_active.contains(&a.idc);
+                self.hold(proven || vouched, || format!("the AuC records {} although it never answered", a.idc));
+            }
+            Did::Recorded(_) => {}
+        }
+    }
+
+    /// A terminal sends.
+    pub fn phone_sends(&mut self, phone: &Phone, datagram: &Datagram) {
+        if let Ok(header) = Header::read(&datagram.bytes) {
+            let session = self.by_phone.get(&(phone.index, header.kid)).copied();
+            return self.sealed(session, true, &header, &datagram.bytes, &phone.idc);
+        }
+        if let Ok(FromTerminal::S7(s7)) = Sip.read_terminal(&datagram.bytes) {
+            self.hold(s7.mechs.as_str() == phone.mechs, || {
+                format!("{} offers other mechanisms than its own", phone.idc)
+            });
+            let Some(rand) = s7.rand else { return };
+            let response = Response { rand, word: s7.auth_c, n2: s7.n2.to_vec(), phone: phone.index };
+            self.responses.entry((phone.idc.clone(), s7.n1)).or_insert(response);
+            if self.vectors.get(&rand).is_some_and(|v| v.idc == phone.idc) {
+                self.authenticated.insert((phone.idc.clone(), rand));
+            }
+        }
+    }
+
+    /// A proxy receives from the access side.
+    pub fn proxy_receives(&mut self, life: Life, datagram: &Datagram) {
+        if datagram.to == addr::access(life.0) {
+            self.traffic.entry((life, datagram.from)).or_default().received += datagram.bytes.len();
+            if let Ok(FromTerminal::S7(s7)) = Sip.read_terminal(&datagram.bytes) {
+                self.delivered.insert((life, s7.idc.as_str().to_owned(), s7.n1, s7.auth_c));
+            }
+        }
+    }
+
+    /// A proxy sends to the access side.
+    pub fn proxy_sends(&mut self, now_ms: u64, life: Life, datagram: &Datagram) {
+        if datagram.from == addr::sealed(life.0) {
+            match Header::read(&datagram.bytes) {
+                Ok(header) => {
+                    let session = self.by_kid.get(&(life, header.kid)).copied();
+                    self.sealed(session, false, &header, &datagram.bytes, "a proxy");
+                }
+                Err(_) => self.forbid("a proxy sends something unprotected from its sealed port"),
+            }
+            return;
+        }
+        if datagram.from != addr::access(life.0) {
+            return;
+        }
+        let bytes = &datagram.bytes;
+        let Ok(msg) = Message::parse(bytes) else { return self.forbid("a proxy sends what is not SIP") };
+        self.hold(!msg.is_request(), || "a proxy sends an unprotected request".into());
+        self.hold(!contains(bytes, b"eksp="), || "E_Ksp[K] is sent to a terminal".into());
+        let idc = msg.to().sip().and_then(|u| u.as_idc()).map(|i| i.as_str().to_owned()).unwrap_or_default();
+        let answer = read_answer(bytes).map(|r| r.answer);
+        match answer {
+            Ok(Answer::Challenge(s6)) => self.challenged(now_ms, life, datagram.to, &idc, &s6),
+            Ok(Answer::Key { s10, .. }) => self.keyed(now_ms, life, datagram, &idc, &s10),
+            _ => {}
+        }
+        let traffic = self.traffic.entry((life, datagram.to)).or_default();
+        traffic.sent += bytes.len();
+        let (amplified, to) = (!traffic.proven && traffic.sent > 3 * traffic.received, datagram.to);
+        self.hold(!amplified, || format!("{to} got more than three times what it sent, and has proven nothing"));
+    }
+
+    fn challenged(&mut self, now_ms: u64, life: Life, to: SocketAddr, idc: &str, s6: &S6<'_>) {
+        let known = self.vectors.get(&s6.rand).is_some_and(|v| v.idc == idc && v.idsp == s6.idsp.as_str());
+        self.hold(known, || format!("a challenge for {idc} that the AuC did not make for it"));
+        let challenge = Challenge { life, to, at: now_ms, used: false };
+        let first = self.challenges.entry(s6.n2.to_vec()).or_insert(challenge);
+        let moved = first.to != to;
+        self.hold(!moved, || format!("the challenge of one address was sent to another, {to}"));
+        let question = (life, idc.to_owned(), s6.n1);
+        let (rand, whose) = *self.answered.entry(question).or_insert((s6.rand, to));
+        let (same, n1) = (rand == s6.rand && whose == to, s6.n1);
+        self.hold(same, || format!("the N1 {n1} of {idc} was accepted twice"));
+        let alone = self.by_rand.entry(s6.rand).or_insert_with(|| s6.n2.to_vec()) == s6.n2;
+        self.hold(alone, || "two registrations share a vector".into());
+    }
+
+    /// s10: everything that must have happened before it.
+    fn keyed(&mut self, now_ms: u64, life: Life, datagram: &Datagram, idc: &str, s10: &S10<'_>) {
+        self.traffic.entry((life, datagram.to)).or_default().proven = true;
+        if let Some(session) = self.by_message.get(&datagram.bytes).and_then(|i| self.sessions.get(*i)) {
+            let same = session.to == datagram.to;
+            return self.hold(same, || "an s10 from the cache went to another address".into());
+        }
+        let Some(response) = self.responses.get(&(idc.to_owned(), s10.n1)) else {
+            return self.forbid(format!("{idc} gets a key for an s7 that the terminal with its Kc never made"));
+        };
+        let (n2, rand) = (response.n2.clone(), response.rand);
+        let Some(vector) = self.vectors.get(&rand).filter(|v| v.idc == idc && v.idsp == s10.idsp.as_str()) else {
+            return self.forbid(format!("{idc} gets a key for a challenge that the AuC never made for it"));
+        };
+        let (who, secret) = (idc.to_owned(), vector.secret.clone());
+        let right = self.delivered.contains(&(life, who, s10.n1, response.word));
+        self.hold(right, || format!("{idc} gets a key for a wrong word"));
+        let (to, mut why) = (datagram.to, None);
+        match self.challenges.get_mut(&n2) {
+            None => why = Some("a challenge that no proxy sent was honoured"),
+            Some(c) if c.life != life => why = Some("a challenge of another proxy, or of another life, was honoured"),
+            Some(c) if c.to != to => why = Some("a challenge was honoured from another address than it was sent to"),
+            Some(c) if now_ms > c.at + CHALLENGE_MS => why = Some("a challenge was honoured after its time"),
+            Some(c) if c.used => why = Some("a challenge served twice"),
+            Some(c) => c.used = true,
+        }
+        if let Some(why) = why {
+            self.forbid(why);
+        }
+        let once = self.granted.insert((idc.to_owned(), s10.n1));
+        self.hold(once, || "one s7 got two keys".into());
+        self.open_session(life, datagram, idc, s10, &secret);
+    }
+
+    fn open_session(&mut self, life: Life, datagram: &Datagram, idc: &str, s10: &S10<'_>, secret: &Secret) {
+        let (Some(id), Ok(sel)) = (Idc::new(idc), Sel::parse(s10.sel)) else {
+            return self.forbid("an s10 whose names or mechanism cannot be read");
+        };
+        self.hold(sel.mech() == Mech::Sealed, || "the proxy chose what its policy does not allow".into());
+        let Some(kid) = sel.kid() else { return self.forbid("an s10 without kid") };
+        let token = sel.mech().token();
+        let ctx = TrafficCtx { idc: id, idsp: s10.idsp, n1b: &s10.n1, n2b: &s10.n2, token };
+        for label in ["sealed c2s", "sealed s2c"] {
+            let mut octets = [0u8; 32];
+            secret.traffic(label, &ctx, &mut octets);
+            self.leaks.watch(&format!("a traffic key of {idc}"), &octets);
+        }
+        let index = self.sessions.len();
+        self.by_message.insert(datagram.bytes.clone(), index);
+        let taken = self.by_kid.insert((life, kid), index).is_some();
+        self.hold(!taken, || "a kid was given out twice".into());
+        self.sessions.push(Session {
+            life,
+            idc: idc.to_owned(),
+            n1b: s10.n1,
+            mechs: s10.mechs.to_owned(),
+            sel: s10.sel.to_owned(),
+            to: datagram.to,
+            keys: Sealed::derive(secret, &ctx),
+            keyed: false,
+            active: false,
+        });
+    }
+
+    /// A protected datagram: under the model's keys, and under a number that was never used.
+    fn sealed(&mut self, session: Option<usize>, up: bool, header: &Header, bytes: &[u8], who: &str) {
+        let Some((index, s)) = session.and_then(|i| Some((i, self.sessions.get(i)?))) else {
+            return self.forbid(format!("{who} uses a session that was never granted"));
+        };
+        let key = if up { &s.keys.c2s } else { &s.keys.s2c };
+        let opens = Sealed::open(key, &mut bytes.to_vec()).is_ok();
+        self.hold(opens, || format!("{who} does not hold the key that the AuC drew"));
+        let fresh = self.sequence.insert((index, up, header.seq));
+        self.hold(fresh, || format!("{who} used sequence number {} of a key twice", header.seq));
+    }
+
+    /// A terminal took a datagram and now holds a key.
+    pub fn phone_keyed(&mut self, phone: &Phone, kid: u64, taken: &[u8]) {
+        let Some(index) = self.by_message.get(taken).copied() else {
+            return self.forbid(format!("{} accepted an s10 that no proxy made", phone.idc));
+        };
+        let Some(s) = self.sessions.get_mut(index) else { return };
+        s.keyed = true;
+        let mine = s.idc == phone.idc && s.life.0 == phone.proxy;
+        let list = s.mechs == phone.mechs;
+        let (chosen, n1b) = (Sel::parse(&s.sel).map(|s| (s.mech(), s.kid())), s.n1b);
+        self.by_phone.insert((phone.index, kid), index);
+        self.hold(mine, || format!("{} accepted somebody else's s10", phone.idc));
+        self.hold(list, || format!("{} accepted an s10 that echoes another list than its own", phone.idc));
+        let strongest = chosen == Ok((Mech::Sealed, Some(kid)));
+        self.hold(strongest, || format!("{} accepted another mechanism than the strongest agreed", phone.idc));
+        let own = self.responses.get(&(phone.idc.clone(), n1b)).is_some_and(|r| r.phone == phone.index);
+        self.hold(own, || format!("{} accepted an s10 for an N1 that is not its own", phone.idc));
+    }
+
+    /// A terminal heard its proxy under the new key.
+    pub fn phone_active(&mut self, phone: &Phone, kid: u64) {
+        let session = self.by_phone.get(&(phone.index, kid)).and_then(|i| self.sessions.get(*i));
+        let confirmed = session.is_some_and(|s| s.active);
+        self.hold(confirmed, || format!("{} is active, and its proxy does not know", phone.idc));
+    }
+
+    /// An engine told something.
+    pub fn proxy_told(&mut self, life: Life, told: &Told) {
+        let Told::Active { idc, kid } = told else { return };
+        let session = self.by_kid.get(&(life, *kid)).copied().and_then(|i| self.sessions.get_mut(i));
+        let Some(session) = session.filter(|s| s.idc == *idc) else {
+            return self.forbid(format!("a session of {idc} is active and was never granted"));
+        };
+        session.active = true;
+        let keyed = session.keyed;
+        self.ever_active.insert(idc.clone());
+        self.hold(keyed, || format!("a session of {idc} is active before its terminal confirmed the key"));
+    }
+
+    /// A terminal is about to say this to another.
+    pub fn saying(&mut self, phone: &Phone, body: &[u8]) {
+        self.said.insert(body.to_vec(), phone.idc.clone());
+    }
+
+    /// A request reached a terminal inside its session.
+    pub fn heard(&mut self, phone: &Phone, from: &str, body: &[u8]) {
+        if body.is_empty() {
+            return;
+        }
+        let real = self.said.get(body).is_some_and(|idc| from.contains(idc.as_str()));
+        self.hold(real, || format!("{} heard something that {from} never said", phone.idc));
+    }
+
+    /// The softswitch has a binding for an identity.
+    pub fn bound(&mut self, idc: &str) {
+        let proven = self.authenticated.iter().any(|(i, _)| i == idc);
+        self.hold(proven, || format!("{idc} is bound and never answered a challenge"));
+    }
+
+    /// True when both ends hold this session and it is the same one.
+    pub fn agreed(&self, phone: &Phone, life: Life, kid: u64) -> bool {
+        let index = self.by_kid.get(&(life, kid));
+        index.is_some() && index == self.by_phone.get(&(phone.index, kid))
+    }
+
+    /// How many sessions were granted, and how many became active.
+    pub fn totals(&self) -> (usize, usize) {
+        (self.sessions.len(), self.sessions.iter().filter(|s| s.active).count())
+    }
+}
+
+fn contains(octets: &[u8], what: &[u8]) -> bool {
+    octets.windows(what.len()).any(|w| w == what)
+}
