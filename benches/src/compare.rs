@@ -222,8 +222,10 @@ fn rows(plan: &Plan, slices: Vec<Vec<Slice>>) -> Vec<Row> {
     let row = |(subject, slices): (&Subject, Vec<Slice>)| {
         let ratios = proxy.as_ref().filter(|_| subject.kind != Kind::Proxy).map(|proxy| {
             let good = proxy.iter().zip(&slices).filter(|(a, b)| a.invalid.is_none() && b.invalid.is_none());
-            Spread::of(&good.map(|(a, b)| a.cpu_us / b.cpu_us).collect::<Vec<_>>())
+            good.map(|(a, b)| a.cpu_us / b.cpu_us).collect::<Vec<_>>()
         });
+        // Without a single good pair there is no ratio, rather than one of nothing.
+        let ratios = ratios.filter(|r| !r.is_empty()).map(|r| Spread::of(&r));
         Row {
             subject: *subject,
             label: subject.label(),

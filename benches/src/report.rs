@@ -25,6 +25,7 @@ fn verdict(row: &Row) -> String {
     match (target(row.subject.kind), row.proxy_over_this) {
         (Some(most), Some(ratio)) if ratio.median <= most => format!("<= {most}: met"),
         (Some(most), Some(_)) => format!("<= {most}: MISSED"),
+        (Some(most), None) => format!("<= {most}: not measured, MISSED"),
         _ => String::new(),
     }
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Fingerprints in the replay set: three a registration, kept for up to three windows of 30 s, at up to 60,000
 /// registrations a second. A load generator brings in seconds what a town brings in an hour.
-const REPLAY: usize = 1 << 24;
+const REPLAY: usize = 1 << 20;
 
 fn any() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))

@@ -170,7 +170,9 @@ fn behind_forwarder(far: &mut FarEnd, now: Now, from: SocketAddr, octets: &[u8],
     let (bare, via) = without_forwarder(octets)?;
     let mut room = [0u8; MESSAGE_MAX];
     let mut answer = Writer::new(&mut room);
-    let did = match far.on_terminal(now, from, &bare, &mut answer) {
+    // The forwarder noted on the terminal's Via where it heard it; that is where it sends the answer.
+    let terminal = Message::parse(&bare).ok()?.via().source().unwrap_or(from);
+    let did = match far.on_terminal(now, terminal, &bare, &mut answer) {
         Some(did) => did,
         None => {
             let message = Message::parse(&bare).ok().filter(Message::is_request)?;
