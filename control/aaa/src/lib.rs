@@ -17,6 +17,7 @@
 
 pub mod client;
 pub mod exchange;
+pub mod fuzz;
 pub mod lab;
 pub mod net;
 pub mod radius;

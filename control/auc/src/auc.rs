@@ -124,11 +124,11 @@ impl<S: Subscribers> Auc<S> {
         match request {
             AaaRequest::Authenticate(a) => Verdict::Answer(self.authenticate(now, rng, &a)),
             AaaRequest::Account(a) => match self.device(now, &a.idsp) {
-                Ok(_) => {
+                Some(_) => {
                     self.counters.records += 1;
                     Verdict::Record(a)
                 }
-                Err(rejected) => Verdict::Answer(rejected),
+                None => Verdict::Answer(AaaAnswer::Rejected),
             },
         }
     }
@@ -141,25 +141,25 @@ impl<S: Subscribers> Auc<S> {
         AaaAnswer::Rejected
     }
 
-    fn device(&mut self, now: Now, idsp: &str) -> Result<Key, AaaAnswer> {
-        match self.subscribers.device(now, idsp) {
-            Ok(Some(key)) => Ok(key),
-            Ok(None) => Err(self.reject(Notice::UnknownDevice { idsp: idsp.to_owned() })),
+    /// The key shared with a device; `None` has been counted and noted as a rejection.
+    fn device(&mut self, now: Now, idsp: &str) -> Option<Key> {
+        let notice = match self.subscribers.device(now, idsp) {
+            Ok(Some(key)) => return Some(key),
+            Ok(None) => Notice::UnknownDevice { idsp: idsp.to_owned() },
             Err(e) => {
                 self.counters.faults += 1;
-                Err(self.reject(Notice::Store(e)))
+                Notice::Store(e)
             }
-        }
+        };
+        self.reject(notice);
+        None
     }
 
     fn authenticate(&mut self, now: Now, rng: &mut dyn Random, a: &Authenticate) -> AaaAnswer {
         if !self.config.realms.iter().any(|r| **r == *a.realm) {
             return self.reject(Notice::UnknownRealm { realm: a.realm.to_string() });
         }
-        let device = match self.device(now, &a.idsp) {
-            Ok(key) => key,
-            Err(rejected) => return rejected,
-        };
+        let Some(device) = self.device(now, &a.idsp) else { return AaaAnswer::Rejected };
         let credential = match self.subscribers.subscriber(now, &a.idc) {
             Ok(credential) => credential,
             // One damaged record must not tell that it is there: it gets what an unknown identity gets.

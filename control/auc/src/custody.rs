@@ -130,7 +130,7 @@ impl MasterKey {
     fn read(file: &mut std::fs::File, at: &dyn fmt::Display) -> Result<Self, CustodyError> {
         // Room enough from the start: growing would leave copies behind.
         let mut octets = Zeroizing::new(Vec::with_capacity(FILE_MAX as usize + 1));
-        file.take(FILE_MAX).read_to_end(&mut octets).map_err(|e| fault(&at, e))?;
+        file.take(FILE_MAX).read_to_end(&mut octets).map_err(|e| fault(at, e))?;
         if let Ok(raw) = <[u8; 32]>::try_from(octets.as_slice()) {
             return Ok(Self(raw));
         }

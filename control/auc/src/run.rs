@@ -308,12 +308,11 @@ impl Recorder {
         let Some(audit) = &self.audit else { return true };
         let entries: Vec<_> =
             accounts.iter().zip(&changes).filter_map(|(a, c)| registration_entry(wall_ms, a, c)).collect();
-        if !entries.is_empty() {
-            if let Err(e) = audit.append(&entries) {
+        if !entries.is_empty()
+            && let Err(e) = audit.append(&entries) {
                 // What is recorded stays recorded; the log's gap is told.
                 tracing::error!(error = %e, lines = entries.len(), "the audit log was not written");
             }
-        }
         true
     }
 }

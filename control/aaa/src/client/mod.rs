@@ -352,15 +352,16 @@ impl Client {
         loop {
             let all_down = self.links.iter().all(|l| l.health() == Health::Down);
             let room = self.links.iter().any(|l| l.health() == Health::Up && l.has_room());
-            if !room && !(all_down && !self.waiting_s3.is_empty()) {
-                return;
-            }
             turn += 1;
-            let s11_first = turn % 4 == 0 && !all_down;
-            let next = if s11_first || self.waiting_s3.is_empty() {
-                if all_down { None } else { self.waiting_s11.pop_front().or_else(|| self.waiting_s3.pop_front()) }
-            } else {
+            let next = if all_down {
+                // They are told at once; s11 goes on waiting.
                 self.waiting_s3.pop_front()
+            } else if !room {
+                None
+            } else if turn.is_multiple_of(4) {
+                self.waiting_s11.pop_front().or_else(|| self.waiting_s3.pop_front())
+            } else {
+                self.waiting_s3.pop_front().or_else(|| self.waiting_s11.pop_front())
             };
             let Some(key) = next else { return };
             // What timed out while it waited is gone.

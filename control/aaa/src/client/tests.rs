@@ -82,7 +82,7 @@ impl World {
     }
 
     fn lost(&mut self) -> bool {
-        self.loss > 0 && self.dice.next_u64() % self.loss == 0
+        self.loss > 0 && self.dice.next_u64().is_multiple_of(self.loss)
     }
 
     /// Carries packets both ways until nothing moves.
@@ -126,11 +126,10 @@ impl World {
                 Received::Answer(octets) => Some(octets.to_vec()),
                 Received::Nothing | Received::Close => None,
             };
-            if let Some(octets) = back {
-                if !self.lost() {
+            if let Some(octets) = back
+                && !self.lost() {
                     self.client.on_packet(now, lane, to, &octets);
                 }
-            }
         }
         while let Some(event) = self.client.poll_event() {
             self.events.push((self.ms, event));

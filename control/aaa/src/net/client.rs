@@ -210,10 +210,12 @@ impl ClientRunner {
         for _ in 0..=self.lanes.len() {
             let mut broken = self.send_all();
             for (n, lane) in self.lanes.iter_mut().enumerate() {
-                if let Socket::Tls { stream, .. } = &mut lane.socket {
-                    if stream.flush().is_err() {
-                        broken.push(n);
-                    }
+                let flushed = match &mut lane.socket {
+                    Socket::Tls { stream, .. } => stream.flush(),
+                    _ => Ok(()),
+                };
+                if flushed.is_err() {
+                    broken.push(n);
                 }
             }
             if broken.is_empty() {
@@ -237,9 +239,8 @@ impl ClientRunner {
                     let _ = socket.send_to(bytes, to);
                 }
                 (Socket::Tls { stream, up: true, .. }, Effect::Send { bytes, .. }) => {
-                    if stream.send(bytes).is_err() {
-                        broken.push(n);
-                    }
+                    let sent = stream.send(bytes);
+                    broken.extend(sent.is_err().then_some(n));
                 }
                 (Socket::Tls { .. }, Effect::Close { .. }) => broken.push(n),
                 _ => {}
@@ -307,11 +308,10 @@ impl ClientRunner {
     /// A connection is gone or was not made: again after a pause.
     fn lost(&mut self, now: Now, n: usize) {
         let Some(lane) = self.lanes.get_mut(n) else { return };
-        if let Socket::Tls { since, up: true, .. } = &lane.socket {
-            if now.mono_ms >= since + GOOD_MS {
+        if let Socket::Tls { since, up: true, .. } = &lane.socket
+            && now.mono_ms >= since + GOOD_MS {
                 lane.backoff = BACKOFF_MS;
             }
-        }
         let span = lane.backoff / 4;
         let pause = lane.backoff - span + self.rng.next_u64() % (2 * span + 1);
         lane.backoff = (lane.backoff * 2).min(BACKOFF_MAX_MS);

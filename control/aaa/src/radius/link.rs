@@ -14,30 +14,15 @@
 //! jittered interval; over TLS it is never repeated, and a connection on which nothing was heard for `dead_after`
 //! while something was asked is given up.
 
+use super::lane::Lane;
+use super::states::States;
 use super::{Builder, Code, Packet, carriage, check_answer};
 use crate::client::link::{Health, Link, LinkConfig, LinkCounters, LinkEffect};
-use crate::exchange::{AaaAnswer, AaaRequest, Authenticate, Scheme};
+use crate::exchange::{AaaAnswer, AaaRequest};
 use core::net::SocketAddr;
 use portunus_keydist::{Now, Random};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-
-/// How many States are remembered to be echoed, and for how long.
-const STATES_MAX: usize = 4096;
-const STATE_LIFE_MS: u64 = 60_000;
-const FREE: u32 = u32::MAX;
-
-struct Lane {
-    up: bool,
-    /// The exchange that holds each identifier, or [`FREE`].
-    ids: Box<[u32; 256]>,
-    next_id: u8,
-    used: u16,
-    last_rx: u64,
-    /// Answers that arrived on it.
-    heard: u64,
-    probing: bool,
-}
 
 /// What an exchange is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,16 +82,7 @@ pub struct RadiusLink {
 impl RadiusLink {
     /// A link to one server; over UDP it counts as up until it proves otherwise.
     pub fn new(config: LinkConfig) -> Self {
-        let lane = || Lane {
-            up: !config.stream,
-            ids: Box::new([FREE; 256]),
-            next_id: 0,
-            used: 0,
-            last_rx: 0,
-            heard: 0,
-            probing: false,
-        };
-        let lanes = (0..config.lanes.max(1)).map(|_| lane()).collect();
+        let lanes = (0..config.lanes.max(1)).map(|_| Lane::new(!config.stream)).collect();
         let health = if config.stream { Health::Connecting } else { Health::Up };
         Self {
             config,
@@ -137,11 +113,35 @@ impl RadiusLink {
     /// A lane with a free identifier, taking turns.
     fn free_lane(&self) -> Option<usize> {
         let n = self.lanes.len();
-        (0..n).map(|i| (self.next_lane + i) % n).find(|i| self.lanes.get(*i).is_some_and(|l| l.up && l.used < 256))
+        (0..n).map(|i| (self.next_lane + i) % n).find(|i| self.lanes.get(*i).is_some_and(Lane::has_room))
     }
 
     fn address(&self, code: Code) -> SocketAddr {
         if code == Code::AccountingRequest { self.config.acct } else { self.config.auth }
+    }
+
+    /// Writes a request, or a probe where there is none. The authenticator is the one that the answer is bound to.
+    fn write(
+        &mut self,
+        now: Now,
+        id: u8,
+        request: Option<&AaaRequest>,
+        rng: &mut dyn Random,
+    ) -> Option<(Vec<u8>, [u8; 16])> {
+        let code = request.map_or(Code::StatusServer, carriage::code_of);
+        let mut b = Builder::new(self.buffers.pop().unwrap_or_default(), code, id);
+        match request {
+            Some(r) => carriage::write_request(&mut b, r, &self.config.nas_identifier, self.states.find(r, now)),
+            None => {
+                b.put(super::attr::NAS_IDENTIFIER, self.config.nas_identifier.as_bytes());
+            }
+        }
+        let mut unpredictable = [0u8; 16];
+        rng.fill(&mut unpredictable);
+        let packet = b.finish_request(&unpredictable, &self.config.secret).ok()?;
+        // Accounting computes its own.
+        let authenticator = Packet::parse(&packet).ok()?.authenticator();
+        Some((packet, authenticator))
     }
 
     /// Takes an identifier and sends. `request` absent: a probe.
@@ -153,69 +153,50 @@ impl RadiusLink {
         request: Option<&Arc<AaaRequest>>,
         rng: &mut dyn Random,
     ) -> bool {
-        let serial = self.serial + 1;
-        let slot = self.vacant.last().copied().unwrap_or(self.table.len() as u32);
-        let Some(l) = self.lanes.get(lane) else { return false };
-        // Turns through all 256, so that a late answer finds its identifier resting.
-        let ids = (0..=255u8).map(|i| l.next_id.wrapping_add(i));
-        let Some(id) = ids.into_iter().find(|id| l.ids[usize::from(*id)] == FREE) else { return false };
-        let code = request.map_or(Code::StatusServer, |r| carriage::code_of(r));
-        let mut authenticator = [0u8; 16];
-        rng.fill(&mut authenticator);
-        let buf = self.buffers.pop().unwrap_or_default();
-        let mut b = Builder::new(buf, code, id);
-        match request.map(Arc::as_ref) {
-            Some(r) => {
-                let state = self.states.find(r, now);
-                carriage::write_request(&mut b, r, &self.config.nas_identifier, state);
-            }
-            None => {
-                b.put(super::attr::NAS_IDENTIFIER, self.config.nas_identifier.as_bytes());
-            }
-        }
-        let Ok(packet) = b.finish_request(&authenticator, &self.config.secret) else { return false };
-        if code == Code::AccountingRequest {
-            authenticator = Packet::parse(&packet).map(|p| p.authenticator()).unwrap_or_default();
-        }
+        let Some(id) = self.lanes.get(lane).and_then(Lane::free_id) else { return false };
+        let Some((packet, authenticator)) = self.write(now, id, request.map(Arc::as_ref), rng) else { return false };
         let interval = match (purpose, self.config.stream) {
             (Purpose::Probe, _) => self.config.timing.probe_every_ms,
             (_, true) => self.config.timing.dead_after_ms,
             (_, false) => jitter(self.config.timing.repeat_initial_ms, 10, rng),
         };
         let timer_at = now.mono_ms + interval;
+        let slot = self.vacant.pop().unwrap_or(self.table.len() as u32);
+        self.serial += 1;
         let exchange = Exchange {
             purpose,
             lane: lane as u16,
             id,
-            code,
+            code: request.map_or(Code::StatusServer, |r| carriage::code_of(r)),
             authenticator,
             request: request.cloned(),
             packet,
             sends: 1,
             first_sent: now.mono_ms,
-            heard: if self.config.stream { l.heard } else { self.counters.answers },
+            heard: self.heard(lane),
             interval,
             timer_at,
-            serial,
+            serial: self.serial,
         };
-        if self.vacant.pop().is_none() {
-            self.table.push(Some(exchange));
-        } else if let Some(place) = self.table.get_mut(slot as usize) {
-            *place = Some(exchange);
+        match self.table.get_mut(slot as usize) {
+            Some(place) => *place = Some(exchange),
+            None => self.table.push(Some(exchange)),
         }
         if let Some(l) = self.lanes.get_mut(lane) {
-            l.ids[usize::from(id)] = slot;
-            l.next_id = id.wrapping_add(1);
-            l.used += 1;
+            l.take(id, slot);
         }
         self.next_lane = lane + 1;
-        self.serial = serial;
         self.timers.insert((timer_at, slot));
-        self.out.push_back(Out::Send { slot, serial });
+        self.out.push_back(Out::Send { slot, serial: self.serial });
         if let Purpose::Request(key) = purpose {
             self.by_key.insert(key, slot);
         }
         true
+    }
+
+    /// Answers heard where silence would mean death: on the connection, or from the server at all.
+    fn heard(&self, lane: usize) -> u64 {
+        if self.config.stream { self.lanes.get(lane).map_or(0, |l| l.heard) } else { self.counters.answers }
     }
 
     /// Ends an exchange and frees its identifier.
@@ -227,8 +208,7 @@ impl RadiusLink {
             self.by_key.remove(&key);
         }
         if let Some(lane) = self.lanes.get_mut(usize::from(exchange.lane)) {
-            lane.ids[usize::from(exchange.id)] = FREE;
-            lane.used -= 1;
+            lane.give_back(exchange.id);
             lane.probing &= exchange.purpose != Purpose::Probe;
         }
         Some(exchange)
@@ -262,8 +242,7 @@ impl RadiusLink {
     fn drop_lane(&mut self, now: Now, lane: u16, rng: &mut dyn Random) {
         let Some(l) = self.lanes.get_mut(usize::from(lane)) else { return };
         l.up = false;
-        let slots: Vec<u32> = l.ids.iter().copied().filter(|s| *s != FREE).collect();
-        for slot in slots {
+        for slot in l.holders() {
             if let Some(e) = self.end(slot) {
                 if let Purpose::Request(key) = e.purpose {
                     self.lost.push_back(key);
@@ -284,13 +263,10 @@ impl RadiusLink {
     fn on_exchange_timer(&mut self, now: Now, slot: u32, rng: &mut dyn Random) {
         let stream = self.config.stream;
         let timing = self.config.timing;
+        let Some(e) = self.exchange(slot) else { return };
+        let silent =
+            self.heard(usize::from(e.lane)) == e.heard && now.mono_ms >= e.first_sent + timing.dead_after_ms;
         let Some(Some(e)) = self.table.get_mut(slot as usize) else { return };
-        let heard = if stream {
-            self.lanes.get(usize::from(e.lane)).map_or(0, |l| l.heard)
-        } else {
-            self.counters.answers
-        };
-        let silent = heard == e.heard && now.mono_ms >= e.first_sent + timing.dead_after_ms;
         if e.purpose == Purpose::Probe {
             let lane = e.lane;
             if let Some(e) = self.end(slot) {
@@ -327,17 +303,16 @@ impl RadiusLink {
         let timing = self.config.timing;
         if self.health == Health::Down {
             self.housekeeping_at = Some(now.mono_ms + jitter(timing.probe_every_ms, 25, rng));
-            if !self.lanes.iter().any(|l| l.probing) {
-                if let Some(lane) = self.free_lane() {
+            if !self.lanes.iter().any(|l| l.probing)
+                && let Some(lane) = self.free_lane() {
                     self.probe(now, lane, rng);
                 }
-            }
             return;
         }
         self.housekeeping_at = Some(now.mono_ms + jitter(timing.watchdog_ms, 10, rng));
         for lane in 0..self.lanes.len() {
             let quiet = self.lanes.get(lane).is_some_and(|l| {
-                l.up && !l.probing && l.used < 256 && l.last_rx + timing.watchdog_ms / 2 <= now.mono_ms
+                l.has_room() && !l.probing && l.last_rx + timing.watchdog_ms / 2 <= now.mono_ms
             });
             if quiet {
                 self.probe(now, lane, rng);
@@ -419,8 +394,8 @@ impl Link for RadiusLink {
             }
             return;
         };
-        let slot = self.lanes.get(usize::from(lane)).map_or(FREE, |l| l.ids[usize::from(packet.id())]);
-        let Some(e) = self.exchange(slot) else {
+        let slot = self.lanes.get(usize::from(lane)).and_then(|l| l.holder(packet.id()));
+        let Some((slot, e)) = slot.and_then(|slot| self.exchange(slot).map(|e| (slot, e))) else {
             self.counters.stray += 1;
             return;
         };
@@ -517,44 +492,4 @@ impl Link for RadiusLink {
 fn jitter(ms: u64, percent: u64, rng: &mut dyn Random) -> u64 {
     let span = ms * percent / 100;
     ms - span + rng.next_u64() % (2 * span + 1)
-}
-
-/// States to be echoed when the same registration asks once more (RFC 2865 section 5.24); the oldest go first.
-#[derive(Default)]
-struct States {
-    known: BTreeMap<Box<[u8]>, (Box<[u8]>, u64)>,
-    order: VecDeque<(u64, Box<[u8]>)>,
-}
-
-impl States {
-    fn key(request: &AaaRequest) -> Option<Box<[u8]>> {
-        let AaaRequest::Authenticate(Authenticate { idc, idsp, scheme: Scheme::Pkd1 { n1 }, .. }) = request else {
-            return None;
-        };
-        // None of the three can hold a zero octet.
-        Some([idc.as_bytes(), idsp.as_bytes(), n1.as_bytes()].join(&0).into())
-    }
-
-    fn find(&self, request: &AaaRequest, now: Now) -> Option<&[u8]> {
-        let (state, at) = self.known.get(&Self::key(request)?)?;
-        (now.mono_ms < at + STATE_LIFE_MS).then_some(state)
-    }
-
-    fn keep(&mut self, request: &AaaRequest, packet: &Packet<'_>, now: Now) {
-        let super::Only::One(state) = packet.only(super::attr::STATE) else { return };
-        let Some(key) = Self::key(request) else { return };
-        self.known.insert(key.clone(), (state.into(), now.mono_ms));
-        self.order.push_back((now.mono_ms, key));
-        while let Some((at, _)) = self.order.front() {
-            if self.order.len() <= STATES_MAX && now.mono_ms < at + STATE_LIFE_MS {
-                break;
-            }
-            if let Some((at, key)) = self.order.pop_front() {
-                // A renewed State has a later entry of its own.
-                if self.known.get(&key).is_some_and(|(_, newest)| *newest <= at) {
-                    self.known.remove(&key);
-                }
-            }
-        }
-    }
 }

@@ -3,10 +3,12 @@
 pub mod attr;
 mod build;
 pub mod carriage;
+mod lane;
 pub mod link;
 mod packet;
 pub mod server;
 mod sign;
+mod states;
 
 pub use build::Builder;
 pub use packet::{

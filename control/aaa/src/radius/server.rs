@@ -125,6 +125,72 @@ impl RadiusEnd {
         }
     }
 
+    /// A proven question: a repetition, or something new.
+    fn question(
+        &mut self,
+        now: Now,
+        origin: &Origin,
+        client: Arc<str>,
+        secret: SharedSecret,
+        packet: &Packet<'_>,
+    ) -> Received<'_> {
+        let source = match origin {
+            Origin::Datagram { peer, port } => Source::Datagram(*peer, *port),
+            Origin::Stream { connection, .. } => Source::Stream(*connection),
+        };
+        let slot = Slot { source, code: packet.code() as u8, id: packet.id() };
+        if self.seen.get(&slot).is_some_and(|s| s.authenticator == packet.authenticator()) {
+            let Some(seen) = self.seen.get(&slot) else { return Received::Nothing };
+            if seen.answer.is_empty() {
+                self.counters.waiting += 1;
+                return Received::Nothing;
+            }
+            self.counters.repeated += 1;
+            return Received::Answer(&seen.answer);
+        }
+        if self.pending.len() >= self.config.pending {
+            self.counters.full += 1;
+            return Received::Nothing;
+        }
+        let request = carriage::read_request(packet);
+        if request.is_err() {
+            self.counters.malformed += 1;
+            if packet.code() == Code::AccountingRequest {
+                return Received::Nothing;
+            }
+        }
+        let state = match packet.only(attr::STATE) {
+            Only::One(state) => Some(state.into()),
+            _ => None,
+        };
+        let realm = match &request {
+            Ok(AaaRequest::Authenticate(a)) => Some(a.realm.clone()),
+            _ => None,
+        };
+        let ticket = self.open(
+            now,
+            Pending {
+                slot,
+                origin: origin.clone(),
+                authenticator: packet.authenticator(),
+                secret,
+                realm,
+                state,
+                proxy_state: proxy_state(packet),
+            },
+        );
+        match request {
+            Ok(request) => {
+                self.counters.asked += 1;
+                Received::Asked { ticket: AskTicket(ticket), client, request }
+            }
+            Err(_) => match self.answer(now, AskTicket(ticket), &AaaAnswer::Rejected) {
+                Some((_, octets)) => Received::Answer(octets),
+                None => Received::Nothing,
+            },
+        }
+    }
+
     /// Notes a question that must be answered once.
     fn open(&mut self, now: Now, pending: Pending) -> u64 {
         let ticket = self.next_ticket;
@@ -180,61 +246,7 @@ impl End for RadiusEnd {
         if packet.code() == Code::StatusServer {
             return self.answer_probe(origin, &packet, &secret);
         }
-        let source = match origin {
-            Origin::Datagram { peer, port } => Source::Datagram(*peer, *port),
-            Origin::Stream { connection, .. } => Source::Stream(*connection),
-        };
-        let slot = Slot { source, code: packet.code() as u8, id: packet.id() };
-        if self.seen.get(&slot).is_some_and(|s| s.authenticator == packet.authenticator()) {
-            let Some(seen) = self.seen.get(&slot) else { return Received::Nothing };
-            if seen.answer.is_empty() {
-                self.counters.waiting += 1;
-                return Received::Nothing;
-            }
-            self.counters.repeated += 1;
-            return Received::Answer(&seen.answer);
-        }
-        if self.pending.len() >= self.config.pending {
-            self.counters.full += 1;
-            return Received::Nothing;
-        }
-        let request = carriage::read_request(&packet);
-        if request.is_err() {
-            self.counters.malformed += 1;
-            if packet.code() == Code::AccountingRequest {
-                return Received::Nothing;
-            }
-        }
-        let state = match packet.only(attr::STATE) {
-            Only::One(state) => Some(state.into()),
-            _ => None,
-        };
-        let realm = match &request {
-            Ok(AaaRequest::Authenticate(a)) => Some(a.realm.clone()),
-            _ => None,
-        };
-        let ticket = self.open(
-            now,
-            Pending {
-                slot,
-                origin: origin.clone(),
-                authenticator: packet.authenticator(),
-                secret,
-                realm,
-                state,
-                proxy_state: proxy_state(&packet),
-            },
-        );
-        match request {
-            Ok(request) => {
-                self.counters.asked += 1;
-                Received::Asked { ticket: AskTicket(ticket), client, request }
-            }
-            Err(_) => match self.answer(now, AskTicket(ticket), &AaaAnswer::Rejected) {
-                Some((_, octets)) => Received::Answer(octets),
-                None => Received::Nothing,
-            },
-        }
+        self.question(now, origin, client, secret, &packet)
     }
 
     fn answer(&mut self, _now: Now, ticket: AskTicket, answer: &AaaAnswer) -> Option<(Origin, &[u8])> {
@@ -259,11 +271,10 @@ impl End for RadiusEnd {
     }
 
     fn abandon(&mut self, ticket: AskTicket) {
-        if let Some(p) = self.pending.remove(&ticket.0) {
-            if self.seen.get(&p.slot).is_some_and(|s| s.ticket == ticket.0) {
+        if let Some(p) = self.pending.remove(&ticket.0)
+            && self.seen.get(&p.slot).is_some_and(|s| s.ticket == ticket.0) {
                 self.seen.remove(&p.slot);
             }
-        }
     }
 
     fn counters(&self) -> EndCounters {

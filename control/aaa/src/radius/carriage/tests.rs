@@ -156,13 +156,16 @@ fn s4_looks_as_specified() {
     assert_eq!(packet.only(105), Only::One(b"AAAAAAAAAAAAAAAAAAAAAA"));
 }
 
+/// Types and values, to be edited.
+type Attributes = Vec<(u8, Vec<u8>)>;
+
 #[test]
 fn repeated_missing_or_foreign_attributes_are_named() {
     let good = asked_for(&AaaAnswer::Rejected);
-    let read = |edit: &dyn Fn(&mut Vec<(u8, Vec<u8>)>)| {
+    let read = |edit: &dyn Fn(&mut Attributes)| {
         let octets = octets_of(&good);
         let packet = Packet::parse(&octets).unwrap();
-        let mut attrs: Vec<(u8, Vec<u8>)> =
+        let mut attrs: Attributes =
             packet.attributes().skip(1).map(|a| (a.kind, a.value.to_vec())).collect();
         edit(&mut attrs);
         let mut b = Builder::new(Vec::new(), Code::AccessRequest, 3);
