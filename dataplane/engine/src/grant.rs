@@ -15,12 +15,12 @@ use arrayvec::ArrayVec;
 use core::ops::Range;
 use portunus_channel::sealed::Keys;
 use portunus_keydist::batch::{MacJob, OpenJob, Opened, mac_batch, open_batch};
-use portunus_keydist::mech::{Mech, Sel};
+use portunus_keydist::mech::{Mech, MechList, Sel};
 use portunus_keydist::proxy::{Granted, Source};
 use portunus_keydist::schedule::{TrafficCtx, WrapCtx};
-use portunus_keydist::steps::{Refusal, S7, S9, S10};
-use portunus_keydist::{Idc, N1, Now, Random};
-use portunus_signalling::{BINDING_MAX, FromTerminal, Hop, Signalling, Writer};
+use portunus_keydist::steps::{Refusal, S9, S10};
+use portunus_keydist::{Idc, N1, Now, Prk, Random};
+use portunus_signalling::{BINDING_MAX, Hop, Signalling, Writer};
 
 /// Most s9 of one batch.
 pub(crate) const BATCH: usize = 32;
@@ -39,7 +39,8 @@ struct Case<'a> {
     slot: u32,
     core_msg: &'a [u8],
     request: &'a [u8],
-    s7: S7<'a>,
+    idc: Idc<'a>,
+    mechs: &'a MechList,
     granted: Granted,
     meta: Meta,
     of: u128,
@@ -73,7 +74,7 @@ impl Desk<'_> {
     fn write(&mut self, now: Now, case: &Case<'_>, opened: &Opened) -> Outcome {
         let port = self.site.sealed_port(case.meta.listener);
         let usable = |mech: Mech| mech == Mech::Sealed && port.is_some();
-        let chosen = case.s7.mechs.choose(&self.policy.mechanisms, usable);
+        let chosen = case.mechs.choose(&self.policy.mechanisms, usable);
         let (Some(_), Some(port)) = (chosen, port) else {
             self.counters.mechanism_refused += 1;
             return Outcome::Refused(Refusal::Mechanism);
@@ -86,7 +87,7 @@ impl Desk<'_> {
             return Outcome::Refused(Refusal::Malformed);
         };
         let n2b = N1::from_bits(self.rng.next_u64());
-        let (idc, idsp, token) = (case.s7.idc, case.hop.own.idsp, Mech::Sealed.token());
+        let (idc, idsp, token) = (case.idc, case.hop.own.idsp, Mech::Sealed.token());
         let ctx = TrafficCtx { idc, idsp, n1b: &case.granted.n1b, n2b: &n2b, token };
         // A newer provisional session takes the place of an older one that nobody has confirmed.
         if let Some(older) = self.sessions.by_idc(idc, |state| state == State::Provisional) {
@@ -119,7 +120,7 @@ impl Desk<'_> {
             life: self.policy.life_s,
             ekc: case.granted.ekc,
             sel: sel.as_str(),
-            mechs: case.s7.mechs.as_str(),
+            mechs: case.mechs.as_str(),
         };
         self.put(now, case, &s10, session)
     }
@@ -146,14 +147,15 @@ impl Desk<'_> {
     }
 }
 
-/// Finds what each s9 answers; also says how many answer something else than an s7 of theirs.
+/// Finds what each s9 answers; says how many answer something else than an s7 of theirs. The rooms of a batch are
+/// filled where they stand: moving them would cost a lone s9 more than the rest of its way.
 fn collect<'a>(
     pendings: &'a Pendings,
     site: &'a Site,
     signalling: &'static dyn Signalling,
     claims: &[Claim<'a>],
-) -> (ArrayVec<Case<'a>, BATCH>, u64) {
-    let mut cases = ArrayVec::new();
+    cases: &mut ArrayVec<Case<'a>, BATCH>,
+) -> u64 {
     let mut mismatched = 0;
     for claim in claims {
         let (slot, request) = (claim.slot, pendings.request(claim.slot));
@@ -162,32 +164,29 @@ fn collect<'a>(
             Task::Pkd(exchange) => Granted::new(&exchange, &claim.s9),
             Task::Stock { .. } => None,
         };
-        let (Some(granted), Ok(FromTerminal::S7(s7))) = (granted, signalling.read_terminal(request)) else {
+        let idc = pending.idc.as_idc();
+        let (Some(granted), Some(mechs), None) = (granted, &pending.mechs, claim.idc.filter(|asked| *asked != idc))
+        else {
             mismatched += 1;
             continue;
         };
-        if claim.idc.is_some_and(|idc| idc != s7.idc) {
-            mismatched += 1;
-            continue;
-        }
         let (meta, of) = (pending.meta, pending.of);
         let hop = site.hop(meta.listener, meta.source, pending.ticket(slot, site.worker), of as u64);
-        cases.push(Case { slot, core_msg: claim.core_msg, request, s7, granted, meta, of, hop, signalling });
+        cases.push(Case { slot, core_msg: claim.core_msg, request, idc, mechs, granted, meta, of, hop, signalling });
     }
-    (cases, mismatched)
+    mismatched
 }
 
 /// Opens the wraps of all cases.
-fn open_all(prk: &portunus_keydist::Prk, cases: &[Case<'_>]) -> ArrayVec<Option<Opened>, BATCH> {
-    let jobs: ArrayVec<OpenJob<'_>, BATCH> = cases.iter().map(open_job).collect();
-    let mut opened = ArrayVec::new();
+fn open_all(prk: &Prk, cases: &[Case<'_>], opened: &mut ArrayVec<Option<Opened>, BATCH>) {
+    let mut jobs: ArrayVec<OpenJob<'_>, BATCH> = ArrayVec::new();
+    jobs.extend(cases.iter().map(open_job));
     open_batch(prk, &jobs, |_, result| opened.push(result.ok()));
-    opened
 }
 
 fn open_job<'c>(case: &'c Case<'_>) -> OpenJob<'c> {
     let granted = &case.granted;
-    let ctx = WrapCtx { idc: case.s7.idc, idsp: case.hop.own.idsp, rand: &granted.rand, n1a: &granted.n1a };
+    let ctx = WrapCtx { idc: case.idc, idsp: case.hop.own.idsp, rand: &granted.rand, n1a: &granted.n1a };
     OpenJob { ctx, wrap: &granted.eksp }
 }
 
@@ -229,9 +228,13 @@ impl Engine {
         claims: &[Claim<'_>],
         sink: &mut dyn Sink,
     ) {
-        let (cases, mismatched) = collect(&self.pendings, &self.site, signalling, claims);
-        self.counters.core_mismatched += mismatched;
-        let opened = open_all(&self.prk, &cases);
+        if claims.is_empty() {
+            return;
+        }
+        let mut cases = ArrayVec::new();
+        let mut opened = ArrayVec::new();
+        self.counters.core_mismatched += collect(&self.pendings, &self.site, signalling, claims, &mut cases);
+        open_all(&self.prk, &cases, &mut opened);
         let mut desk = Desk {
             site: &self.site,
             policy: &self.policy,
@@ -246,7 +249,7 @@ impl Engine {
         for (case, opened) in cases.iter().zip(&opened) {
             let outcome = match opened {
                 Some(opened) => {
-                    self.role.proven(&Source::new(case.meta.source, case.meta.listener), case.s7.idc);
+                    self.role.proven(&Source::new(case.meta.source, case.meta.listener), case.idc);
                     desk.write(now, case, opened)
                 }
                 None => {

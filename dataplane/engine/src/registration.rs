@@ -8,11 +8,12 @@ use crate::api::Sink;
 use crate::config::Cookies;
 use crate::engine::Engine;
 use crate::out::{send, send_octets};
-use crate::store::pendings::{Pending, Task};
+use crate::store::pendings::{Pending, Task, Work};
+use portunus_keydist::mech::MechList;
 use portunus_keydist::proxy::{Exchange, Fresh, Reject, Source};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S8};
 use portunus_keydist::{Idc, Idsp, N1, Now, Rand};
-use portunus_signalling::{FromTerminal, Full, Hop, Signalling, Ticket, Transport, Writer};
+use portunus_signalling::{Full, Hop, Signalling, Ticket, Transport, Writer};
 
 /// Writes an answer to a waiting message, given here with its way.
 pub(crate) type WriteAnswer<'w> =
@@ -29,16 +30,6 @@ pub(crate) enum Admission {
     Busy,
     /// No new registrations, and no words either.
     Drop,
-}
-
-/// What the registration's message in a pending slot is, read again.
-pub(crate) fn idc_of<'m>(signalling: &dyn Signalling, request: &'m [u8]) -> Option<Idc<'m>> {
-    match signalling.read_terminal(request) {
-        Ok(FromTerminal::S1(s1)) => Some(s1.idc),
-        Ok(FromTerminal::S7(s7)) => Some(s7.idc),
-        Ok(FromTerminal::Digest { idc, .. }) => Some(idc),
-        _ => None,
-    }
 }
 
 impl Engine {
@@ -63,8 +54,8 @@ impl Engine {
         let Some(answer) = self.answers.find(now.mono_ms, incoming.of) else { return false };
         self.counters.retransmissions_answered += 1;
         let octets = self.answers.get(answer);
-        // It is as long as when it was first sent, and so is what it answers: the limit was kept then.
-        send_octets(sink, &mut self.counters, incoming.meta.back(), usize::MAX, octets);
+        // The limit counts anew: what was kept may have been too long to be sent, or paid for by several copies.
+        send_octets(sink, &mut self.counters, incoming.meta.back(), incoming.budget, octets);
         true
     }
 
@@ -104,7 +95,7 @@ impl Engine {
         let cookie = self.admission() == Admission::Cookie;
         match self.role.check_s1(now, &incoming.source, self.site.idsp(), s1, cookie) {
             Ok(fresh) => {
-                if let Some(slot) = self.admit(now, incoming, &fresh, sink) {
+                if let Some(slot) = self.admit(now, incoming, (s1.idc, None), &fresh, sink) {
                     self.counters.s1_accepted += 1;
                     self.send_s2(slot, incoming, s1, sink);
                 }
@@ -141,7 +132,7 @@ impl Engine {
         }
         match self.role.check_s7(now, &incoming.source, self.site.idsp(), s7) {
             Ok(fresh) => {
-                if let Some(slot) = self.admit(now, incoming, &fresh, sink) {
+                if let Some(slot) = self.admit(now, incoming, (s7.idc, Some(&s7.mechs)), &fresh, sink) {
                     self.counters.s7_accepted += 1;
                     self.send_s8(slot, incoming, s7, sink);
                 }
@@ -155,9 +146,17 @@ impl Engine {
     }
 
     /// Takes a registration in and marks it as used; where that cannot be, it is told so.
-    fn admit(&mut self, now: Now, incoming: &Incoming<'_>, fresh: &Fresh, sink: &mut dyn Sink) -> Option<u32> {
+    fn admit(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        (idc, mechs): (Idc<'_>, Option<&MechList>),
+        fresh: &Fresh,
+        sink: &mut dyn Sink,
+    ) -> Option<u32> {
         let n1 = fresh.exchange.n1();
-        let slot = self.enter(now, incoming, Task::Pkd(fresh.exchange), Some(&n1), sink)?;
+        let work = Work { task: Task::Pkd(fresh.exchange), idc, mechs };
+        let slot = self.enter(now, incoming, &work, Some(&n1), sink)?;
         if self.role.accept(now, fresh).is_err() {
             self.counters.replay_full += 1;
             self.release(slot);
@@ -172,7 +171,7 @@ impl Engine {
         &mut self,
         now: Now,
         incoming: &Incoming<'_>,
-        task: Task,
+        work: &Work<'_>,
         n1: Option<&N1>,
         sink: &mut dyn Sink,
     ) -> Option<u32> {
@@ -191,10 +190,10 @@ impl Engine {
                 return None;
             }
         }
-        let slot = self.pendings.insert(task, *incoming.meta, incoming.of, incoming.bytes)?;
+        let slot = self.pendings.insert(work, *incoming.meta, incoming.of, incoming.bytes)?;
         if let Some(pending) = self.pendings.get_mut(slot) {
             // From a source that has shown what was sent to it, or by a stream, there is no limit.
-            let proven = !task.is_unproven() || incoming.access.transport == Transport::Tcp;
+            let proven = !work.task.is_unproven() || incoming.access.transport == Transport::Tcp;
             pending.budget = if proven { usize::MAX } else { incoming.budget };
         }
         self.wheel.arm(now.mono_ms, slot, now.mono_ms + self.policy.core_timeout_ms);
@@ -272,7 +271,7 @@ impl Engine {
         rand: Rand,
         sink: &mut dyn Sink,
     ) {
-        let Some(&Pending { task: Task::Pkd(exchange), meta, .. }) = self.pendings.get(slot) else {
+        let Some(&Pending { task: Task::Pkd(exchange), meta, idc, .. }) = self.pendings.get(slot) else {
             self.counters.core_mismatched += 1;
             return;
         };
@@ -280,13 +279,12 @@ impl Engine {
             self.counters.core_unmatched += 1;
             return;
         };
-        let signalling = self.site.access(meta.listener).map(|access| access.signalling);
-        let idc = signalling.and_then(|s| idc_of(s, self.pendings.request(slot)));
         let (asked, idsp) = names;
-        let Some(idc) = idc.filter(|idc| idsp == self.site.idsp() && asked.is_none_or(|asked| asked == *idc)) else {
+        let idc = idc.as_idc();
+        if idsp != self.site.idsp() || asked.is_some_and(|asked| asked != idc) {
             self.counters.core_mismatched += 1;
             return;
-        };
+        }
         let source = Source::new(meta.source, meta.listener);
         if next.renewed {
             self.role.failed(now, &source, idc);
@@ -303,7 +301,7 @@ impl Engine {
 
     /// The core refused the registration in `slot`.
     pub(crate) fn on_refused(&mut self, now: Now, slot: u32, refusal: Refusal, sink: &mut dyn Sink) {
-        let Some(&Pending { task, meta, .. }) = self.pendings.get(slot) else { return };
+        let Some(&Pending { task, meta, idc, .. }) = self.pendings.get(slot) else { return };
         match refusal {
             Refusal::Busy { retry_after_s } => {
                 self.counters.busy_by_core += 1;
@@ -316,10 +314,8 @@ impl Engine {
             // Whatever the core's reason is, the terminal hears the one refusal.
             Refusal::Denied | Refusal::Stale { .. } | Refusal::Mechanism => {
                 self.counters.denied_by_core += 1;
-                let signalling = self.site.access(meta.listener).map(|access| access.signalling);
-                let idc = signalling.and_then(|s| idc_of(s, self.pendings.request(slot)));
-                if let (Task::Pkd(Exchange::AwaitS9 { .. }), Some(idc)) = (task, idc) {
-                    self.role.failed(now, &Source::new(meta.source, meta.listener), idc);
+                if let Task::Pkd(Exchange::AwaitS9 { .. }) = task {
+                    self.role.failed(now, &Source::new(meta.source, meta.listener), idc.as_idc());
                 }
                 self.conclude(now, slot, Refusal::Denied, sink);
             }

@@ -5,11 +5,9 @@ use crate::access::Incoming;
 use crate::api::{EndReason, Event, Sink};
 use crate::engine::Engine;
 use crate::out::send;
-use crate::registration::idc_of;
 use crate::site::{TicketKind, TicketParts};
-use crate::store::pendings::{Pending, Task};
+use crate::store::pendings::{Pending, Task, Work};
 use crate::store::sessions::{Opening, State, no_keys};
-use portunus_keydist::ident::IdcBuf;
 use portunus_keydist::proxy::Source;
 use portunus_keydist::steps::Refusal;
 use portunus_keydist::{Idc, Now};
@@ -46,7 +44,8 @@ impl Engine {
             }
             return;
         }
-        if let Some(slot) = self.enter(now, incoming, Task::Stock { answered, ends }, None, sink) {
+        let work = Work { task: Task::Stock { answered, ends }, idc, mechs: None };
+        if let Some(slot) = self.enter(now, incoming, &work, None, sink) {
             self.send_digest(slot, incoming, idc, sink);
         }
     }
@@ -61,10 +60,11 @@ impl Engine {
 
     /// The core's final answer to the stock phone's registration in `slot`.
     pub(crate) fn on_stock_answer(&mut self, now: Now, slot: u32, message: &[u8], success: bool, sink: &mut dyn Sink) {
-        let Some(&Pending { task: Task::Stock { answered, ends }, meta, .. }) = self.pendings.get(slot) else { return };
+        let Some(&Pending { task: Task::Stock { answered, ends }, meta, idc, .. }) = self.pendings.get(slot) else {
+            return;
+        };
         let Some(signalling) = self.site.access(meta.listener).map(|access| access.signalling) else { return };
         let request = self.pendings.request(slot);
-        let Some(idc) = idc_of(signalling, request).map(IdcBuf::new) else { return };
         let idc = idc.as_idc();
         let mut buf = [0u8; BINDING_MAX];
         let mut w = Writer::new(&mut buf);

@@ -8,7 +8,7 @@ use crate::store::sessions::State;
 use portunus_channel::sealed::{HEADER_LEN, Header, NO_PROTOCOL, SEQ_MAX, Sealed, TAG_LEN};
 use portunus_channel::{Dropped, Mechanism as _, sealed};
 use portunus_keydist::{Idc, Now};
-use portunus_signalling::{BINDING_MAX, Signalling, Ticket, Up, Writer};
+use portunus_signalling::{BINDING_MAX, Hop, Signalling, Ticket, Up, Writer};
 
 impl Engine {
     /// A datagram of the sealed listener.
@@ -212,9 +212,18 @@ impl Engine {
         let salt = self.relay_salt(known.idc);
         let hop = self.site.hop(meta.listener, meta.source, ticket, salt);
         let mut w = Writer::new(&mut self.scratch);
-        let Ok(up) = signalling.relay_up(&hop, &known, message, &mut w) else {
-            self.counters.relay_fault += 1;
-            return None;
+        let up = match signalling.relay_up(&hop, &known, message, &mut w) {
+            Ok(up) => up,
+            Err(fault) => {
+                self.counters.relay_fault += 1;
+                // The terminal's secret is in no answer.
+                let hop = Hop { salt: self.hash.digest(b'M', &[message]) as u64, ..hop };
+                w = Writer::new(&mut self.scratch);
+                match signalling.write_fault(&hop, message, &fault, &mut w) {
+                    Ok(true) => Up::Answer,
+                    Ok(false) | Err(_) => return None,
+                }
+            }
         };
         match w.finish() {
             Ok(len) => Some((up, len)),

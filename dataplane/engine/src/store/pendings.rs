@@ -3,6 +3,9 @@
 use super::index::Index;
 use crate::api::Meta;
 use crate::site::{TicketKind, TicketParts};
+use portunus_keydist::Idc;
+use portunus_keydist::ident::IdcBuf;
+use portunus_keydist::mech::MechList;
 use portunus_keydist::proxy::Exchange;
 use portunus_signalling::Ticket;
 
@@ -30,10 +33,20 @@ impl Task {
     }
 }
 
-/// One of them.
+/// What is to be done, and for whom: what was read once and need not be read again when the core answers.
 #[derive(Clone, Copy)]
+pub(crate) struct Work<'m> {
+    pub(crate) task: Task,
+    pub(crate) idc: Idc<'m>,
+    /// The mechanisms that an s7 offers.
+    pub(crate) mechs: Option<&'m MechList>,
+}
+
+/// One of them.
 pub(crate) struct Pending {
     pub(crate) task: Task,
+    pub(crate) idc: IdcBuf,
+    pub(crate) mechs: Option<MechList>,
     pub(crate) meta: Meta,
     /// Digest of source and octets: names the message.
     pub(crate) of: u128,
@@ -132,12 +145,14 @@ impl Pendings {
     }
 
     /// Takes a registration in; `None` when the table is full or the message too long.
-    pub(crate) fn insert(&mut self, task: Task, meta: Meta, of: u128, request: &[u8]) -> Option<u32> {
+    pub(crate) fn insert(&mut self, work: &Work<'_>, meta: Meta, of: u128, request: &[u8]) -> Option<u32> {
         if self.is_full() || !self.fits(request) {
             return None;
         }
         let pending = |generation: u32| Pending {
-            task,
+            task: work.task,
+            idc: work.idc.into(),
+            mechs: work.mechs.copied(),
             meta,
             of,
             budget: 0,
@@ -165,7 +180,7 @@ impl Pendings {
         }
         self.index.insert(of as u32, slot);
         self.used += 1;
-        if task.is_unproven() {
+        if work.task.is_unproven() {
             self.queue(slot);
         }
         Some(slot)
@@ -182,18 +197,19 @@ impl Pendings {
         }
     }
 
-    /// Lets a registration go.
-    pub(crate) fn remove(&mut self, slot: u32) -> Option<Pending> {
-        let pending = *self.get(slot)?;
-        self.index.remove(pending.of as u32, slot);
-        if pending.task.is_unproven() {
-            match pending.older.checked_sub(1).and_then(|other| self.slots.get_mut(other as usize)) {
-                Some(other) => other.newer = pending.newer,
-                None => self.oldest = pending.newer,
+    /// Lets a registration go; false when there is none.
+    pub(crate) fn remove(&mut self, slot: u32) -> bool {
+        let Some(pending) = self.get(slot) else { return false };
+        let (of, unproven, older, newer) = (pending.of, pending.task.is_unproven(), pending.older, pending.newer);
+        self.index.remove(of as u32, slot);
+        if unproven {
+            match older.checked_sub(1).and_then(|other| self.slots.get_mut(other as usize)) {
+                Some(other) => other.newer = newer,
+                None => self.oldest = newer,
             }
-            match pending.newer.checked_sub(1).and_then(|other| self.slots.get_mut(other as usize)) {
-                Some(other) => other.older = pending.older,
-                None => self.newest = pending.older,
+            match newer.checked_sub(1).and_then(|other| self.slots.get_mut(other as usize)) {
+                Some(other) => other.older = older,
+                None => self.newest = older,
             }
         }
         let free = core::mem::replace(&mut self.free, slot + 1);
@@ -202,7 +218,7 @@ impl Pendings {
             place.older = free;
         }
         self.used -= 1;
-        Some(pending)
+        true
     }
 }
 
@@ -215,26 +231,30 @@ mod tests {
         Meta { source: "192.0.2.1:5060".parse().unwrap(), listener: 0, conn: 0 }
     }
 
-    fn s1() -> Task {
-        Task::Pkd(Exchange::AwaitS5 { n1a: N1::from_bits(1) })
+    fn work(task: Task) -> Work<'static> {
+        Work { task, idc: Idc::new("a").unwrap(), mechs: None }
     }
 
-    fn s7() -> Task {
-        Task::Pkd(Exchange::AwaitS9 { n1a: N1::from_bits(1), n1b: N1::from_bits(2), rand: [0; 16] })
+    fn s1() -> Work<'static> {
+        work(Task::Pkd(Exchange::AwaitS5 { n1a: N1::from_bits(1) }))
+    }
+
+    fn s7() -> Work<'static> {
+        work(Task::Pkd(Exchange::AwaitS9 { n1a: N1::from_bits(1), n1b: N1::from_bits(2), rand: [0; 16] }))
     }
 
     #[test]
     fn the_oldest_unproven_is_known_whatever_leaves() {
         let mut pendings = Pendings::new(6, 64, 9);
-        let a = pendings.insert(s1(), meta(), 1, b"a").unwrap();
-        let b = pendings.insert(s7(), meta(), 2, b"b").unwrap();
-        let c = pendings.insert(s1(), meta(), 3, b"c").unwrap();
-        let d = pendings.insert(s1(), meta(), 4, b"d").unwrap();
+        let a = pendings.insert(&s1(), meta(), 1, b"a").unwrap();
+        let b = pendings.insert(&s7(), meta(), 2, b"b").unwrap();
+        let c = pendings.insert(&s1(), meta(), 3, b"c").unwrap();
+        let d = pendings.insert(&s1(), meta(), 4, b"d").unwrap();
         assert_eq!(pendings.oldest_unproven(), Some(a));
         pendings.remove(c);
         pendings.remove(a);
         assert_eq!(pendings.oldest_unproven(), Some(d));
-        let e = pendings.insert(s1(), meta(), 5, b"e").unwrap();
+        let e = pendings.insert(&s1(), meta(), 5, b"e").unwrap();
         pendings.remove(d);
         assert_eq!(pendings.oldest_unproven(), Some(e));
         pendings.remove(e);
@@ -246,14 +266,14 @@ mod tests {
     #[test]
     fn bounded_and_generations_differ() {
         let mut pendings = Pendings::new(2, 4, u32::MAX);
-        assert!(pendings.insert(s1(), meta(), 1, b"12345").is_none());
-        let a = pendings.insert(s1(), meta(), 1, b"1").unwrap();
-        pendings.insert(s1(), meta(), 2, b"2").unwrap();
-        assert!(pendings.insert(s1(), meta(), 3, b"3").is_none());
+        assert!(pendings.insert(&s1(), meta(), 1, b"12345").is_none());
+        let a = pendings.insert(&s1(), meta(), 1, b"1").unwrap();
+        pendings.insert(&s1(), meta(), 2, b"2").unwrap();
+        assert!(pendings.insert(&s1(), meta(), 3, b"3").is_none());
         let before = pendings.get(a).unwrap().generation;
         pendings.remove(a);
-        assert!(pendings.get(a).is_none() && pendings.remove(a).is_none());
-        assert_eq!(pendings.insert(s1(), meta(), 3, b"3"), Some(a));
+        assert!(pendings.get(a).is_none() && !pendings.remove(a));
+        assert_eq!(pendings.insert(&s1(), meta(), 3, b"3"), Some(a));
         assert_ne!(pendings.get(a).unwrap().generation, before);
         assert!(pendings.get(a).unwrap().generation <= GENERATION);
     }
