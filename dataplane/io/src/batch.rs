@@ -178,7 +178,12 @@ impl Batch {
 
     /// All messages with their peers, in order, to be edited in place.
     pub fn iter_mut(&mut self) -> IterMut<'_> {
-        IterMut { octets: self.octets.as_mut_ptr(), stride: self.stride, items: self.items.iter(), _octets: PhantomData }
+        IterMut {
+            octets: self.octets.as_mut_ptr(),
+            stride: self.stride,
+            items: self.items.iter(),
+            _octets: PhantomData,
+        }
     }
 
     /// Appends a copy of `message`.

@@ -90,13 +90,10 @@ impl Producer {
             return Err(RingFull);
         }
         let need = HEAD + padded(max);
-        let mut chunk = self.inner.write_chunk_uninit(need).map_err(|_| RingFull)?;
-        let gap = chunk.as_mut_slices().0.len();
-        if gap < need {
-            // The message would wrap: skip to the beginning, all in one step for the consumer.
-            drop(chunk);
-            chunk = self.inner.write_chunk_uninit(gap + need).map_err(|_| RingFull)?;
-        }
+        let gap = self.inner.write_chunk_uninit(need).map_err(|_| RingFull)?.as_mut_slices().0.len();
+        // A message that would wrap skips to the beginning, all in one step for the consumer.
+        let reach = if gap < need { gap + need } else { need };
+        let mut chunk = self.inner.write_chunk_uninit(reach).map_err(|_| RingFull)?;
         let (first, second) = chunk.as_mut_slices();
         let skipped = if gap < need { gap } else { 0 };
         let (before, place) = if skipped == 0 { (None, first) } else { (Some(first), second) };

@@ -153,11 +153,8 @@ fn program(steer: Steer, sockets: u32) -> Vec<libc::sock_filter> {
         }
         Steer::Source { seed } => {
             let four = ipv4(sockets, seed);
-            let mut code = vec![
-                op(LD_B, NET),
-                op(alu(libc::BPF_RSH | libc::BPF_K), 4),
-                jump_if_equal(4, 0, four.len() as u8),
-            ];
+            let mut code =
+                vec![op(LD_B, NET), op(alu(libc::BPF_RSH | libc::BPF_K), 4), jump_if_equal(4, 0, four.len() as u8)];
             code.extend(four);
             code.extend(ipv6(sockets, seed));
             code

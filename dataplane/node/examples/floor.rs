@@ -112,9 +112,8 @@ fn cpu_us(name: &str) -> u64 {
 }
 
 fn main() {
-    let argument = |nth: usize, default: usize| {
-        std::env::args().nth(nth).and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
+    let argument =
+        |nth: usize, default: usize| std::env::args().nth(nth).and_then(|text| text.parse().ok()).unwrap_or(default);
     let (window, rest, workers, seconds) = (argument(1, 64), argument(2, 100), argument(3, 1), argument(4, 2));
     let rate = argument(5, 0);
     let stop = Arc::new(AtomicBool::new(false));

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crossbeam::channel::Sender;
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use portunus_io::listen;
@@ -62,53 +63,39 @@ pub(crate) fn start<H: Handler>(
     let (poll, bell) = poll_and_bell()?;
     let core = upstream.start(poll.registry(), LINKS).map_err(StartError::Upstream)?;
     let (groups, bound, reached) = open(plan, workers, &mut report)?;
-    let mut benches = benches(plan, groups, workers)?;
-
-    let (failed, failures) = crossbeam::channel::bounded::<Failure>(workers + 1);
     let (orders, taken) = crossbeam::channel::unbounded();
-    let mut handles = Vec::new();
-    let mut hub_ways = Vec::new();
-    let mut intakes = Vec::new();
-    let mut ready = Vec::new();
-    for (number, bench) in benches.drain(..).enumerate() {
+    let mut hub = Hub {
+        ways: Vec::new(),
+        router: router(core),
+        directory: directory(plan, workers),
+        counters: ControlCounters::default(),
+    };
+    let (mut intakes, mut ready) = (Vec::new(), Vec::new());
+    for (number, bench) in benches(plan, groups, workers)?.into_iter().enumerate() {
         let seat = Seat { worker: number as u8, workers: workers as u8, listeners: &reached, core };
         let parts = Parts { clock, control: Arc::clone(&bell), topology: &plan.topology, several: workers > 1 };
         let (worker, way, intake) = parts.worker(bench, make(&seat)?);
-        handles.push((Arc::clone(&worker.shared), Arc::clone(&worker.bell)));
-        hub_ways.push(way);
+        hub.ways.push(way);
         intakes.push(intake);
         ready.push(worker);
     }
-    let hub = Hub { ways: hub_ways, router: router(core), directory: directory(plan, workers), counters: ControlCounters::default() };
     let board = Board::new(|show| {
         hub.counters.readings(show);
         upstream.readings(show);
     });
     let shared = Arc::new(ControlShared { board, stop: AtomicBool::new(false) });
-    let mut node = NodeHandle {
+    let (failed, failures) = crossbeam::channel::bounded::<Failure>(workers + 1);
+    let node = NodeHandle {
         listeners: bound,
         core,
         report,
-        workers: handles,
+        workers: ready.iter().map(|worker| (Arc::clone(&worker.shared), Arc::clone(&worker.bell))).collect(),
         control: (Arc::clone(&shared), Arc::clone(&bell)),
         orders,
         failures,
         threads: Vec::new(),
     };
-    // From here on a failure drops the handle, which stops what runs already.
-    for (number, mut worker) in ready.into_iter().enumerate() {
-        let cpu = cpus.get(number).copied();
-        let failed = failed.clone();
-        let (pinned, outcome) = crossbeam::channel::bounded(1);
-        let thread = spawn(&format!("worker {number}"), move |name| {
-            let _ = pinned.send(cpu.is_none_or(pin));
-            guarded(name, &failed, || worker.run());
-            worker.linger();
-        })?;
-        node.threads.push(thread);
-        note_pin(&mut node.report, cpu, outcome.recv() == Ok(true), "worker");
-    }
-    let mut control = Control {
+    let control = Control {
         clock,
         poll,
         events: Events::with_capacity(256),
@@ -122,33 +109,54 @@ pub(crate) fn start<H: Handler>(
         published_ms: 0,
         dirty: true,
     };
-    let cpu = plan.topology.control_cpu;
-    let (pinned, outcome) = crossbeam::channel::bounded(1);
-    let thread = spawn("control", move |name| {
-        let _ = pinned.send(cpu.is_none_or(pin));
-        guarded(name, &failed, || control.run());
-    })?;
-    node.threads.push(thread);
-    note_pin(&mut node.report, cpu, outcome.recv() == Ok(true), "control thread");
+    launch(node, &failed, ready, &cpus, control, plan.topology.control_cpu)
+}
+
+/// Starts the threads. A failure drops the handle, which stops those that run already.
+fn launch<H: Handler>(
+    mut node: NodeHandle,
+    failed: &Sender<Failure>,
+    workers: Vec<Worker<H>>,
+    cpus: &[usize],
+    mut control: Control,
+    control_cpu: Option<usize>,
+) -> Result<NodeHandle, StartError> {
+    for (number, mut worker) in workers.into_iter().enumerate() {
+        let failed = failed.clone();
+        spawn(&mut node, &format!("worker {number}"), cpus.get(number).copied(), move |name| {
+            guarded(name, &failed, || worker.run());
+            worker.linger();
+        })?;
+    }
+    let failed = failed.clone();
+    spawn(&mut node, "control", control_cpu, move |name| guarded(name, &failed, || control.run()))?;
     Ok(node)
 }
 
-fn spawn(name: &str, work: impl FnOnce(&str) + Send + 'static) -> Result<std::thread::JoinHandle<()>, StartError> {
-    let name = name.to_owned();
-    std::thread::Builder::new().name(name.clone()).spawn(move || work(&name)).map_err(system)
-}
-
-/// Pins this thread to a processor; false when the system refuses.
-fn pin(cpu: usize) -> bool {
-    core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
-}
-
-fn note_pin(report: &mut StartReport, cpu: Option<usize>, pinned: bool, who: &str) {
-    match (cpu, pinned) {
+/// Starts a thread on a processor, or anywhere; that the system refuses the processor is worth a warning only.
+fn spawn(
+    node: &mut NodeHandle,
+    name: &str,
+    cpu: Option<usize>,
+    work: impl FnOnce(&str) + Send + 'static,
+) -> Result<(), StartError> {
+    let own = name.to_owned();
+    let (told, pinned) = crossbeam::channel::bounded(1);
+    let thread = std::thread::Builder::new().name(own.clone()).spawn(move || {
+        let pin = |id| core_affinity::set_for_current(core_affinity::CoreId { id });
+        // Nobody waits for it any more only when the start has failed.
+        let _ = told.send(cpu.is_none_or(pin));
+        work(&own);
+    });
+    node.threads.push(thread.map_err(system)?);
+    match (cpu, pinned.recv() == Ok(true)) {
         (None, _) => {}
-        (Some(cpu), true) => report.pinned.push(cpu),
-        (Some(cpu), false) => report.warnings.push(format!("the system refuses processor {cpu} to a {who}: not pinned")),
+        (Some(cpu), true) => node.report.pinned.push(cpu),
+        (Some(cpu), false) => {
+            node.report.warnings.push(format!("{name} is not pinned: the system refuses processor {cpu}"));
+        }
     }
+    Ok(())
 }
 
 /// The workers' processors (empty: not pinned) and the number of workers.

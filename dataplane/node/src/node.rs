@@ -132,7 +132,10 @@ pub struct Plan {
 
 impl core::fmt::Debug for Plan {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Plan").field("topology", &self.topology).field("listeners", &self.listeners).finish_non_exhaustive()
+        f.debug_struct("Plan")
+            .field("topology", &self.topology)
+            .field("listeners", &self.listeners)
+            .finish_non_exhaustive()
     }
 }
 
@@ -239,10 +242,9 @@ impl Node {
 fn protocols(config: &NodeConfig) -> Vec<&'static dyn Signalling> {
     let mut found: Vec<&'static dyn Signalling> = Vec::new();
     for listener in &config.listeners {
-        if let ListenerKind::Access { signalling, .. } = listener.kind {
-            if found.iter().all(|known| known.protocol() != signalling.protocol()) {
-                found.push(signalling);
-            }
+        let ListenerKind::Access { signalling, .. } = listener.kind else { continue };
+        if found.iter().all(|known| known.protocol() != signalling.protocol()) {
+            found.push(signalling);
         }
     }
     found

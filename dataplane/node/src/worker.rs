@@ -237,7 +237,7 @@ impl<H: Handler> Worker<H> {
     /// Waits for what comes next, as long as it takes, and takes note of it.
     fn wait(&mut self, now: Now, work: usize) -> io::Result<()> {
         if self.hungry() {
-            if self.out.counters.loops % BLIND_TURNS == 0 {
+            if self.out.counters.loops.is_multiple_of(BLIND_TURNS) {
                 self.look(Duration::ZERO)?;
             }
             return Ok(());

@@ -2,6 +2,7 @@
 //! (softswitch and AuC in one thread) on the other. Phones and core are those of the engine's own tests.
 
 #[path = "../../engine/tests/common/mod.rs"]
+#[allow(clippy::wrong_self_convention)]
 mod common;
 
 use std::collections::{BTreeMap, HashMap};
@@ -386,7 +387,12 @@ impl Handler for Watched {
         self.engine.readings(show);
         let value = self.at.map_or(0, |at| allocations() - at);
         show(Reading { name: "allocations", help: "in the steady state", kind: Kind::Counter, value });
-        show(Reading { name: "watched", help: "steady state reached", kind: Kind::Gauge, value: self.at.is_some().into() });
+        show(Reading {
+            name: "watched",
+            help: "steady state reached",
+            kind: Kind::Gauge,
+            value: self.at.is_some().into(),
+        });
     }
 }
 

@@ -49,7 +49,12 @@ impl Scratch {
 
 /// Cuts the first `filled` octets of `scratch` into frames. Returns how many octets were dealt with, and whether
 /// anything was complete.
-pub(super) fn cut(scratch: &mut Scratch, filled: usize, framing: Framing, message_max: usize) -> Result<(usize, bool), End> {
+pub(super) fn cut(
+    scratch: &mut Scratch,
+    filled: usize,
+    framing: Framing,
+    message_max: usize,
+) -> Result<(usize, bool), End> {
     let mut at = 0;
     while at < filled && scratch.frames.len() < FRAMES {
         match framing(scratch.octets.get(at..filled).unwrap_or_default()) {
