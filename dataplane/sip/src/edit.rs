@@ -1,7 +1,7 @@
 //! How a SIP element changes a message that it passes on: one walk over the headers, in order, with a [`Patch`].
 
 use crate::patch::Patch;
-use crate::view::{Digest, Items, Message, Name};
+use crate::view::{Digest, Field, Items, Message, Name};
 use crate::write::{Stamp, put_own_via, put_stamped, put_token_uri};
 use core::net::SocketAddr;
 use core::ops::Range;
@@ -68,10 +68,10 @@ pub(crate) enum Credentials<'a> {
     /// They stay.
     Keep,
     /// These parameters leave.
-    Without(&'a [&'a str]),
+    Without(&'a [Field]),
     /// These parameters leave, and this text is added behind the others; where there are no credentials, the second
     /// text stands for the whole value.
-    With { without: &'a [&'a str], add: &'a [u8], else_all: &'a [u8] },
+    With { without: &'a [Field], add: &'a [u8], else_all: &'a [u8] },
     /// This value stands for them.
     Replace(&'a [u8]),
 }
@@ -236,16 +236,17 @@ fn credentials(msg: &Message<'_>, value: &[u8], what: Credentials<'_>, p: &mut P
     };
     // Readable when the message was taken; what cannot be read now stays as it is.
     let Some(digest) = Digest::parse(value) else { return };
-    let leaves = |name: &[u8]| without.iter().any(|n| name.eq_ignore_ascii_case(n.as_bytes()));
+    let leaves = |field: Option<usize>| without.iter().any(|f| Some(*f as usize) == field);
     let mut kept = false;
     let mut behind = 0;
-    for (i, param) in digest.params().iter().enumerate() {
-        let here = range(msg, param.whole);
-        match (leaves(param.name), kept, digest.params().get(i + 1)) {
+    let mut params = digest.known_params().peekable();
+    while let Some((field, whole)) = params.next() {
+        let here = range(msg, whole);
+        match (leaves(field), kept, params.peek()) {
             (false, ..) => kept = true,
             // Behind one that stays: with the comma before it. In front of all: with the comma after it.
             (true, true, _) => p.remove(behind..here.end),
-            (true, false, Some(next)) => p.remove(here.start..msg.offset(next.whole)),
+            (true, false, Some((_, next))) => p.remove(here.start..msg.offset(next)),
             (true, false, None) => p.remove(here.clone()),
         }
         behind = here.end;

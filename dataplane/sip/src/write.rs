@@ -97,17 +97,21 @@ pub(crate) enum Stamp {
 
 /// The topmost Via with where it really came from. What the sender itself wrote there is dropped.
 pub(crate) fn put_stamped(via: &Via<'_>, source: SocketAddr, stamp: Stamp, w: &mut Writer<'_>) {
-    let asked = via.params.get("rport").is_some();
-    let sent_by = core::str::from_utf8(via.host).ok().map(|h| h.trim_start_matches('[').trim_end_matches(']'));
-    let differs = sent_by.and_then(|h| h.parse::<IpAddr>().ok()) != Some(source.ip());
     let kept = via.whole.len() - via.params.as_bytes().len();
     w.put(lex::trim(via.whole.get(..kept).unwrap_or_default()));
+    let mut asked = false;
     for p in via.params.iter() {
-        if !p.name.eq_ignore_ascii_case(b"rport") && !p.name.eq_ignore_ascii_case(b"received") {
+        if p.name.eq_ignore_ascii_case(b"rport") {
+            asked = true;
+        } else if !p.name.eq_ignore_ascii_case(b"received") {
             w.put(b";").put(p.whole);
         }
     }
-    if asked || differs || stamp == Stamp::Always {
+    let host = || {
+        let text = core::str::from_utf8(via.host).ok()?;
+        text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok()
+    };
+    if asked || stamp == Stamp::Always || host() != Some(source.ip()) {
         w.put(b";received=");
         put_ip(source.ip(), w);
     }

@@ -2,7 +2,7 @@
 
 use super::values::{self, Credentials};
 use crate::edit::{self, Contacts, Response, Top};
-use crate::view::{Message, Method, Name, Via};
+use crate::view::{Field, Message, Method, Name, Via};
 use crate::write::{Stamp, Tag, begin_response, end, put_param, put_quoted, simple};
 use crate::ALGORITHM;
 use core::net::SocketAddr;
@@ -79,7 +79,7 @@ pub fn read_register<'m>(msg: &Message<'m>) -> Result<Register<'m>, Fault> {
     }
     let (ticket, ipc) = hop(msg)?;
     let ask = ask(&c, idc, idsp, ipc)?;
-    Ok(Register { ask, idc, idsp, realm: c.need("realm")?, uri: c.need("uri")?, ticket, ipc })
+    Ok(Register { ask, idc, idsp, realm: c.need(Field::Realm)?, uri: c.need(Field::Uri)?, ticket, ipc })
 }
 
 /// The proxy's handle, and what it wrote on the Via below its own: where the terminal is. Vias of elements between
@@ -92,12 +92,12 @@ fn hop(msg: &Message<'_>) -> Result<(Ticket, SocketAddr), Fault> {
 }
 
 fn ask<'m>(c: &Credentials<'_, 'm>, idc: Idc<'m>, idsp: Idsp<'m>, ipc: SocketAddr) -> Result<Ask<'m>, Fault> {
-    if let Some(asserted) = c.digest.plain("integrity-protected") {
+    if let Some(asserted) = c.digest.plain(Field::IntegrityProtected) {
         let yes = asserted.eq_ignore_ascii_case(b"yes");
         return if yes { Ok(Ask::Refresh) } else { Err(c.bad("Authorization integrity-protected")) };
     }
-    let (nonce, response) = (c.need("nonce")?, c.need("response")?);
-    let algorithm = c.digest.plain("algorithm");
+    let (nonce, response) = (c.need(Field::Nonce)?, c.need(Field::Response)?);
+    let algorithm = c.digest.plain(Field::Algorithm);
     let pkd = algorithm.is_some_and(|a| a.eq_ignore_ascii_case(ALGORITHM.as_bytes()));
     match (pkd, response.is_empty()) {
         (true, true) => Ok(Ask::S2(S2 { idc, idsp, n1: c.n1()? })),

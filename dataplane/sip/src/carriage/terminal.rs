@@ -1,7 +1,7 @@
 //! The terminal's end: writes s1, s7 and what a user agent sends inside its session; reads the answers.
 
 use super::values;
-use crate::view::{Addr, Digest, Message, Method, Name, lex};
+use crate::view::{Addr, Digest, Field, Message, Method, Name, lex};
 use crate::write::{
     Tag, begin_response, end, end_with, put_host_port, put_number, put_param, put_quoted, transport,
 };
@@ -246,7 +246,7 @@ pub fn read_answer(msg: &[u8]) -> Result<Reply<'_>, Fault> {
         200..=299 => success(&view)?,
         401 => match view.digest(Name::WwwAuthenticate)? {
             Some(digest) => {
-                realm = digest.plain("realm");
+                realm = digest.plain(Field::Realm);
                 challenge(&view, &digest)?
             }
             None => Answer::Refused(Refusal::Denied),
@@ -266,31 +266,31 @@ pub fn read_answer(msg: &[u8]) -> Result<Reply<'_>, Fault> {
 
 fn challenge<'m>(view: &Message<'m>, digest: &Digest<'m>) -> Result<Answer<'m>, Fault> {
     let bad = || view.fault(FaultKind::Malformed, Name::WwwAuthenticate);
-    let nonce = digest.plain("nonce").ok_or_else(bad)?;
-    let algorithm = digest.plain("algorithm");
+    let nonce = digest.plain(Field::Nonce).ok_or_else(bad)?;
+    let algorithm = digest.plain(Field::Algorithm);
     if algorithm.is_none_or(|a| !a.eq_ignore_ascii_case(ALGORITHM.as_bytes())) {
         return Ok(Answer::Digest { nonce, algorithm });
     }
-    let n1 = match digest.plain("n1") {
+    let n1 = match digest.plain(Field::N1) {
         Some(n1) => Some(N1::parse(n1).ok_or_else(bad)?),
         None => None,
     };
-    let ts = digest.plain("ts").and_then(parse_u64).ok_or_else(bad)?;
+    let ts = digest.plain(Field::Ts).and_then(parse_u64).ok_or_else(bad)?;
     if nonce.is_empty() {
-        let stale = digest.plain("stale").is_some_and(|s| s.eq_ignore_ascii_case(b"true"));
-        return match digest.plain("cookie") {
+        let stale = digest.plain(Field::Stale).is_some_and(|s| s.eq_ignore_ascii_case(b"true"));
+        return match digest.plain(Field::Cookie) {
             Some(cookie) if !stale => Ok(Answer::Cookie { n1: n1.ok_or_else(bad)?, ts, cookie }),
             None if stale => Ok(Answer::Stale { n1, ts }),
             _ => Err(bad()),
         };
     }
-    if digest.plain("mech-req") != Some(b"1") {
+    if digest.plain(Field::MechReq) != Some(b"1") {
         return Err(bad());
     }
     Ok(Answer::Challenge(S6 {
-        idsp: digest.plain("idsp").and_then(Idsp::from_octets).ok_or_else(bad)?,
+        idsp: digest.plain(Field::Idsp).and_then(Idsp::from_octets).ok_or_else(bad)?,
         n1: n1.ok_or_else(bad)?,
-        n2: digest.plain("n2").filter(|n2| is_n2(n2)).ok_or_else(bad)?,
+        n2: digest.plain(Field::N2).filter(|n2| is_n2(n2)).ok_or_else(bad)?,
         ts,
         rand: values::rand(nonce).ok_or_else(bad)?,
     }))
@@ -298,12 +298,12 @@ fn challenge<'m>(view: &Message<'m>, digest: &Digest<'m>) -> Result<Answer<'m>, 
 
 /// A 2xx: s10 where it bears a key.
 fn success<'m>(view: &Message<'m>) -> Result<Answer<'m>, Fault> {
-    let Some(info) = view.digest(Name::AuthenticationInfo)?.filter(|d| d.has("ekc") || d.has("mac")) else {
+    let Some(info) = view.digest(Name::AuthenticationInfo)?.filter(|d| d.has(Field::Ekc) || d.has(Field::Mac)) else {
         return Ok(Answer::Granted);
     };
     let bad = || view.fault(FaultKind::Malformed, Name::AuthenticationInfo);
     let text = |v: &'m [u8]| core::str::from_utf8(v).ok();
-    let mac = info.plain("mac").ok_or_else(bad)?;
+    let mac = info.plain(Field::Mac).ok_or_else(bad)?;
     let start = view.offset(mac);
     // The mechanism chosen is one; a list would leave open which.
     let mut chosen = view.items(Name::SecurityServer);
@@ -312,14 +312,14 @@ fn success<'m>(view: &Message<'m>) -> Result<Answer<'m>, Fault> {
         _ => None,
     };
     let s10 = S10 {
-        idsp: info.plain("idsp").and_then(Idsp::from_octets).ok_or_else(bad)?,
-        n1: info.plain("n1").and_then(N1::parse).ok_or_else(bad)?,
-        n2: info.plain("n2").and_then(N1::parse).ok_or_else(bad)?,
-        ts: info.plain("ts").and_then(parse_u64).ok_or_else(bad)?,
-        life: info.plain("life").and_then(parse_u32).ok_or_else(bad)?,
-        ekc: info.plain("ekc").and_then(values::wrap).ok_or_else(bad)?,
+        idsp: info.plain(Field::Idsp).and_then(Idsp::from_octets).ok_or_else(bad)?,
+        n1: info.plain(Field::N1).and_then(N1::parse).ok_or_else(bad)?,
+        n2: info.plain(Field::N2).and_then(N1::parse).ok_or_else(bad)?,
+        ts: info.plain(Field::Ts).and_then(parse_u64).ok_or_else(bad)?,
+        life: info.plain(Field::Life).and_then(parse_u32).ok_or_else(bad)?,
+        ekc: info.plain(Field::Ekc).and_then(values::wrap).ok_or_else(bad)?,
         sel: sel.ok_or_else(|| view.fault(FaultKind::Malformed, Name::SecurityServer))?,
-        mechs: info.plain("mechs").and_then(text).ok_or_else(bad)?,
+        mechs: info.plain(Field::Mechs).and_then(text).ok_or_else(bad)?,
     };
     let mac_value = values::word(mac).ok_or_else(bad)?;
     let mac = Range16 { start: start as u16, end: (start + mac.len()) as u16 };

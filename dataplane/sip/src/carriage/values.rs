@@ -1,6 +1,6 @@
 //! The values of PKD1 as they stand in digest parameters.
 
-use crate::view::{Digest, Message, Name};
+use crate::view::{Digest, Field, Message, Name};
 use portunus_codec::{b64_decode, hex_decode, parse_u64};
 use portunus_keydist::ident::{Idc, Idsp, N1, Rand, Word, Wrap};
 use portunus_signalling::{Fault, FaultKind};
@@ -41,27 +41,27 @@ impl<'m> Credentials<'_, 'm> {
     }
 
     /// A parameter that must be there, with no escapes in it.
-    pub(crate) fn need(&self, name: &'static str) -> Result<&'m [u8], Fault> {
-        self.digest.plain(name).ok_or_else(|| self.bad("Authorization"))
+    pub(crate) fn need(&self, field: Field) -> Result<&'m [u8], Fault> {
+        self.digest.plain(field).ok_or_else(|| self.bad("Authorization"))
     }
 
     /// `username`.
     pub(crate) fn idc(&self) -> Result<Idc<'m>, Fault> {
-        Idc::from_octets(self.need("username")?).ok_or_else(|| self.bad("Authorization username"))
+        Idc::from_octets(self.need(Field::Username)?).ok_or_else(|| self.bad("Authorization username"))
     }
 
     /// `idsp`.
     pub(crate) fn idsp(&self) -> Result<Idsp<'m>, Fault> {
-        Idsp::from_octets(self.need("idsp")?).ok_or_else(|| self.bad("Authorization idsp"))
+        Idsp::from_octets(self.need(Field::Idsp)?).ok_or_else(|| self.bad("Authorization idsp"))
     }
 
     /// `n1`.
     pub(crate) fn n1(&self) -> Result<N1, Fault> {
-        N1::parse(self.need("n1")?).ok_or_else(|| self.bad("Authorization n1"))
+        N1::parse(self.need(Field::N1)?).ok_or_else(|| self.bad("Authorization n1"))
     }
 
-    /// A decimal number.
-    pub(crate) fn number(&self, name: &'static str) -> Result<u64, Fault> {
-        parse_u64(self.need(name)?).ok_or_else(|| self.bad("Authorization ts"))
+    /// `ts`.
+    pub(crate) fn ts(&self) -> Result<u64, Fault> {
+        parse_u64(self.need(Field::Ts)?).ok_or_else(|| self.bad("Authorization ts"))
     }
 }

@@ -2,38 +2,41 @@
 
 use crate::ALGORITHM;
 use crate::carriage::values::{self, Credentials};
-use crate::view::{Addr, Items, Message, Method, Name, Uri, Via, lex, line_at};
+use crate::view::{Addr, Digest, Field, Items, Message, Method, Name, Uri, Via, lex, line_at};
 use portunus_codec::parse_u32;
 use portunus_keydist::ident::{Idc, IdcBuf, Idsp, is_n2};
-use portunus_keydist::mech::MechList;
+use portunus_keydist::mech::{LIST_MAX, MechList};
 use portunus_keydist::steps::{Refusal, S1, S7, S9};
 use portunus_signalling::{Fault, FaultKind, FromCore, FromTerminal, Route};
 
 /// Digest parameters that only the core may send (spec section 2).
-const CORE_ONLY_PARAMS: [&str; 4] = ["ekc", "eksp", "mac", "integrity-protected"];
+const CORE_ONLY: [Field; 4] = [Field::Ekc, Field::Eksp, Field::Mac, Field::IntegrityProtected];
 
 /// Seconds to wait when a busy core does not say.
 const RETRY_AFTER_S: u32 = 5;
 
-/// Refuses what only the core may send, in whatever a terminal sent.
-pub(super) fn forbid_core_only(msg: &Message<'_>) -> Result<(), Fault> {
+/// Refuses what only the core may send, in whatever a terminal sent. Gives its Authorization, read once; `None` when
+/// it has none, or one of another scheme than Digest.
+pub(super) fn forbid_core_only<'m>(msg: &Message<'m>) -> Result<Option<Digest<'m>>, Fault> {
     msg.forbid_core_only()?;
-    for name in [Name::Authorization, Name::ProxyAuthorization] {
-        for value in msg.values(name) {
-            // What one reader refuses another may take: nothing of Digest passes that was not read here. Other schemes
-            // have no such parameters.
-            let Some(digest) = crate::view::Digest::parse(value) else {
-                match lex::take_while(value, lex::is_token).0.eq_ignore_ascii_case(b"Digest") {
-                    true => return Err(Fault { kind: FaultKind::Malformed, what: name.as_str(), at: msg.offset(value) }),
-                    false => continue,
-                }
-            };
-            if let Some(what) = CORE_ONLY_PARAMS.into_iter().find(|p| digest.has(p)) {
-                return Err(Fault { kind: FaultKind::Forbidden, what, at: msg.offset(value) });
-            }
-        }
+    for value in msg.values(Name::ProxyAuthorization) {
+        credentials(msg, Name::ProxyAuthorization, value)?;
     }
-    Ok(())
+    msg.value(Name::Authorization).map_or(Ok(None), |value| credentials(msg, Name::Authorization, value))
+}
+
+/// What one reader refuses another may take: nothing of Digest passes that was not read here. Other schemes have no
+/// such parameters.
+fn credentials<'m>(msg: &Message<'m>, name: Name, value: &'m [u8]) -> Result<Option<Digest<'m>>, Fault> {
+    let fault = |kind, what| Fault { kind, what, at: msg.offset(value) };
+    let Some(digest) = Digest::parse(value) else {
+        let unread = lex::take_while(value, lex::is_token).0.eq_ignore_ascii_case(b"Digest");
+        return if unread { Err(fault(FaultKind::Malformed, name.as_str())) } else { Ok(None) };
+    };
+    match CORE_ONLY.into_iter().find(|f| digest.has(*f)) {
+        Some(field) => Err(fault(FaultKind::Forbidden, field.as_str())),
+        None => Ok(Some(digest)),
+    }
 }
 
 /// What a request must fulfil before this element passes it on.
@@ -56,13 +59,13 @@ pub(super) fn terminal(octets: &[u8]) -> Result<FromTerminal<'_>, Fault> {
         _ => {}
     }
     let msg = Message::parse(octets)?;
-    forbid_core_only(&msg)?;
+    let digest = forbid_core_only(&msg)?;
     if !msg.is_request() {
         return Ok(FromTerminal::Response { ticket: msg.via().ticket() });
     }
     passable(&msg)?;
     match msg.method() {
-        Method::Register => registration(&msg),
+        Method::Register => registration(&msg, digest),
         _ => Ok(FromTerminal::Request { idc: msg.from().sip().and_then(|u| u.as_idc()) }),
     }
 }
@@ -75,26 +78,30 @@ pub(super) fn star_is_an_end(msg: &Message<'_>) -> Result<(), Fault> {
     }
 }
 
-fn registration<'m>(msg: &Message<'m>) -> Result<FromTerminal<'m>, Fault> {
+fn registration<'m>(msg: &Message<'m>, digest: Option<Digest<'m>>) -> Result<FromTerminal<'m>, Fault> {
     star_is_an_end(msg)?;
-    let Some(digest) = msg.digest(Name::Authorization)? else {
-        return stock(msg, None, false);
+    let Some(digest) = digest else {
+        // Another scheme than Digest registers nobody here.
+        return match msg.has(Name::Authorization) {
+            true => Err(msg.fault(FaultKind::Malformed, Name::Authorization)),
+            false => stock(msg, None, false),
+        };
     };
     let c = Credentials { msg, digest };
-    if c.digest.plain("algorithm").is_none_or(|a| !a.eq_ignore_ascii_case(ALGORITHM.as_bytes())) {
-        let answered = c.digest.get("response").is_some_and(|r| !r.is_empty());
-        return stock(msg, c.digest.get("username"), answered);
+    if c.digest.plain(Field::Algorithm).is_none_or(|a| !a.eq_ignore_ascii_case(ALGORITHM.as_bytes())) {
+        let answered = c.digest.get(Field::Response).is_some_and(|r| !r.is_empty());
+        return stock(msg, c.digest.get(Field::Username), answered);
     }
     let idc = c.idc()?;
     for name in [Name::To, Name::From] {
         bound(msg, name, idc)?;
     }
-    let (idsp, n1, ts) = (c.idsp()?, c.n1()?, c.number("ts")?);
-    c.need("realm")?;
-    c.need("uri")?;
-    let (nonce, response) = (c.need("nonce")?, c.need("response")?);
+    let (idsp, n1, ts) = (c.idsp()?, c.n1()?, c.ts()?);
+    c.need(Field::Realm)?;
+    c.need(Field::Uri)?;
+    let (nonce, response) = (c.need(Field::Nonce)?, c.need(Field::Response)?);
     if nonce.is_empty() && response.is_empty() {
-        let cookie = c.digest.plain("cookie");
+        let cookie = c.digest.plain(Field::Cookie);
         if cookie.is_some_and(|c| !is_n2(c)) {
             return Err(c.bad("Authorization cookie"));
         }
@@ -102,7 +109,7 @@ fn registration<'m>(msg: &Message<'m>) -> Result<FromTerminal<'m>, Fault> {
     }
     let rand = values::rand(nonce).ok_or_else(|| c.bad("Authorization nonce"))?;
     let auth_c = values::word(response).ok_or_else(|| c.bad("Authorization response"))?;
-    let n2 = c.digest.plain("n2").filter(|n2| is_n2(n2)).ok_or_else(|| c.bad("Authorization n2"))?;
+    let n2 = c.digest.plain(Field::N2).filter(|n2| is_n2(n2)).ok_or_else(|| c.bad("Authorization n2"))?;
     // Its Contact is repeated under the MAC, and it is what the session is for.
     if !msg.contacts().any(|a| msg.contact_expires(&a) != Some(0)) {
         return Err(msg.fault(FaultKind::Malformed, Name::Contact));
@@ -137,32 +144,32 @@ pub(super) fn ends(msg: &Message<'_>) -> bool {
     msg.contact_star() || msg.has(Name::Contact) && msg.contacts().all(|a| msg.contact_expires(&a) == Some(0))
 }
 
-/// The mechanism list: all rows of Security-Client, folds undone.
+/// The mechanism list: all rows of Security-Client.
 fn mechs(msg: &Message<'_>) -> Result<MechList, Fault> {
     let bad = || msg.fault(FaultKind::Malformed, Name::SecurityClient);
+    let read = |value: &[u8]| MechList::from_sip(core::str::from_utf8(value).ok()?).ok();
     let mut rows = msg.values(Name::SecurityClient);
-    let only = rows.next().ok_or_else(bad)?;
-    let mut scratch = [0u8; 2 * portunus_keydist::mech::LIST_MAX];
-    let text = if rows.next().is_none() && memchr::memchr(b'\r', only).is_none() {
-        only
-    } else {
-        let mut w = portunus_codec::Writer::new(&mut scratch);
-        for (i, row) in msg.values(Name::SecurityClient).enumerate() {
-            w.put(if i == 0 { b"" } else { b"," }).put(row);
+    match (rows.next(), rows.next()) {
+        (Some(only), None) => read(only),
+        (Some(_), Some(_)) => {
+            let mut joined = [0u8; 2 * LIST_MAX];
+            let mut w = portunus_codec::Writer::new(&mut joined);
+            for (i, row) in msg.values(Name::SecurityClient).enumerate() {
+                w.put(if i == 0 { b"" } else { b"," }).put(row);
+            }
+            w.finish().ok().and_then(|_| read(w.written()))
         }
-        let len = w.finish().map_err(|_| bad())?;
-        let joined = scratch.get_mut(..len).unwrap_or_default();
-        joined.iter_mut().filter(|c| lex::is_ws(**c)).for_each(|c| *c = b' ');
-        joined
-    };
-    let text = core::str::from_utf8(text).map_err(|_| bad())?;
-    MechList::from_sip(text).map_err(|_| bad())
+        (None, _) => None,
+    }
+    .ok_or_else(bad)
 }
 
 /// [`portunus_signalling::Signalling::read_core`].
 pub(super) fn core(octets: &[u8]) -> Result<FromCore<'_>, Fault> {
-    let msg = Message::parse(octets)?;
+    // The core is trusted; what is read of an answer is checked here, and all of it before it is passed on.
+    let msg = Message::index(octets)?;
     if msg.is_request() {
+        msg.check()?;
         return Ok(match called(|n| msg.value(n), msg.uri()) {
             Some(idc) => FromCore::Request { idc },
             None => FromCore::Own,
@@ -177,7 +184,7 @@ pub(super) fn core(octets: &[u8]) -> Result<FromCore<'_>, Fault> {
     }
     let idc = msg.to().sip().and_then(|u| u.as_idc());
     if success {
-        let keys = msg.digest(Name::AuthenticationInfo)?.and_then(|d| Some((d.plain("ekc")?, d.plain("eksp")?)));
+        let keys = msg.digest(Name::AuthenticationInfo)?.and_then(|d| Some((d.plain(Field::Ekc)?, d.plain(Field::Eksp)?)));
         let Some((ekc, eksp)) = keys else { return Ok(answer) };
         let bad = || msg.fault(FaultKind::Malformed, Name::AuthenticationInfo);
         let s9 = S9 { ekc: values::wrap(ekc).ok_or_else(bad)?, eksp: values::wrap(eksp).ok_or_else(bad)? };
@@ -185,12 +192,12 @@ pub(super) fn core(octets: &[u8]) -> Result<FromCore<'_>, Fault> {
     }
     for name in [Name::WwwAuthenticate, Name::ProxyAuthenticate] {
         let Some(digest) = msg.digest(name)? else { continue };
-        if digest.plain("algorithm").is_none_or(|a| !a.eq_ignore_ascii_case(ALGORITHM.as_bytes())) {
+        if digest.plain(Field::Algorithm).is_none_or(|a| !a.eq_ignore_ascii_case(ALGORITHM.as_bytes())) {
             return Ok(answer);
         }
         let bad = || msg.fault(FaultKind::Malformed, name);
-        let rand = digest.plain("nonce").and_then(values::rand).ok_or_else(bad)?;
-        let idsp = digest.plain("idsp").and_then(Idsp::from_octets).ok_or_else(bad)?;
+        let rand = digest.plain(Field::Nonce).and_then(values::rand).ok_or_else(bad)?;
+        let idsp = digest.plain(Field::Idsp).and_then(Idsp::from_octets).ok_or_else(bad)?;
         return Ok(FromCore::Challenge { ticket, idc, idsp, rand });
     }
     let refusal = match status {

@@ -1,7 +1,8 @@
 //! The registration's messages as the proxy writes them.
 
 use crate::edit::{self, Contacts, Credentials, Top};
-use crate::view::{Addr, Message, Name};
+use crate::view::{Addr, Field, Items, Message, Name, line_at};
+use crate::view::field::seconds;
 use crate::write::{Stamp, Tag, begin_response, end, put_number, put_param, put_quoted};
 use crate::{ALGORITHM, MAC_PLACEHOLDER};
 use core::ops::Range;
@@ -85,7 +86,7 @@ fn asked(msg: &Message<'_>) -> Option<u32> {
 /// s2: the proxy's Via and Path; without the clock and the cookie, which are the proxy's business.
 pub(super) fn s2(hop: &Hop<'_>, octets: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
     let msg = Message::index(octets).map_err(|_| Full)?;
-    let credentials = Credentials::Without(&["ts", "cookie"]);
+    let credentials = Credentials::Without(&[Field::Ts, Field::Cookie]);
     let how = ToCore { idc: s1.idc, own_contact: false, credentials, strip_agreement: false };
     register_up(hop, &msg, &how, w)
 }
@@ -93,7 +94,7 @@ pub(super) fn s2(hop: &Hop<'_>, octets: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) 
 /// s8: as s2, with a Contact of the proxy's making and without the security agreement, which ends here.
 pub(super) fn s8(hop: &Hop<'_>, octets: &[u8], idc: Idc<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
     let msg = Message::index(octets).map_err(|_| Full)?;
-    let credentials = Credentials::Without(&["n2", "ts", "cookie"]);
+    let credentials = Credentials::Without(&[Field::N2, Field::Ts, Field::Cookie]);
     register_up(hop, &msg, &ToCore { idc, own_contact: true, credentials, strip_agreement: true }, w)
 }
 
@@ -107,7 +108,7 @@ pub(super) fn digest(hop: &Hop<'_>, octets: &[u8], idc: Idc<'_>, w: &mut Writer<
     put_credentials(hop, idc, msg.uri(), "SHA-256", "", &mut own);
     let all = own.finish()?;
     let (add, all) = (buf.get(..add).unwrap_or_default(), buf.get(add..all).unwrap_or_default());
-    let credentials = Credentials::With { without: &["idsp", "n1", "n2", "ts"], add, else_all: all };
+    let credentials = Credentials::With { without: &[Field::Idsp, Field::N1, Field::N2, Field::Ts], add, else_all: all };
     register_up(hop, &msg, &ToCore { idc, own_contact: true, credentials, strip_agreement: true }, w)
 }
 
@@ -131,7 +132,7 @@ pub(super) fn put_credentials(
 
 /// The tag of the softswitch's answer, so that the terminal sees the one that answered; else one from the salt.
 fn tag_of<'m>(hop: &Hop<'_>, core_msg: &'m [u8]) -> Tag<'m> {
-    let tag = Message::index(core_msg).ok().and_then(|m| m.value(Name::To).and_then(Addr::parse)).and_then(|a| a.tag());
+    let tag = line_at(core_msg, Name::To).and_then(Addr::parse).and_then(|a| a.tag());
     tag.map_or(Tag::Salt(hop.salt), Tag::Text)
 }
 
@@ -211,9 +212,10 @@ pub(super) fn s10(
     w: &mut Writer<'_>,
 ) -> Result<Range<usize>, Full> {
     let msg = Message::index(request).map_err(|_| Full)?;
-    let answer = Message::index(core_msg).map_err(|_| Full)?;
     begin_response(&msg, 200, &["OK"], tag_of(hop, core_msg), Some(hop.source), w);
-    let granted = super::relay::granted(&answer, hop).or_else(|| answer.expires());
+    // The answer's one Contact is the proxy's; what was granted to it stands there or in Expires.
+    let own = line_at(core_msg, Name::Contact).and_then(|v| Items::new(v).find_map(|i| own_contact(hop, i)));
+    let granted = own.and_then(|a| a.expires()).or_else(|| line_at(core_msg, Name::Expires).and_then(seconds));
     for contact in msg.contacts() {
         put_granted(&msg, &contact, granted, w);
     }
@@ -234,6 +236,11 @@ pub(super) fn s10(
     let field = start..w.len();
     w.put(b"\"\r\n");
     end(w).map(|()| field)
+}
+
+/// A Contact of an answer, where it is of the proxy's making.
+fn own_contact<'m>(hop: &Hop<'_>, item: &'m [u8]) -> Option<Addr<'m>> {
+    Addr::parse(item).filter(|a| a.sip().is_some_and(|u| super::relay::is_at(&u, hop.own.core)))
 }
 
 /// One of the terminal's Contacts as it asked for it, with the time granted: never longer than asked.

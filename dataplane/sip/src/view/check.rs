@@ -14,7 +14,7 @@ pub(crate) fn max_forwards(value: &[u8]) -> Option<u8> {
 
 impl Message<'_> {
     /// Everything that [`Message::parse`] promises beyond [`Message::index`].
-    pub(super) fn check(&self) -> Result<(), Fault> {
+    pub(crate) fn check(&self) -> Result<(), Fault> {
         self.need(Name::Via, |v| lex::Items::new(v).next().is_some_and(|i| Via::parse(i).is_some()))?;
         self.need(Name::From, |v| Addr::parse(v).is_some())?;
         self.need(Name::To, |v| Addr::parse(v).is_some())?;

@@ -2,22 +2,80 @@
 //! well formed and none twice.
 
 use super::lex::{self, Param, trim, trim_start, unquote};
+use super::words::Words;
 use arrayvec::ArrayVec;
 
 /// Most parameters of one header.
 pub const PARAMS_MAX: usize = 24;
 
+/// Parameters that this product reads or writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[allow(missing_docs)] // Each is the parameter of its name, see `WORDS`.
+pub enum Field {
+    Username,
+    Realm,
+    Nonce,
+    Uri,
+    Response,
+    Algorithm,
+    Idsp,
+    N1,
+    N2,
+    Ts,
+    Cookie,
+    Stale,
+    MechReq,
+    Ekc,
+    Eksp,
+    Mac,
+    Mechs,
+    Life,
+    IntegrityProtected,
+}
+
+const FIELDS: usize = 19;
+
+/// The names, in the order of [`Field`].
+static WORDS: Words<FIELDS> = Words::new([
+    "username", "realm", "nonce", "uri", "response", "algorithm", "idsp", "n1", "n2", "ts", "cookie", "stale",
+    "mech-req", "ekc", "eksp", "mac", "mechs", "life", "integrity-protected",
+]);
+
+const NONE: u8 = u8::MAX;
+
+impl Field {
+    /// Its name as it is written.
+    pub fn as_str(self) -> &'static str {
+        WORDS.name(self as usize).unwrap_or_default()
+    }
+}
+
+/// Where one parameter stands in its header's value. Values are shorter than a message, so 16 bits suffice.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    name: u16,
+    name_end: u16,
+    value: u16,
+    value_end: u16,
+    /// Index of its [`Field`], or [`NONE`].
+    field: u8,
+}
+
 /// The parameters of one Digest header.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Digest<'a> {
-    params: ArrayVec<Param<'a>, PARAMS_MAX>,
+    text: &'a [u8],
+    spans: ArrayVec<Span, PARAMS_MAX>,
+    /// Where in `spans` each field is.
+    fields: [u8; FIELDS],
 }
 
 impl<'a> Digest<'a> {
     /// Credentials or a challenge: `Digest` and parameters. `None` for another scheme, a malformed or doubled
     /// parameter, and more than [`PARAMS_MAX`].
     pub fn parse(value: &'a [u8]) -> Option<Self> {
-        let (scheme, rest) = lex::take_while(value, lex::is_token);
+        let (scheme, rest) = value.split_at_checked(6)?;
         let list = trim_start(rest);
         if !scheme.eq_ignore_ascii_case(b"Digest") || list.len() == rest.len() {
             return None;
@@ -27,48 +85,97 @@ impl<'a> Digest<'a> {
 
     /// Bare parameters, as in Authentication-Info.
     pub fn list(value: &'a [u8]) -> Option<Self> {
-        let mut params = ArrayVec::<Param<'a>, PARAMS_MAX>::new();
-        let mut rest = trim(value);
+        let text = trim(value);
+        if text.len() > usize::from(u16::MAX) {
+            return None;
+        }
+        let mut digest = Self { text, spans: ArrayVec::new(), fields: [NONE; FIELDS] };
+        let mut rest = text;
         loop {
-            let (p, after) = digest_param(rest)?;
-            if params.iter().any(|q| q.name.eq_ignore_ascii_case(p.name)) {
-                return None;
-            }
-            params.try_push(p).ok()?;
+            rest = trim_start(rest);
+            let (p, field, after) = param(rest)?;
+            // A value is required; an empty quoted string is one.
+            digest.add(&p, p.value?, field)?;
             match after.split_first() {
-                None => return Some(Self { params }),
+                None => return Some(digest),
                 Some((b',', s)) => rest = s,
                 Some(_) => return None,
             }
         }
     }
 
-    /// The parameters, in order.
-    pub fn params(&self) -> &[Param<'a>] {
-        &self.params
+    #[inline]
+    fn add(&mut self, p: &Param<'a>, value: &'a [u8], field: Option<usize>) -> Option<()> {
+        let at = |part: &[u8]| (part.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize) as u16;
+        let (name, value_at) = (at(p.name), at(value));
+        if let Some(slot) = field.and_then(|f| self.fields.get_mut(f)) {
+            if *slot != NONE {
+                return None;
+            }
+            *slot = self.spans.len() as u8;
+        } else if self.params().any(|q| q.name.eq_ignore_ascii_case(p.name)) {
+            return None;
+        }
+        let (name_end, value_end) = (name + p.name.len() as u16, value_at + value.len() as u16);
+        let field = field.map_or(NONE, |f| f as u8);
+        self.spans.try_push(Span { name, name_end, value: value_at, value_end, field }).ok()
     }
 
-    /// The value of `name` without its quotes, escapes as they stand; `None` when absent.
-    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
-        let p = self.params.iter().find(|p| p.name.eq_ignore_ascii_case(name.as_bytes()))?;
-        p.value.map(unquote)
+    fn slice(&self, from: u16, to: u16) -> &'a [u8] {
+        self.text.get(usize::from(from)..usize::from(to)).unwrap_or_default()
+    }
+
+    /// The parameters, in order.
+    pub fn params(&self) -> impl Iterator<Item = Param<'a>> + '_ {
+        self.spans.iter().map(|s| Param {
+            name: self.slice(s.name, s.name_end),
+            value: Some(self.slice(s.value, s.value_end)),
+            whole: self.slice(s.name, s.value_end),
+        })
+    }
+
+    /// As [`Digest::params`], with what each is.
+    pub(crate) fn known_params(&self) -> impl Iterator<Item = (Option<usize>, &'a [u8])> + '_ {
+        self.spans
+            .iter()
+            .map(|s| ((s.field != NONE).then_some(usize::from(s.field)), self.slice(s.name, s.value_end)))
+    }
+
+    /// The value of a field without its quotes, escapes as they stand; `None` when absent.
+    pub fn get(&self, field: Field) -> Option<&'a [u8]> {
+        let i = usize::from(*self.fields.get(field as usize)?);
+        self.spans.get(i).map(|s| unquote(self.slice(s.value, s.value_end)))
     }
 
     /// As [`Digest::get`]; also `None` where an escape keeps the value from standing there literally. Every value of
     /// PKD1 has one spelling only.
-    pub fn plain(&self, name: &str) -> Option<&'a [u8]> {
-        self.get(name).filter(|v| memchr::memchr(b'\\', v).is_none())
+    pub fn plain(&self, field: Field) -> Option<&'a [u8]> {
+        self.get(field).filter(|v| memchr::memchr(b'\\', v).is_none())
     }
 
-    /// True when `name` is there.
-    pub fn has(&self, name: &str) -> bool {
-        self.get(name).is_some()
+    /// True when a field is there.
+    pub fn has(&self, field: Field) -> bool {
+        self.fields.get(field as usize).is_some_and(|i| *i != NONE)
     }
 }
 
-/// `name = value`; a value is required, and an empty quoted string is one.
-fn digest_param(s: &[u8]) -> Option<(Param<'_>, &[u8])> {
-    lex::param(s).filter(|(p, _)| p.value.is_some())
+/// One parameter at the start of `s`, which field it is, and what follows. The usual spelling, `name="value"` of a
+/// known name without escapes, is read in three steps; everything else by the general reader.
+#[inline]
+fn param(s: &[u8]) -> Option<(Param<'_>, Option<usize>, &[u8])> {
+    if let Some(eq) = lex::find_short(s, b'=')
+        && let (Some(name), Some(quoted)) = (s.get(..eq), s.get(eq + 2..))
+        && s.get(eq + 1) == Some(&b'"')
+        && let Some(field) = WORDS.find(name)
+        && let Some(n) = memchr::memchr2(b'"', b'\\', quoted)
+        && quoted.get(n) == Some(&b'"')
+    {
+        let end = eq + n + 3;
+        let p = Param { name, value: s.get(eq + 1..end), whole: s.get(..end)? };
+        return Some((p, Some(field), trim_start(s.get(end..)?)));
+    }
+    let (p, after) = lex::param(s)?;
+    Some((p, WORDS.find(p.name), after))
 }
 
 #[cfg(test)]
@@ -76,21 +183,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn fields_have_their_names() {
+        for i in 0..FIELDS {
+            let d = format!("{}=\"v\"", WORDS.name(i).unwrap());
+            let d = Digest::list(d.as_bytes()).unwrap();
+            assert_eq!(d.fields.iter().position(|f| *f == 0), Some(i));
+        }
+        assert_eq!(Field::IntegrityProtected.as_str(), "integrity-protected");
+        assert_eq!(Field::IntegrityProtected as usize, FIELDS - 1);
+    }
+
+    #[test]
     fn values_quotes_and_escapes() {
-        let d = Digest::parse(b"digest username=\"a\\\"b\", realm = \"x,y\",nonce=\"\" ,\r\n stale=true, uri=\"sip:h\"").unwrap();
-        assert_eq!(d.get("USERNAME"), Some(&b"a\\\"b"[..]));
-        assert_eq!(d.plain("username"), None);
-        assert_eq!(d.plain("realm"), Some(&b"x,y"[..]));
-        assert_eq!(d.plain("nonce"), Some(&b""[..]));
-        assert_eq!(d.plain("stale"), Some(&b"true"[..]));
-        assert!(!d.has("cnonce"));
+        let d =
+            Digest::parse(b"digest USERname=\"a\\\"b\", realm = \"x,y\",nonce=\"\" ,\r\n stale=true, uri=\"sip:h\"").unwrap();
+        assert_eq!(d.get(Field::Username), Some(&b"a\\\"b"[..]));
+        assert_eq!(d.plain(Field::Username), None);
+        assert_eq!(d.plain(Field::Realm), Some(&b"x,y"[..]));
+        assert_eq!(d.plain(Field::Nonce), Some(&b""[..]));
+        assert_eq!(d.plain(Field::Stale), Some(&b"true"[..]));
+        assert!(!d.has(Field::Cookie));
+        assert_eq!(d.params().map(|p| p.whole).nth(1), Some(&b"realm = \"x,y\""[..]));
     }
 
     #[test]
     fn malformed_and_doubled() {
         for bad in [
             &b""[..], b"Digest", b"Basic a=b", b"Digest a", b"Digest a=", b"Digest a=\"", b"Digest a=1,", b"Digest a=1,,b=2",
-            b"Digest a=1 b=2", b"Digest a=1,A=2", b"Digesta=1", b"Digest =1", b"Digest a=1;b=2",
+            b"Digest a=1 b=2", b"Digest a=1,A=2", b"Digesta=1", b"Digest =1", b"Digest a=1;b=2", b"Digest nonce=\"a\" b=1",
+            b"Digest nonce=\"a\",Nonce=b", b"Digest nonce=\"a\", uri=\"",
         ] {
             assert!(Digest::parse(bad).is_none(), "{:?}", String::from_utf8_lossy(bad));
         }

@@ -84,18 +84,27 @@ pub struct Via<'a> {
 impl<'a> Via<'a> {
     /// Reads one element of a Via list, trimmed.
     pub fn parse(item: &'a [u8]) -> Option<Self> {
+        // As nearly everyone writes it; the general form has white space around the slashes.
+        let usual = item.strip_prefix(b"SIP/2.0/");
         let part = |s: &'a [u8]| {
             let (t, rest) = lex::take_while(s, is_token);
             (!t.is_empty()).then_some((t, trim_start(rest)))
         };
         let slash = |s: &'a [u8]| s.strip_prefix(b"/").map(trim_start);
-        let (name, rest) = part(item)?;
-        let (version, rest) = part(slash(rest)?)?;
-        let slashed = slash(rest)?;
+        let slashed = match usual {
+            Some(rest) => trim_start(rest),
+            None => {
+                let (name, rest) = part(item)?;
+                let (version, rest) = part(slash(rest)?)?;
+                if !name.eq_ignore_ascii_case(b"SIP") || version != b"2.0" {
+                    return None;
+                }
+                slash(rest)?
+            }
+        };
         let (transport, after) = lex::take_while(slashed, is_token);
         let sent = trim_start(after);
-        let separated = sent.len() < after.len() && !transport.is_empty();
-        if !name.eq_ignore_ascii_case(b"SIP") || version != b"2.0" || !separated {
+        if sent.len() == after.len() || transport.is_empty() {
             return None;
         }
         let (by, params) = sent.split_at(memchr::memchr(b';', sent).unwrap_or(sent.len()));
@@ -151,7 +160,7 @@ pub(crate) fn cseq(value: &[u8]) -> Option<(u32, &[u8])> {
 
 /// Call-ID: one `word`, or two around `@`; here: no white space, printable.
 pub(crate) fn call_id(value: &[u8]) -> bool {
-    !value.is_empty() && value.iter().all(|c| matches!(c, b'!'..=b'~') && *c != b',' && *c != b';')
+    !value.is_empty() && lex::none(value, |c| !matches!(c, b'!'..=b'~') || c == b',' || c == b';')
 }
 
 #[cfg(test)]

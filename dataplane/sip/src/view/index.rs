@@ -100,7 +100,7 @@ impl<'a> Lines<'a> {
             self.at = end + 2;
         }
         let line = self.octets.get(at..end).unwrap_or_default();
-        let colon = colon(line).ok_or_else(|| fault(FaultKind::Malformed, "header", at))?;
+        let colon = lex::find_short(line, b':').ok_or_else(|| fault(FaultKind::Malformed, "header", at))?;
         let mut name = line.get(..colon).unwrap_or_default();
         while let [rest @ .., b' ' | b'\t'] = name {
             name = rest;
@@ -131,24 +131,6 @@ pub(crate) fn line_at(octets: &[u8], name: Name) -> Option<&[u8]> {
             Line::Blank(_) => return None,
         }
     }
-}
-
-/// Offset of the first colon, eight octets at a time: names are short, and most end in the first or second step.
-#[inline]
-fn colon(line: &[u8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let mut at = 0;
-    while let Some(chunk) = line.get(at..).and_then(|s| s.first_chunk::<8>()) {
-        let x = u64::from_le_bytes(*chunk) ^ (ONES * b':' as u64);
-        let zero = x.wrapping_sub(ONES) & !x & HIGH;
-        if zero != 0 {
-            return Some(at + (zero.trailing_zeros() / 8) as usize);
-        }
-        at += 8;
-    }
-    let tail = line.get(at..).unwrap_or_default();
-    tail.iter().position(|c| *c == b':').map(|n| at + n)
 }
 
 impl<'a> Message<'a> {

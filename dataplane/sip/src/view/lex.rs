@@ -66,6 +66,32 @@ pub(crate) fn take_while(s: &[u8], f: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
     s.split_at(n)
 }
 
+/// Offset of `c` among the first octets of `s`, eight at a time: for separators behind short names.
+#[inline(always)]
+pub(crate) fn find_short(s: &[u8], c: u8) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut at = 0;
+    while let Some(chunk) = s.get(at..).and_then(|s| s.first_chunk::<8>()) {
+        let x = u64::from_le_bytes(*chunk) ^ (ONES * u64::from(c));
+        let zero = x.wrapping_sub(ONES) & !x & HIGH;
+        if zero != 0 {
+            return Some(at + (zero.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+        if at == 64 {
+            return memchr::memchr(c, s.get(at..)?).map(|n| at + n);
+        }
+    }
+    s.get(at..)?.iter().position(|b| *b == c).map(|n| at + n)
+}
+
+/// True when `bad` holds for no octet: without an early end, so that the compiler may look at many at once.
+#[inline(always)]
+pub(crate) fn none(s: &[u8], bad: impl Fn(u8) -> bool) -> bool {
+    !s.iter().fold(false, |found, c| found | bad(*c))
+}
+
 /// `s` begins with a double quote: cuts after the closing one; `None` when it is not closed.
 pub(crate) fn quoted(s: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut at = 1;

@@ -16,8 +16,9 @@ pub(crate) use index::line_at;
 pub(crate) mod lex;
 pub mod name;
 pub mod uri;
+pub(crate) mod words;
 
-pub use digest::Digest;
+pub use digest::{Digest, Field};
 pub use field::{Addr, Via};
 pub use lex::{Items, Param, Params};
 pub use name::Name;

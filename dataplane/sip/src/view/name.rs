@@ -1,6 +1,6 @@
-//! Header names that this product knows, and their recognition: long and compact forms, any case, without a table of
-//! hashes: the first eight octets, lower-cased, are one machine word, and `match` on words is a handful of
-//! comparisons.
+//! Header names that this product knows, and their recognition: long and compact forms, any case.
+
+use super::words::Words;
 
 /// A header, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,44 +48,31 @@ pub enum Name {
     Other,
 }
 
-/// Known names, their canonical spelling and compact form. Order is that of [`Name`].
-const TABLE: [(&str, u8); 36] = [
-    ("Via", b'v'),
-    ("From", b'f'),
-    ("To", b't'),
-    ("Call-ID", b'i'),
-    ("CSeq", 0),
-    ("Max-Forwards", 0),
-    ("Contact", b'm'),
-    ("Expires", 0),
-    ("Content-Length", b'l'),
-    ("Content-Type", b'c'),
-    ("Route", 0),
-    ("Record-Route", 0),
-    ("Path", 0),
-    ("Service-Route", 0),
-    ("Authorization", 0),
-    ("Proxy-Authorization", 0),
-    ("WWW-Authenticate", 0),
-    ("Proxy-Authenticate", 0),
-    ("Authentication-Info", 0),
-    ("Require", 0),
-    ("Proxy-Require", 0),
-    ("Supported", b'k'),
-    ("Unsupported", 0),
-    ("Security-Client", 0),
-    ("Security-Server", 0),
-    ("Security-Verify", 0),
-    ("P-Asserted-Identity", 0),
-    ("P-Asserted-Service", 0),
-    ("P-Associated-URI", 0),
-    ("P-Visited-Network-ID", 0),
-    ("P-Charging-", 0),
-    ("Retry-After", 0),
-    ("Min-Expires", 0),
-    ("Event", b'o'),
-    ("Refer-To", b'r'),
-    ("User-Agent", 0),
+/// How many names have a spelling of their own.
+const LONG: usize = 36;
+
+/// Known names in their canonical spelling, in the order of [`Name`]; behind them the compact forms, in the order of
+/// [`COMPACT`].
+static WORDS: Words<46> = Words::new([
+    "Via", "From", "To", "Call-ID", "CSeq", "Max-Forwards", "Contact", "Expires", "Content-Length", "Content-Type",
+    "Route", "Record-Route", "Path", "Service-Route", "Authorization", "Proxy-Authorization", "WWW-Authenticate",
+    "Proxy-Authenticate", "Authentication-Info", "Require", "Proxy-Require", "Supported", "Unsupported",
+    "Security-Client", "Security-Server", "Security-Verify", "P-Asserted-Identity", "P-Asserted-Service",
+    "P-Associated-URI", "P-Visited-Network-ID", "P-Charging-", "Retry-After", "Min-Expires", "Event", "Refer-To",
+    "User-Agent", "v", "f", "t", "i", "m", "l", "c", "k", "o", "r",
+]);
+
+/// Every name in order, and behind them those of the compact forms (RFC 3261 section 7.3.3 and the registry).
+const NAMES: [Name; LONG + 10] = [
+    Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq, Name::MaxForwards, Name::Contact, Name::Expires,
+    Name::ContentLength, Name::ContentType, Name::Route, Name::RecordRoute, Name::Path, Name::ServiceRoute,
+    Name::Authorization, Name::ProxyAuthorization, Name::WwwAuthenticate, Name::ProxyAuthenticate,
+    Name::AuthenticationInfo, Name::Require, Name::ProxyRequire, Name::Supported, Name::Unsupported,
+    Name::SecurityClient, Name::SecurityServer, Name::SecurityVerify, Name::PAssertedIdentity,
+    Name::PAssertedService, Name::PAssociatedUri, Name::PVisitedNetworkId, Name::PCharging, Name::RetryAfter,
+    Name::MinExpires, Name::Event, Name::ReferTo, Name::UserAgent,
+    Name::Via, Name::From, Name::To, Name::CallId, Name::Contact, Name::ContentLength, Name::ContentType,
+    Name::Supported, Name::Event, Name::ReferTo,
 ];
 
 /// Headers that may stand once only; a second one makes the message malformed. Authorization and its like may
@@ -131,37 +118,16 @@ const fn bits(names: &[Name]) -> u64 {
     set
 }
 
-/// The first eight octets in lower case as a little-endian number, zero-padded.
-const fn word(s: &str) -> u64 {
-    let s = s.as_bytes();
-    let mut n = 0u64;
-    let mut i = 0;
-    while i < 8 && i < s.len() {
-        n |= ((s[i] | 0x20) as u64) << (8 * i);
-        i += 1;
-    }
-    n
-}
-
-/// As [`word`], at run time. `| 0x20` maps just `A-Z` onto `a-z`, and CR, the one octet that it maps onto `-`, does
-/// not occur in a line.
-#[inline]
-fn word_of(s: &[u8]) -> u64 {
-    const LOWER: u64 = 0x2020_2020_2020_2020;
-    if let Some(first) = s.first_chunk::<8>() {
-        return u64::from_le_bytes(*first) | LOWER;
-    }
-    s.iter().rev().fold(0, |n, c| n << 8 | u64::from(c | 0x20))
-}
-
 impl Name {
     /// How many there are, [`Name::Other`] included.
-    pub const COUNT: usize = TABLE.len() + 1;
+    pub const COUNT: usize = LONG + 1;
 
     /// The canonical spelling; `header` for [`Name::Other`].
     pub const fn as_str(self) -> &'static str {
-        let i = self as usize;
-        if i < TABLE.len() { TABLE[i].0 } else { "header" }
+        match WORDS.name(self as usize) {
+            Some(name) if (self as usize) < LONG => name,
+            _ => "header",
+        }
     }
 
     pub(crate) const fn bit(self) -> u64 {
@@ -179,69 +145,20 @@ impl Name {
     }
 
     /// Recognises a name as it stands in a message.
-    #[inline]
+    #[inline(always)]
     pub fn of(name: &[u8]) -> Self {
-        if let [c] = name {
-            return Self::of_compact(*c);
-        }
-        let known = Self::candidate(name);
-        if name.len() <= 8 || known == Self::Other {
-            return known;
-        }
-        // Eight octets were compared; the rest is compared here. `P-Charging-` is a beginning only.
-        let spelling = known.as_str().as_bytes();
-        match name.get(8..spelling.len()) {
-            Some(rest) if rest.eq_ignore_ascii_case(spelling.get(8..).unwrap_or_default()) => known,
-            _ => Self::Other,
+        match WORDS.find(name).and_then(|i| NAMES.get(i)) {
+            Some(known) => *known,
+            None => Self::rare(name),
         }
     }
 
-    /// The one name that this can be, by its length and first eight octets.
+    /// `P-Charging-` is a beginning only.
     #[inline]
-    fn candidate(name: &[u8]) -> Self {
-        macro_rules! pick {
-            ($w:expr; $($s:literal $n:ident),*) => { match $w { $(w if w == const { word($s) } => Self::$n,)* _ => Self::Other } };
-        }
-        let w = word_of(name);
-        let known = match name.len() {
-            2 => pick!(w; "to" To),
-            3 => pick!(w; "via" Via),
-            4 => pick!(w; "from" From, "cseq" CSeq, "path" Path),
-            5 => pick!(w; "route" Route, "event" Event),
-            7 => pick!(w; "call-id" CallId, "contact" Contact, "expires" Expires, "require" Require),
-            8 => pick!(w; "refer-to" ReferTo),
-            9 => pick!(w; "supporte" Supported),
-            10 => pick!(w; "user-age" UserAgent),
-            11 => pick!(w; "unsuppor" Unsupported, "retry-af" RetryAfter, "min-expi" MinExpires),
-            12 => pick!(w; "max-forw" MaxForwards, "content-" ContentType, "record-r" RecordRoute),
-            13 => pick!(w; "authoriz" Authorization, "service-" ServiceRoute, "proxy-re" ProxyRequire),
-            14 => pick!(w; "content-" ContentLength),
-            15 if w == const { word("security") } => match name.get(9).map(|c| c | 0x20) {
-                Some(b'c') => Self::SecurityClient,
-                Some(b's') => Self::SecurityServer,
-                _ => Self::SecurityVerify,
-            },
-            16 => pick!(w; "www-auth" WwwAuthenticate, "p-associ" PAssociatedUri),
-            18 => pick!(w; "proxy-au" ProxyAuthenticate, "p-assert" PAssertedService),
-            19 => pick!(w; "proxy-au" ProxyAuthorization, "authenti" AuthenticationInfo, "p-assert" PAssertedIdentity),
-            20 => pick!(w; "p-visite" PVisitedNetworkId),
-            _ => Self::Other,
-        };
-        if known == Self::Other && name.len() > 10 { pick!(w; "p-chargi" PCharging) } else { known }
-    }
-
-    fn of_compact(c: u8) -> Self {
-        match c | 0x20 {
-            b'v' => Self::Via,
-            b'f' => Self::From,
-            b't' => Self::To,
-            b'i' => Self::CallId,
-            b'm' => Self::Contact,
-            b'l' => Self::ContentLength,
-            b'c' => Self::ContentType,
-            b'k' => Self::Supported,
-            b'o' => Self::Event,
-            b'r' => Self::ReferTo,
+    fn rare(name: &[u8]) -> Self {
+        let beginning = Self::PCharging.as_str().as_bytes();
+        match name.get(..beginning.len()) {
+            Some(s) if s.eq_ignore_ascii_case(beginning) => Self::PCharging,
             _ => Self::Other,
         }
     }
@@ -254,23 +171,23 @@ mod tests {
     #[test]
     fn every_name_in_every_case_and_its_compact_form() {
         assert!(Name::COUNT <= 64, "the sets are 64-bit words");
-        for (i, (long, compact)) in TABLE.iter().enumerate() {
-            let name = Name::of(long.as_bytes());
-            assert_eq!(name as usize, i, "{long}");
-            assert_eq!(name.as_str(), *long);
-            assert_eq!(Name::of(long.to_ascii_uppercase().as_bytes()), name);
-            assert_eq!(Name::of(long.to_ascii_lowercase().as_bytes()), name);
-            if *compact != 0 {
-                assert_eq!(Name::of(&[*compact]), name);
-                assert_eq!(Name::of(&[compact.to_ascii_uppercase()]), name);
+        for (i, expected) in NAMES.iter().enumerate() {
+            let spelling = WORDS.name(i).unwrap();
+            let name = Name::of(spelling.as_bytes());
+            assert_eq!(name, *expected, "{spelling}");
+            if i < LONG {
+                assert_eq!((name as usize, name.as_str()), (i, spelling));
             }
+            assert_eq!(Name::of(spelling.to_ascii_uppercase().as_bytes()), name);
+            assert_eq!(Name::of(spelling.to_ascii_lowercase().as_bytes()), name);
         }
+        assert_eq!(Name::Other.as_str(), "header");
         assert_eq!(Name::of(b"P-Charging-Function-Addresses"), Name::PCharging);
     }
 
     #[test]
     fn one_octet_off_is_another_name() {
-        for (long, _) in &TABLE {
+        for long in (0..LONG).filter_map(|i| WORDS.name(i)) {
             for i in 0..long.len() {
                 let mut near = long.as_bytes().to_vec();
                 near[i] = b'#';

@@ -1,6 +1,6 @@
 //! SIP URIs (RFC 3261 section 19.1) as far as routing and identities need them, and their relation to IDc.
 
-use super::lex::is_token;
+use super::lex::{self, is_token};
 use portunus_codec::Writer;
 use portunus_keydist::ident::{IDC_MAX, Idc, IdcBuf};
 
@@ -40,8 +40,8 @@ pub(crate) fn host_port(s: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let (host, rest) = s.split_at_checked(host_len)?;
     if !host.starts_with(b"[") {
         // Escapes have no place in an RFC 3261 host, but RFC 3986 knows them, and an IDc may need them there.
-        let good = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'%');
-        if host.is_empty() || !host.iter().all(good) {
+        let bad = |c: u8| !(c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'%'));
+        if host.is_empty() || !lex::none(host, bad) {
             return None;
         }
     }
@@ -57,30 +57,22 @@ pub(crate) fn host_port(s: &[u8]) -> Option<(&[u8], Option<u16>)> {
 
 /// True where every `%` begins an escape of two hex digits and every octet may stand in a URI.
 fn clean(s: &[u8]) -> bool {
-    let mut i = 0;
-    while let Some(c) = s.get(i) {
-        match c {
-            b'%' => match s.get(i + 1..i + 3) {
-                Some(hex) if hex.iter().all(u8::is_ascii_hexdigit) => i += 2,
-                _ => return false,
-            },
-            0..=b' ' | 0x7f..=0xff | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => return false,
-            _ => {}
-        }
-        i += 1;
-    }
-    true
+    let bad = |c| {
+        matches!(c, 0..=b' ' | 0x7f..=0xff | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
+    };
+    let escape = |at: usize| s.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+    lex::none(s, bad) && memchr::memchr_iter(b'%', s).all(escape)
 }
 
 /// True for anything of the form `scheme:rest` without white space, controls, quotes or angle brackets.
 pub(crate) fn is_uri(s: &[u8]) -> bool {
-    let Some(colon) = memchr::memchr(b':', s) else { return false };
+    let Some(colon) = lex::find_short(s, b':') else { return false };
     let (scheme, rest) = s.split_at(colon);
     let letters = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.');
     scheme.first().is_some_and(u8::is_ascii_alphabetic)
         && scheme.iter().all(letters)
         && rest.len() > 1
-        && !rest.iter().any(|c| matches!(c, 0..=b' ' | 0x7f | b'"' | b'<' | b'>'))
+        && lex::none(rest, |c| matches!(c, 0..=b' ' | 0x7f | b'"' | b'<' | b'>'))
 }
 
 impl<'a> Uri<'a> {
@@ -102,8 +94,8 @@ impl<'a> Uri<'a> {
         let (hostport, params) = from_host.split_at(memchr::memchr(b';', from_host).unwrap_or(from_host.len()));
         let (host, port) = host_port(hostport)?;
         let address = rest.get(..user.map_or(0, |u| u.len() + 1) + hostport.len())?;
-        let good = user != Some(b"") && clean(user.unwrap_or_default()) && clean(host) && clean(params) && clean(headers);
-        let once = memchr::memchr(b'@', params).is_none() && memchr::memchr(b'@', headers).is_none();
+        let good = user != Some(b"") && clean(rest);
+        let once = memchr::memchr(b'@', rest.get(address.len()..)?).is_none();
         (good && once).then_some(Self { secure, user, host, port, address, params, headers })
     }
 
@@ -162,7 +154,7 @@ pub fn put_user(text: &[u8], w: &mut Writer<'_>) {
     let plain = |c: u8| is_token(c) && !matches!(c, b'%' | b'`') || matches!(c, b'(' | b')' | b'&' | b'=' | b'$');
     let mut rest = text;
     while !rest.is_empty() {
-        let (run, after) = super::lex::take_while(rest, plain);
+        let (run, after) = lex::take_while(rest, plain);
         w.put(run);
         rest = after;
         if let Some((c, after)) = rest.split_first() {
