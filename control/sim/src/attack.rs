@@ -49,7 +49,7 @@ fn written(f: impl FnOnce(&mut Writer<'_>) -> Result<(), portunus_codec::Full>) 
 
 /// Replaces the first `what` behind the first `after`.
 fn replaced(bytes: &[u8], what: &[u8], with: &[u8]) -> Option<Vec<u8>> {
-    let at = bytes.windows(what.len()).position(|w| w == what)?;
+    let at = bytes.windows(what.len().max(1)).position(|w| w == what)?;
     Some([&bytes[..at], with, &bytes[at + what.len()..]].concat())
 }
 

@@ -38,11 +38,16 @@ struct Challenge {
     used: bool,
 }
 
+/// What a terminal really answered to a challenge.
 struct Response {
     rand: Rand,
     word: Word,
+}
+
+/// An s7 as it reached a proxy, on whatever way.
+struct Arrived {
     n2: Vec<u8>,
-    phone: usize,
+    word: Word,
 }
 
 struct Session {
@@ -78,8 +83,11 @@ pub struct Oracle {
     devices: BTreeMap<String, Key>,
     vectors: BTreeMap<Rand, Vector>,
     challenges: BTreeMap<Vec<u8>, Challenge>,
-    answered: BTreeMap<(Life, String, N1), (Rand, SocketAddr)>,
-    responses: BTreeMap<(String, N1), Response>,
+    answered: BTreeMap<(Life, u64, String, N1), (Rand, SocketAddr)>,
+    workers: u64,
+    /// By identity and N2a.
+    responses: BTreeMap<(String, Vec<u8>), Response>,
+    own_n1: BTreeSet<(usize, N1)>,
     sessions: Vec<Session>,
     by_message: BTreeMap<Vec<u8>, usize>,
     by_kid: BTreeMap<(Life, u64), usize>,
@@ -90,8 +98,8 @@ pub struct Oracle {
     ever_active: BTreeSet<String>,
     traffic: BTreeMap<(Life, SocketAddr), Traffic>,
     said: BTreeMap<Vec<u8>, String>,
-    /// Words that reached a proxy: what it can have been given the key for.
-    delivered: BTreeSet<(Life, String, N1, Word)>,
+    /// What a proxy can have given a key for, by identity and N1b.
+    arrived: BTreeMap<(Life, String, N1), Vec<Arrived>>,
     by_rand: BTreeMap<Rand, Vec<u8>>,
 }
 
@@ -103,8 +111,8 @@ impl core::fmt::Debug for Oracle {
 
 impl Oracle {
     /// A model that knows the proxies' keys, and watches for all long-term keys.
-    pub fn new(devices: &BTreeMap<String, Key>, subscribers: &BTreeMap<String, Key>) -> Self {
-        let mut oracle = Self { devices: devices.clone(), ..Self::default() };
+    pub fn new(workers: u8, devices: &BTreeMap<String, Key>, subscribers: &BTreeMap<String, Key>) -> Self {
+        let mut oracle = Self { workers: u64::from(workers), devices: devices.clone(), ..Self::default() };
         for (name, key) in devices.iter().chain(subscribers) {
             oracle.leaks.watch(&format!("the key of {name}"), key.expose());
         }
@@ -167,8 +175,9 @@ impl Oracle {
                 format!("{} offers other mechanisms than its own", phone.idc)
             });
             let Some(rand) = s7.rand else { return };
-            let response = Response { rand, word: s7.auth_c, n2: s7.n2.to_vec(), phone: phone.index };
-            self.responses.entry((phone.idc.clone(), s7.n1)).or_insert(response);
+            let response = Response { rand, word: s7.auth_c };
+            self.responses.insert((phone.idc.clone(), s7.n2.to_vec()), response);
+            self.own_n1.insert((phone.index, s7.n1));
             if self.vectors.get(&rand).is_some_and(|v| v.idc == phone.idc) {
                 self.authenticated.insert((phone.idc.clone(), rand));
             }
@@ -180,7 +189,8 @@ impl Oracle {
         if datagram.to == addr::access(life.0) {
             self.traffic.entry((life, datagram.from)).or_default().received += datagram.bytes.len();
             if let Ok(FromTerminal::S7(s7)) = Sip.read_terminal(&datagram.bytes) {
-                self.delivered.insert((life, s7.idc.as_str().to_owned(), s7.n1, s7.auth_c));
+                let arrived = self.arrived.entry((life, s7.idc.as_str().to_owned(), s7.n1)).or_default();
+                arrived.push(Arrived { n2: s7.n2.to_vec(), word: s7.auth_c });
             }
         }
     }
@@ -201,7 +211,15 @@ impl Oracle {
             return;
         }
         let bytes = &datagram.bytes;
-        let Ok(msg) = Message::parse(bytes) else { return self.forbid("a proxy sends what is not SIP") };
+        let msg = match Message::parse(bytes) {
+            Ok(msg) => msg,
+            // What was malformed is repeated in the answer that says so (RFC 3261 section 8.2.6.2).
+            Err(_) if [&b"SIP/2.0 400 "[..], b"SIP/2.0 505 "].iter().any(|s| bytes.starts_with(s)) => return,
+            Err(fault) => {
+                let text = String::from_utf8_lossy(bytes);
+                return self.forbid(format!("a proxy sends what is not SIP: {fault:?} in {text}"));
+            }
+        };
         self.hold(!msg.is_request(), || "a proxy sends an unprotected request".into());
         self.hold(!contains(bytes, b"eksp="), || "E_Ksp[K] is sent to a terminal".into());
         let idc = msg.to().sip().and_then(|u| u.as_idc()).map(|i| i.as_str().to_owned()).unwrap_or_default();
@@ -224,7 +242,9 @@ impl Oracle {
         let first = self.challenges.entry(s6.n2.to_vec()).or_insert(challenge);
         let moved = first.to != to;
         self.hold(!moved, || format!("the challenge of one address was sent to another, {to}"));
-        let question = (life, idc.to_owned(), s6.n1);
+        // Each worker remembers for itself which N1 it accepted, and a copy from elsewhere may meet another worker.
+        let worker = u64::from(to.port()) % self.workers;
+        let question = (life, worker, idc.to_owned(), s6.n1);
         let (rand, whose) = *self.answered.entry(question).or_insert((s6.rand, to));
         let (same, n1) = (rand == s6.rand && whose == to, s6.n1);
         self.hold(same, || format!("the N1 {n1} of {idc} was accepted twice"));
@@ -239,16 +259,16 @@ impl Oracle {
             let same = session.to == datagram.to;
             return self.hold(same, || "an s10 from the cache went to another address".into());
         }
-        let Some(response) = self.responses.get(&(idc.to_owned(), s10.n1)) else {
-            return self.forbid(format!("{idc} gets a key for an s7 that the terminal with its Kc never made"));
+        // N1b is nobody's proof: it may have been changed on its way. What was answered to which challenge is.
+        let arrived = self.arrived.get(&(life, idc.to_owned(), s10.n1)).map_or(&[][..], Vec::as_slice);
+        let real = |a: &Arrived| self.responses.get(&(idc.to_owned(), a.n2.clone())).filter(|r| r.word == a.word);
+        let Some((n2, rand)) = arrived.iter().find_map(|a| Some((a.n2.clone(), real(a)?.rand))) else {
+            return self.forbid(format!("{idc} gets a key for an answer that the terminal with its Kc never gave"));
         };
-        let (n2, rand) = (response.n2.clone(), response.rand);
         let Some(vector) = self.vectors.get(&rand).filter(|v| v.idc == idc && v.idsp == s10.idsp.as_str()) else {
             return self.forbid(format!("{idc} gets a key for a challenge that the AuC never made for it"));
         };
-        let (who, secret) = (idc.to_owned(), vector.secret.clone());
-        let right = self.delivered.contains(&(life, who, s10.n1, response.word));
-        self.hold(right, || format!("{idc} gets a key for a wrong word"));
+        let secret = vector.secret.clone();
         let (to, mut why) = (datagram.to, None);
         match self.challenges.get_mut(&n2) {
             None => why = Some("a challenge that no proxy sent was honoured"),
@@ -323,7 +343,7 @@ impl Oracle {
         self.hold(list, || format!("{} accepted an s10 that echoes another list than its own", phone.idc));
         let strongest = chosen == Ok((Mech::Sealed, Some(kid)));
         self.hold(strongest, || format!("{} accepted another mechanism than the strongest agreed", phone.idc));
-        let own = self.responses.get(&(phone.idc.clone(), n1b)).is_some_and(|r| r.phone == phone.index);
+        let own = self.own_n1.contains(&(phone.index, n1b));
         self.hold(own, || format!("{} accepted an s10 for an N1 that is not its own", phone.idc));
     }
 

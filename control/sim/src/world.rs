@@ -111,7 +111,7 @@ impl World {
             proxies: (0..scenario.proxies).map(|_| Process::new()).collect(),
             switch: Process::new(),
             auc: Process::new(),
-            oracle: Oracle::new(&store.devices, &store.subscribers),
+            oracle: Oracle::new(scenario.workers, &store.devices, &store.subscribers),
             store,
             phone_wakes: vec![None; scenario.phones],
             phones,

@@ -83,7 +83,7 @@ impl Softswitch {
     ) {
         match answer {
             Some(bytes) => {
-                self.counters.transaction_evicted += self.transactions.answer(now.mono_ms, transaction, &bytes);
+                self.transactions.answer(now.mono_ms, transaction, &bytes);
                 out.push(Effect::Send { to, bytes });
             }
             // It did not fit: what is repeated will not fit either, and costs no more than this.

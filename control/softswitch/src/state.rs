@@ -171,6 +171,7 @@ impl Softswitch {
             Ok(msg) => relay::request(self, now, from, &msg, out),
             Err(_) => self.counters.unreadable += 1,
         }
+        self.counters.transaction_evicted += self.transactions.take_evicted();
     }
 
     /// Takes what became of a question. Each [`Effect::Ask`] must see exactly one of these.

@@ -52,6 +52,7 @@ pub(crate) struct Transactions {
     octets: usize,
     octets_max: usize,
     keep_ms: u64,
+    evicted: u64,
 }
 
 impl Transactions {
@@ -65,6 +66,7 @@ impl Transactions {
             octets: 0,
             octets_max,
             keep_ms,
+            evicted: 0,
         }
     }
 
@@ -80,14 +82,15 @@ impl Transactions {
         self.next += 1;
         let entry = Entry { key: key.into(), answer: None, until_ms: now_ms + self.keep_ms };
         self.octets += entry.octets();
+        self.make_room();
         self.queue.push_back((entry.until_ms, id));
         self.by_key.insert(key.into(), id);
         self.entries.insert(id, entry);
         Seen::New(TransactionId(id))
     }
 
-    /// Keeps the answer for retransmissions. The oldest transactions go when there is no room; returns how many went.
-    pub(crate) fn answer(&mut self, now_ms: u64, id: TransactionId, answer: &[u8]) -> u64 {
+    /// Keeps the answer for retransmissions.
+    pub(crate) fn answer(&mut self, now_ms: u64, id: TransactionId, answer: &[u8]) {
         let until_ms = now_ms + self.keep_ms;
         if let Some(entry) = self.entries.get_mut(&id.0) {
             self.octets -= entry.octets();
@@ -96,12 +99,20 @@ impl Transactions {
             self.octets += entry.octets();
             self.queue.push_back((until_ms, id.0));
         }
-        let mut evicted = 0;
+        self.make_room();
+    }
+
+    /// The oldest transactions go when there is no room.
+    fn make_room(&mut self) {
         while self.octets > self.octets_max {
             let Some((until, id)) = self.queue.pop_front() else { break };
-            evicted += u64::from(self.remove(id, until));
+            self.evicted += u64::from(self.remove(id, until));
         }
-        evicted
+    }
+
+    /// Transactions that went to make room, since the last time that this was asked.
+    pub(crate) fn take_evicted(&mut self) -> u64 {
+        core::mem::take(&mut self.evicted)
     }
 
     /// Takes a transaction back, as if the request had never come: a retransmission will be new.
@@ -160,16 +171,19 @@ mod tests {
     #[test]
     fn room_is_bounded_and_the_oldest_goes() {
         let mut t = Transactions::new(4_000, 32_000, &mut SystemRandom::new());
-        let mut evicted = 0;
         for n in 0u32..100 {
             let Seen::New(id) = t.begin(u64::from(n), &n.to_be_bytes()) else { panic!() };
-            evicted += t.answer(u64::from(n), id, &[0; 500]);
+            t.answer(u64::from(n), id, &[0; 500]);
             assert!(t.octets() <= 4_000);
         }
         assert!(matches!(t.begin(100, &99u32.to_be_bytes()), Seen::Answered(_)));
-        assert!(evicted > 90 && matches!(t.begin(100, &0u32.to_be_bytes()), Seen::New(_)));
+        assert!(t.take_evicted() > 90 && matches!(t.begin(100, &0u32.to_be_bytes()), Seen::New(_)));
         t.expire(u64::MAX);
         assert_eq!((t.octets(), t.queue.len(), t.by_key.len()), (0, 0, 0));
+        for n in 0u32..100 {
+            t.begin(0, &n.to_be_bytes());
+            assert!(t.octets() <= 4_000, "open ones count too");
+        }
     }
 
     #[test]
