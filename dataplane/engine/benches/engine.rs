@@ -60,10 +60,8 @@ fn fill(terminals: usize, keep: usize) -> (World, Vec<Phone>) {
         world.core.asked.clear();
         world.core.rands.clear();
         world.sink.events.clear();
-        // So many in half an hour, as the capacities are meant.
-        if n % terminals.div_ceil(900_000) == 0 {
-            world.pass((1_800_000 / terminals as u64).max(2));
-        }
+        // All in about half an hour, as the capacities are meant.
+        world.pass((1_800_000 / terminals as u64).max(2));
         if n % (terminals / keep).max(1) == 0 && kept.len() < keep {
             kept.push(phone);
         }

@@ -14,6 +14,7 @@ use crate::store::wheel::Wheel;
 use arrayvec::ArrayVec;
 use core::ops::Range;
 use portunus_channel::sealed::Keys;
+use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::batch::{MacJob, OpenJob, Opened, mac_batch, open_batch};
 use portunus_keydist::mech::{Mech, MechList, Sel};
 use portunus_keydist::proxy::{Granted, Source};
@@ -277,6 +278,9 @@ impl Engine {
                     self.counters.s10_sent += u64::from(sent);
                 }
                 self.release(slot);
+                if planted(Bug::Unconfirmed) {
+                    self.activate(now, session, sink);
+                }
             }
             Outcome::Refused(Refusal::Busy { .. }) => self.conclude_busy(now, slot, 0, sink),
             Outcome::Refused(refusal) => self.conclude(now, slot, refusal, sink),

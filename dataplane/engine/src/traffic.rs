@@ -81,7 +81,7 @@ impl Engine {
     }
 
     /// The first protected message verified: the session is the IDc's from now on.
-    fn activate(&mut self, now: Now, slot: u32, sink: &mut dyn Sink) {
+    pub(crate) fn activate(&mut self, now: Now, slot: u32, sink: &mut dyn Sink) {
         let confirmed = |state| matches!(state, State::Active | State::Stock);
         let Some(idc) = self.sessions.known(slot).map(|known| portunus_keydist::ident::IdcBuf::new(known.idc)) else {
             return;
