@@ -178,9 +178,10 @@ impl MechList {
         let mut from = 0;
         for (index, raw) in value.split(char::from(separator)).enumerate() {
             // A space-separated list is canonical already; only SIP's commas stand among blanks.
-            let part =
-                if separator == b',' { raw.trim_matches(|c: char| c.is_ascii() && is_blank(c as u8)) } else { raw };
-            let at = from + raw.find(part).unwrap_or(0);
+            let blank = |c: char| separator == b',' && c.is_ascii() && is_blank(c as u8);
+            let begun = raw.trim_start_matches(blank);
+            let at = from + raw.len() - begun.len();
+            let part = begun.trim_end_matches(blank);
             from += raw.len() + 1;
             if index == ENTRIES_MAX {
                 return Err(MechError { fault: MechFault::TooManyEntries, at });

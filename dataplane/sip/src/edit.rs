@@ -105,9 +105,8 @@ pub(crate) fn request(msg: &Message<'_>, edit: &Request<'_>, w: &mut Writer<'_>)
         match name {
             Name::Via if first => {
                 edit.top.put(p.insert(line.start));
-                let via = msg.via();
-                if let Some((source, stamp)) = edit.source.filter(|_| !via.whole.is_empty()) {
-                    put_stamped(&via, source, stamp, p.replace(range(msg, via.whole)));
+                if let (Some((source, stamp)), Some(via)) = (edit.source, Items::new(value).next()) {
+                    put_stamped(via, source, stamp, p.replace(range(msg, via)));
                 }
             }
             Name::MaxForwards => {

@@ -1,6 +1,6 @@
 //! What several writers share: addresses, quoted strings, Via lines, and the frame of a response.
 
-use crate::view::{Addr, Message, Method, Name, Via, lex, uri};
+use crate::view::{Addr, Items, Message, Method, Name, Via, lex, uri};
 use core::fmt::Write as _;
 use core::net::{IpAddr, SocketAddr};
 use portunus_codec::{Full, Writer};
@@ -21,8 +21,20 @@ impl core::fmt::Write for Fmt<'_, '_> {
 pub(crate) fn put_ip(ip: IpAddr, w: &mut Writer<'_>) {
     match ip {
         IpAddr::V4(v4) => {
-            let [a, b, c, d] = v4.octets();
-            w.decimal(a.into()).put(b".").decimal(b.into()).put(b".").decimal(c.into()).put(b".").decimal(d.into());
+            let mut text = [0u8; 15];
+            let mut len = 0;
+            for (i, octet) in v4.octets().into_iter().enumerate() {
+                let digits = [octet / 100 + b'0', octet / 10 % 10 + b'0', octet % 10 + b'0'];
+                let skip = usize::from(octet < 100) + usize::from(octet < 10);
+                let dot = (i > 0).then_some(b'.');
+                for c in dot.into_iter().chain(digits.into_iter().skip(skip)) {
+                    if let Some(room) = text.get_mut(len) {
+                        *room = c;
+                        len += 1;
+                    }
+                }
+            }
+            w.put(text.get(..len).unwrap_or_default());
         }
         // Rare enough for the general formatter. Writing to a Writer never fails.
         IpAddr::V6(v6) => _ = write!(Fmt(w), "{v6}"),
@@ -95,20 +107,23 @@ pub(crate) enum Stamp {
     Asked,
 }
 
-/// The topmost Via with where it really came from. What the sender itself wrote there is dropped.
-pub(crate) fn put_stamped(via: &Via<'_>, source: SocketAddr, stamp: Stamp, w: &mut Writer<'_>) {
-    let kept = via.whole.len() - via.params.as_bytes().len();
-    w.put(lex::trim(via.whole.get(..kept).unwrap_or_default()));
+/// The topmost Via, one element of the list, with where it really came from. What the sender itself wrote there is
+/// dropped. It was checked when the message was read; what is malformed all the same is copied as it stands.
+pub(crate) fn put_stamped(via: &[u8], source: SocketAddr, stamp: Stamp, w: &mut Writer<'_>) {
+    let (sent, mut rest) = via.split_at(memchr::memchr(b';', via).unwrap_or(via.len()));
+    w.put(lex::trim(sent));
     let mut asked = false;
-    for p in via.params.iter() {
+    while let Some((p, after)) = rest.get(1..).and_then(lex::param) {
         if p.name.eq_ignore_ascii_case(b"rport") {
             asked = true;
         } else if !p.name.eq_ignore_ascii_case(b"received") {
             w.put(b";").put(p.whole);
         }
+        rest = after;
     }
+    w.put(rest);
     let host = || {
-        let text = core::str::from_utf8(via.host).ok()?;
+        let text = core::str::from_utf8(Via::parse(via)?.host).ok()?;
         text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok()
     };
     if asked || stamp == Stamp::Always || host() != Some(source.ip()) {
@@ -144,13 +159,12 @@ pub(crate) fn begin_response(
         w.text(part);
     }
     w.put(b"\r\n");
-    let top = request.via();
     for (i, value) in request.values(Name::Via).enumerate() {
         w.put(b"Via: ");
-        match source {
-            Some(source) if i == 0 && !top.whole.is_empty() => {
-                put_stamped(&top, source, Stamp::Asked, w);
-                let used = request.offset(top.whole) + top.whole.len() - request.offset(value);
+        match (source, Items::new(value).next()) {
+            (Some(source), Some(top)) if i == 0 => {
+                put_stamped(top, source, Stamp::Asked, w);
+                let used = request.offset(top) + top.len() - request.offset(value);
                 w.put(value.get(used..).unwrap_or_default());
             }
             _ => _ = w.put(value),

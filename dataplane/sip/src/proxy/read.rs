@@ -120,11 +120,24 @@ fn registration<'m>(msg: &Message<'m>, digest: Option<Digest<'m>>) -> Result<Fro
 
 /// Names are bound: To and From must be `sip:`IDc.
 fn bound(msg: &Message<'_>, name: Name, idc: Idc<'_>) -> Result<(), Fault> {
-    let addr = msg.value(name).and_then(Addr::parse).unwrap_or_default();
-    match addr.sip() {
-        Some(uri) if uri.is_idc(idc) => Ok(()),
-        _ => Err(msg.fault(FaultKind::Forbidden, name)),
+    let addr = if name == Name::To { msg.to() } else { msg.from() };
+    match is_idc(&addr, idc) {
+        true => Ok(()),
+        false => Err(msg.fault(FaultKind::Forbidden, name)),
     }
+}
+
+/// True when an address is `sip:`IDc.
+pub(super) fn is_idc(addr: &Addr<'_>, idc: Idc<'_>) -> bool {
+    // Nearly always it stands there as it is: `user@host` of characters that a URI reads no other way.
+    let literal = || {
+        let text = addr.uri.strip_prefix(b"sip:").filter(|t| *t == idc.as_bytes())?;
+        let (user, host) = text.split_at(memchr::memchr(b'@', text)?);
+        let host = host.get(1..)?;
+        let odd = |c: u8| !(c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_'));
+        (!user.is_empty() && !host.is_empty() && lex::none(user, odd) && lex::none(host, odd)).then_some(())
+    };
+    literal().is_some() || addr.sip().is_some_and(|u| u.is_idc(idc))
 }
 
 /// A stock phone's registration.
@@ -167,7 +180,7 @@ fn mechs(msg: &Message<'_>) -> Result<MechList, Fault> {
 /// [`portunus_signalling::Signalling::read_core`].
 pub(super) fn core(octets: &[u8]) -> Result<FromCore<'_>, Fault> {
     // The core is trusted; what is read of an answer is checked here, and all of it before it is passed on.
-    let msg = Message::index(octets)?;
+    let mut msg = Message::index(octets)?;
     if msg.is_request() {
         msg.check()?;
         return Ok(match called(|n| msg.value(n), msg.uri()) {

@@ -96,7 +96,7 @@ pub(super) fn up(
     }
     read::passable(&msg)?;
     let hop = &hop_of(hop, &msg);
-    let is_idc = |a: Addr<'_>| a.sip().is_some_and(|u| u.is_idc(session.idc));
+    let is_idc = |a: Addr<'_>| read::is_idc(&a, session.idc);
     let register = msg.method() == Method::Register;
     if !is_idc(msg.from()) || register && !is_idc(msg.to()) {
         if msg.method() == Method::Ack {

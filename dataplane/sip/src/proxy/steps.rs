@@ -1,7 +1,7 @@
 //! The registration's messages as the proxy writes them.
 
 use crate::edit::{self, Contacts, Credentials, Top};
-use crate::view::{Addr, Field, Items, Message, Name, line_at};
+use crate::view::{Addr, Field, Items, Message, Name, line_at, lines_at};
 use crate::view::field::seconds;
 use crate::write::{Stamp, Tag, begin_response, end, put_number, put_param, put_quoted};
 use crate::{ALGORITHM, MAC_PLACEHOLDER};
@@ -130,9 +130,10 @@ pub(super) fn put_credentials(
     w.text(more);
 }
 
-/// The tag of the softswitch's answer, so that the terminal sees the one that answered; else one from the salt.
-fn tag_of<'m>(hop: &Hop<'_>, core_msg: &'m [u8]) -> Tag<'m> {
-    let tag = line_at(core_msg, Name::To).and_then(Addr::parse).and_then(|a| a.tag());
+/// The tag of the softswitch's answer, from its To, so that the terminal sees the one that answered; else one from the
+/// salt.
+fn tag_of<'m>(hop: &Hop<'_>, to: Option<&'m [u8]>) -> Tag<'m> {
+    let tag = to.and_then(Addr::parse).and_then(|a| a.tag());
     tag.map_or(Tag::Salt(hop.salt), Tag::Text)
 }
 
@@ -155,7 +156,7 @@ pub(super) fn s6(
     w: &mut Writer<'_>,
 ) -> Result<(), Full> {
     let msg = Message::index(request).map_err(|_| Full)?;
-    begin_response(&msg, 401, &["Unauthorized"], tag_of(hop, core_msg), Some(hop.source), w);
+    begin_response(&msg, 401, &["Unauthorized"], tag_of(hop, line_at(core_msg, Name::To)), Some(hop.source), w);
     put_challenge(hop, w, |w| _ = w.b64(&s6.rand));
     put_param("n1", s6.n1.as_bytes(), w);
     put_param("n2", s6.n2, w);
@@ -212,10 +213,11 @@ pub(super) fn s10(
     w: &mut Writer<'_>,
 ) -> Result<Range<usize>, Full> {
     let msg = Message::index(request).map_err(|_| Full)?;
-    begin_response(&msg, 200, &["OK"], tag_of(hop, core_msg), Some(hop.source), w);
+    let [to, contact, expires] = lines_at(core_msg, [Name::To, Name::Contact, Name::Expires]);
+    begin_response(&msg, 200, &["OK"], tag_of(hop, to), Some(hop.source), w);
     // The answer's one Contact is the proxy's; what was granted to it stands there or in Expires.
-    let own = line_at(core_msg, Name::Contact).and_then(|v| Items::new(v).find_map(|i| own_contact(hop, i)));
-    let granted = own.and_then(|a| a.expires()).or_else(|| line_at(core_msg, Name::Expires).and_then(seconds));
+    let own = contact.and_then(|v| Items::new(v).find_map(|i| own_contact(hop, i)));
+    let granted = own.and_then(|a| a.expires()).or_else(|| expires.and_then(seconds));
     for contact in msg.contacts() {
         put_granted(&msg, &contact, granted, w);
     }

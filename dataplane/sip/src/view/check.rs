@@ -3,7 +3,7 @@
 use super::field::{self, Addr, Via};
 use super::lex;
 use super::name::Name;
-use super::{Message, Start};
+use super::{Message, Read, Start};
 use portunus_codec::parse_u32;
 use portunus_signalling::{Fault, FaultKind};
 
@@ -12,12 +12,12 @@ pub(crate) fn max_forwards(value: &[u8]) -> Option<u8> {
     u8::try_from(parse_u32(value)?).ok()
 }
 
-impl Message<'_> {
+impl<'a> Message<'a> {
     /// Everything that [`Message::parse`] promises beyond [`Message::index`].
-    pub(crate) fn check(&self) -> Result<(), Fault> {
-        self.need(Name::Via, |v| lex::Items::new(v).next().is_some_and(|i| Via::parse(i).is_some()))?;
-        self.need(Name::From, |v| Addr::parse(v).is_some())?;
-        self.need(Name::To, |v| Addr::parse(v).is_some())?;
+    pub(crate) fn check(&mut self) -> Result<(), Fault> {
+        let via = self.read(Name::Via, |v| lex::Items::new(v).next().and_then(Via::parse))?;
+        let from = self.read(Name::From, Addr::parse)?;
+        let to = self.read(Name::To, Addr::parse)?;
         self.need(Name::CallId, field::call_id)?;
         self.need(Name::CSeq, |v| match (field::cseq(v), self.start) {
             (Some((_, method)), Start::Request { .. }) => method == self.method_token(),
@@ -38,7 +38,12 @@ impl Message<'_> {
                 return Err(self.fault(FaultKind::Malformed, name));
             }
         }
+        self.read = Some(Read { via, from, to });
         Ok(())
+    }
+
+    fn read<T>(&self, name: Name, read: impl Fn(&'a [u8]) -> Option<T>) -> Result<T, Fault> {
+        self.value(name).and_then(read).ok_or_else(|| self.fault(FaultKind::Malformed, name))
     }
 
     fn need(&self, name: Name, good: impl Fn(&[u8]) -> bool) -> Result<(), Fault> {

@@ -120,17 +120,29 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// The value of the first header `name`, found without indexing the message.
-pub(crate) fn line_at(octets: &[u8], name: Name) -> Option<&[u8]> {
-    let octets = octets.get(..MESSAGE_MAX.min(octets.len()))?;
-    let mut lines = Lines::new(octets, line_end(octets, 0).ok()? + 2);
-    loop {
-        match lines.next().ok()? {
-            Line::Header(n, _, value) if n == name => return octets.get(value),
-            Line::Header(..) => {}
-            Line::Blank(_) => return None,
+/// The values of the first headers of these names, found without indexing the message.
+pub(crate) fn lines_at<const N: usize>(octets: &[u8], names: [Name; N]) -> [Option<&[u8]>; N] {
+    let mut found = [None; N];
+    let octets = octets.get(..MESSAGE_MAX.min(octets.len())).unwrap_or_default();
+    let Ok(start) = line_end(octets, 0) else { return found };
+    let mut lines = Lines::new(octets, start + 2);
+    while let Ok(Line::Header(name, _, value)) = lines.next() {
+        for (n, slot) in names.iter().zip(&mut found) {
+            if *n == name && slot.is_none() {
+                *slot = octets.get(value.clone());
+            }
+        }
+        if found.iter().all(Option::is_some) {
+            break;
         }
     }
+    found
+}
+
+/// The value of the first header `name`.
+pub(crate) fn line_at(octets: &[u8], name: Name) -> Option<&[u8]> {
+    let [value] = lines_at(octets, [name]);
+    value
 }
 
 impl<'a> Message<'a> {
@@ -163,7 +175,7 @@ impl<'a> Message<'a> {
                 }
             }
         };
-        let mut msg = Self { octets, start, headers, first, blank: blank as u16 };
+        let mut msg = Self { octets, start, headers, first, blank: blank as u16, read: None };
         if let Some(value) = msg.value(Name::ContentLength) {
             let bad = || msg.fault(FaultKind::Malformed, Name::ContentLength);
             let len = parse_u32(value).ok_or_else(bad)? as usize;
@@ -213,7 +225,7 @@ impl<'a> Message<'a> {
                 Err(_) => break,
             }
         }
-        let msg = Self { octets, start, headers, first, blank: blank as u16 };
+        let msg = Self { octets, start, headers, first, blank: blank as u16, read: None };
         let needed = [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq];
         (msg.is_request() && needed.into_iter().all(|n| msg.has(n))).then_some(msg)
     }

@@ -12,7 +12,7 @@ mod check;
 pub mod digest;
 pub mod field;
 mod index;
-pub(crate) use index::line_at;
+pub(crate) use index::{line_at, lines_at};
 pub(crate) mod lex;
 pub mod name;
 pub mod uri;
@@ -64,6 +64,16 @@ pub struct Message<'a> {
     first: [u8; Name::COUNT],
     /// Offset of the empty line that ends the headers.
     blank: u16,
+    /// What the check has read already.
+    read: Option<Read<'a>>,
+}
+
+/// Headers that every message has, read.
+#[derive(Debug, Clone, Copy)]
+struct Read<'a> {
+    via: Via<'a>,
+    from: Addr<'a>,
+    to: Addr<'a>,
 }
 
 /// Methods that something here decides on.
@@ -113,7 +123,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// A [`Fault`] that names the header and its octet offset.
     pub fn parse(octets: &'a [u8]) -> Result<Self, Fault> {
-        let msg = Self::index(octets)?;
+        let mut msg = Self::index(octets)?;
         msg.check()?;
         Ok(msg)
     }
@@ -227,7 +237,10 @@ impl<'a> Message<'a> {
 
     /// The topmost Via.
     pub fn via(&self) -> Via<'a> {
-        self.vias().next().unwrap_or_default()
+        match &self.read {
+            Some(read) => read.via,
+            None => self.vias().next().unwrap_or_default(),
+        }
     }
 
     /// The Vias, topmost first. Those below the topmost are checked as they are read, and left out where malformed.
@@ -241,12 +254,12 @@ impl<'a> Message<'a> {
 
     /// From.
     pub fn from(&self) -> Addr<'a> {
-        self.addr(Name::From)
+        self.read.as_ref().map_or_else(|| self.addr(Name::From), |read| read.from)
     }
 
     /// To.
     pub fn to(&self) -> Addr<'a> {
-        self.addr(Name::To)
+        self.read.as_ref().map_or_else(|| self.addr(Name::To), |read| read.to)
     }
 
     /// Call-ID.
