@@ -82,4 +82,5 @@ pub(crate) const AAA_WATCHDOG: Duration = s(15);
 pub(crate) const AUC_STORE: &str = "portunus-auc.redb";
 pub(crate) const AUC_MASTER_KEY: &str = "portunus-auc.master";
 pub(crate) const AUC_AUDIT_LOG: &str = "auc-audit.log";
+pub(crate) const AUC_OPEN_KEYS: u64 = 100_000;
 pub(crate) const AUC_ANSWERS: u64 = 65_536;

@@ -79,6 +79,14 @@ pub fn read_key_file(path: &Path, identity: &str, lax: bool) -> Result<Zeroizing
     Err(KeyError::new(format!("no row for {identity}"), "add a row `id,key` for it"))
 }
 
+/// Reads a CSV of rows `id,key` for [`rows`]. `lax` admits a file that others than its owner can read.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn read_rows(path: &Path, lax: bool) -> Result<Zeroizing<String>, KeyError> {
+    read_private(path, lax)
+}
+
 /// Reads the rows `id,key` of a CSV. Empty lines, lines that begin with `#` and a first line `id,key` are passed
 /// over; the key stands after the last comma.
 pub fn rows(text: &str) -> impl Iterator<Item = Result<(&str, Zeroizing<[u8; 32]>), KeyError>> {
@@ -204,7 +212,11 @@ fn auc_files(
     let absent = matches!(&auc.master_key, KeySource::File(p) if !p.exists());
     if !(auc.create_master_key && absent) {
         // A laboratory's master key is created by us with mode 0600 like any other: no reason for a lax one.
-        key_at("auc.master_key", &auc.master_key, "");
+        if let KeySource::File(path) = &auc.master_key {
+            let _ = read_private(path, false).map_err(|e| note("auc.master_key.file", e));
+        } else {
+            key_at("auc.master_key", &auc.master_key, "");
+        }
     }
     if let Some(csv) = &auc.import {
         let checked = read_private(csv, lab).and_then(|text| rows(&text).try_for_each(|r| r.map(|_| ())));

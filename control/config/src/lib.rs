@@ -15,7 +15,7 @@ mod schema;
 mod value;
 
 pub use diff::{Change, Difference, difference};
-pub use keys::{KeyError, read_key, read_key_file, read_secret, rows};
+pub use keys::{KeyError, read_key, read_key_file, read_rows, read_secret, rows};
 pub use mistake::{Mistake, Mistakes};
 pub use model::Config;
 pub use read::Setting;

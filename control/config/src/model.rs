@@ -78,12 +78,19 @@ pub struct Auc {
     pub create_master_key: bool,
     /// A CSV (`id,key`) from which subscribers and devices that the store does not know yet are added at start.
     pub import: Option<PathBuf>,
-    /// The append-only audit log; `None`: inside the store's folder, `auc-audit.log`.
+    /// Which identities of `import` are proxies and softswitches; every other one is a terminal. By default those
+    /// that the file's other sections name.
+    pub devices: Vec<String>,
+    /// Stock phones: vectors for these hashes are made.
+    pub digests: Vec<Digest>,
+    /// The append-only audit log.
     pub audit_log: PathBuf,
     /// How long the answer to a request is kept for its retransmissions.
     pub answer_cache: Duration,
     /// Most answers kept.
     pub answers: usize,
+    /// Most subscribers whose keys are kept open in memory.
+    pub open_keys: usize,
     /// Where it listens.
     pub listeners: Vec<AucListener>,
 }
@@ -163,16 +170,23 @@ pub struct Softswitch {
     pub expires: Expires,
     /// Least and most Retry-After of a 503.
     pub retry_after: Span,
-    /// Stock phones: digest with SHA-256 admitted.
-    pub digest_sha256: bool,
-    /// Stock phones: digest with MD5 admitted.
-    pub digest_md5: bool,
+    /// Stock phones: the hash that they are challenged with; `None`: none is admitted.
+    pub digest: Option<Digest>,
     /// Fixed capacities.
     pub capacity: SoftswitchCapacity,
     /// Its links to the AuC.
     pub aaa: Aaa,
     /// Serving terminals without a proxy (direct topology).
     pub direct: Option<Edge>,
+}
+
+/// Hashes of digest authentication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digest {
+    /// RFC 7616's SHA-256.
+    Sha256,
+    /// RFC 2617's MD5, for phones that know nothing else.
+    Md5,
 }
 
 /// From least to most, both included.
@@ -292,6 +306,8 @@ pub struct Proxy {
 pub struct Core {
     /// Where the core reaches the proxy: source of what it sends, Via, Path and Contact of its making.
     pub listen: SocketAddr,
+    /// Where the core reaches the proxy, where that differs.
+    pub advertised: Option<SocketAddr>,
     /// The softswitches (or the elements before them), in order of preference.
     pub softswitches: Vec<SocketAddr>,
 }

@@ -5,7 +5,7 @@ mod auc;
 mod edge;
 mod softswitch;
 
-use crate::model::{Config, KeySource, Log, LogFormat, LogLevel, SecretSource, Tls};
+use crate::model::{Config, KeySource, Log, LogFormat, LogLevel, Proxy, SecretSource, Softswitch, Tls};
 use crate::read::Section;
 use crate::value::{OneOf, Secret, Word};
 use std::path::PathBuf;
@@ -50,7 +50,23 @@ pub(crate) fn file(mut root: Section<'_, '_, '_>, folder: &std::path::Path) -> O
     let good = whole(auc.as_ref().map(|r| r.as_ref().map(|_| ())))
         && whole(softswitch.as_ref().map(|r| r.as_ref().map(|_| ())))
         && whole(proxy.as_ref().map(|r| r.as_ref().map(|_| ())));
-    good.then(|| Config { lab, log, auc: auc.flatten(), softswitch: softswitch.flatten(), proxy: proxy.flatten() })
+    good.then(|| {
+        let (mut auc, softswitch, proxy) = (auc.flatten(), softswitch.flatten(), proxy.flatten());
+        if let Some(auc) = auc.as_mut().filter(|a| a.devices.is_empty()) {
+            auc.devices = devices(softswitch.as_ref(), proxy.as_ref());
+        }
+        Config { lab, log, auc, softswitch, proxy }
+    })
+}
+
+/// The devices that the file's other sections name.
+fn devices(softswitch: Option<&Softswitch>, proxy: Option<&Proxy>) -> Vec<String> {
+    let peers = softswitch.iter().flat_map(|s| &s.peers).flat_map(|p| &p.identities);
+    let own = softswitch.map(|s| &s.identity).into_iter().chain(proxy.map(|p| &p.identity));
+    let mut all: Vec<String> = own.chain(peers).cloned().collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 fn log(mut s: Section<'_, '_, '_>) -> Log {

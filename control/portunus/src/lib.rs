@@ -4,11 +4,20 @@
 //! Deliberately absent: protocol logic of any kind. What happens on the wire is decided below; here it is started,
 //! watched and told.
 
+pub mod assembly;
 pub mod check;
 pub mod cli;
+pub mod demo;
 pub mod exit;
+pub mod key;
+pub mod ladder;
+pub mod latency;
+pub mod logging;
 pub mod manual;
 pub mod out;
+pub mod register;
+pub mod run;
+pub mod signals;
 pub mod tune;
 
 use clap::Parser as _;
@@ -39,6 +48,10 @@ pub fn main() -> ExitCode {
 
 fn command(command: &Command, out: Out) -> Result<(), Failure> {
     match command {
+        Command::Demo(args) => demo::demo(args, out),
+        Command::Key(command) => key::key(command, out),
+        Command::Register(args) => register::register(args, out),
+        Command::Run(args) => run::run(args, out),
         Command::Check(args) => check::check(args, out),
         Command::Tune(command) => tune::tune(command, out),
         Command::Completions { shell } => {
@@ -46,6 +59,5 @@ fn command(command: &Command, out: Out) -> Result<(), Failure> {
             Ok(())
         }
         Command::Man { folder } => manual::pages(folder, out),
-        _ => Err(Failure::new(Exit::Failed, "", "")),
     }
 }

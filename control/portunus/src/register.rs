@@ -8,7 +8,7 @@ use crate::out::Out;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use portunus_keydist::{Idc, Key};
 use portunus_terminal::fleet::{Arrivals, Fleet, FleetConfig, FleetResult, Goal};
-use portunus_terminal::sip::{Blame, Failure as Why, MECHS, Profile, Transport};
+use portunus_terminal::sip::{Failure as Why, MECHS, Profile, Transport};
 use serde_json::json;
 use std::time::Duration;
 
@@ -82,10 +82,7 @@ fn key(args: &RegisterArgs) -> Result<Key, Failure> {
 }
 
 fn once(args: &RegisterArgs, profile: &Profile, key: &Key, ladder: bool) -> Result<FleetResult, Failure> {
-    let local = match profile.server {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
+    let local = source_towards(profile.server)?;
     let config = FleetConfig {
         profile: Profile { ladder, ..profile.clone() },
         terminals: 1,
@@ -100,6 +97,21 @@ fn once(args: &RegisterArgs, profile: &Profile, key: &Key, ladder: bool) -> Resu
     let subscriber = move |_: u32| Some((id.clone(), Key::new(octets)));
     let socket = |e: std::io::Error| Failure::io("opening a socket", &e);
     Fleet::new(config, Box::new(subscriber)).map_err(socket)?.run(&mut |_| true).map_err(socket)
+}
+
+/// The address of ours that packets to `server` leave from: it stands in Via and Contact.
+fn source_towards(server: SocketAddr) -> Result<IpAddr, Failure> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let ask = || -> std::io::Result<IpAddr> {
+        let socket = std::net::UdpSocket::bind((any, 0))?;
+        // Connecting a datagram socket sends nothing: the system only chooses a route.
+        socket.connect(server)?;
+        Ok(socket.local_addr()?.ip())
+    };
+    ask().map_err(|e| Failure::unreachable(format!("no route to {server}: {e}"), "check the address and the network"))
 }
 
 fn tell(args: &RegisterArgs, profile: &Profile, result: &FleetResult, n: u32, out: Out) {

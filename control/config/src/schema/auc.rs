@@ -2,9 +2,9 @@
 
 use super::{Place, count};
 use crate::defaults as d;
-use crate::model::{Auc, AucListener, KeySource, RadiusClient};
+use crate::model::{Auc, AucListener, Digest, KeySource, RadiusClient};
 use crate::read::Section;
-use crate::value::{OneOf, Realm, Word};
+use crate::value::{Device, OneOf, Realm, Word};
 use core::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -22,9 +22,12 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Auc> 
     let realms = s.key::<Vec<Realm>>("realms").check(|r| not_empty(r)).required();
     let store = place.join(s.key("store").or(PathBuf::from(d::AUC_STORE)));
     let import = s.key::<PathBuf>("import").optional().map(|p| place.join(p));
+    let devices = s.key::<Vec<Device>>("devices").optional();
+    let digests = s.key::<Vec<OneOf<Digest>>>("digests").or(vec![OneOf(Digest::Sha256)]);
     let audit_log = place.join(s.key("audit_log").or(PathBuf::from(d::AUC_AUDIT_LOG)));
     let answer_cache = s.key("answer_cache").within_ms(1_000, 300_000).or(d::ANSWER_CACHE);
     let answers = count(s.key("answers").within(256, 16_777_216).or(d::AUC_ANSWERS));
+    let open_keys = count(s.key("open_keys").within(256, 100_000_000).or(d::AUC_OPEN_KEYS));
     let (master_key, create_master_key) = master_key(&mut s, place);
     let listeners: Vec<_> = s.sections("listen").into_iter().map(|l| listener(l, place)).collect();
     if listeners.is_empty() {
@@ -37,9 +40,12 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Auc> 
         master_key: master_key?,
         create_master_key,
         import,
+        devices: devices.into_iter().flatten().map(|d| d.0).collect(),
+        digests: digests.into_iter().map(|d| d.0).collect(),
         audit_log,
         answer_cache,
         answers,
+        open_keys,
         listeners: listeners.into_iter().collect::<Option<_>>()?,
     })
 }

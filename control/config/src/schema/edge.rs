@@ -45,8 +45,9 @@ pub(super) fn proxy(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Prox
 fn core(mut c: Section<'_, '_, '_>) -> Option<Core> {
     let listen = c.key::<SocketAddr>("listen").check(specific).required();
     let softswitches = c.key::<Vec<SocketAddr>>("softswitches").check(|l| some_address(l)).required();
+    let advertised = c.key::<SocketAddr>("advertised").check(specific).optional();
     c.finish();
-    Some(Core { listen: listen?, softswitches: softswitches? })
+    Some(Core { listen: listen?, advertised, softswitches: softswitches? })
 }
 
 /// The address goes into Via, Path and Contact, so it must be one that others can use.

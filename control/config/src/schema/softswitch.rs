@@ -2,13 +2,17 @@
 
 use super::{Place, count, edge};
 use crate::defaults as d;
-use crate::model::{Aaa, AaaServer, AaaTransport, Expires, Peer, Softswitch, SoftswitchCapacity};
+use crate::model::{Aaa, AaaServer, AaaTransport, Digest, Expires, Peer, Softswitch, SoftswitchCapacity};
 use crate::read::Section;
 use crate::value::{Device, OneOf, Realm, Value as _, Word};
 use core::net::SocketAddr;
 
 impl Word for AaaTransport {
     const WORDS: &'static [(&'static str, Self)] = &[("radsec", Self::RadSec), ("udp", Self::Udp)];
+}
+
+impl Word for Digest {
+    const WORDS: &'static [(&'static str, Self)] = &[("sha-256", Self::Sha256), ("md5", Self::Md5)];
 }
 
 pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Softswitch> {
@@ -20,8 +24,7 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Softs
     let retries = s.key("retries").within(0, 3).or(d::RETRIES);
     let challenge_life = s.key("challenge_life").within_ms(1_000, 60_000).or(d::SOFTSWITCH_CHALLENGE_LIFE);
     let answer_cache = s.key("answer_cache").within_ms(1_000, 120_000).or(d::ANSWER_CACHE);
-    let digest_sha256 = s.key("digest_sha256").or(false);
-    let digest_md5 = s.key("digest_md5").or(false);
+    let digest = s.key::<OneOf<Digest>>("digest").optional().map(|d| d.0);
     let retry_after = edge::retry_after(&mut s, false);
     let expires = expires(s.section_or_empty("expires"));
     let capacity = capacity(s.section_or_empty("capacity"));
@@ -50,8 +53,7 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Softs
         answer_cache,
         expires,
         retry_after,
-        digest_sha256,
-        digest_md5,
+        digest,
         capacity,
         aaa: aaa?,
         direct: direct.flatten(),

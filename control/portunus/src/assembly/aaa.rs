@@ -4,7 +4,7 @@ use crate::exit::Failure;
 use portunus_aaa::client::{Limits, link::Timing};
 use portunus_aaa::net::{Listen, ListenTls, RunnerConfig, ServerPeer, TlsPeer};
 use portunus_aaa::secret::SharedSecret;
-use portunus_aaa::server::ClientEntry;
+use portunus_aaa::server::{ClientEntry, EndConfig};
 use portunus_aaa::tls::Identity;
 use portunus_aaa::transport::{RADIUS_UDP, RADSEC};
 use portunus_config::model::{Aaa, AaaTransport, Auc, AucListener, SecretSource, Tls};
@@ -80,22 +80,24 @@ pub fn client(aaa: &Aaa, identity_of_ours: &str, lab: bool) -> Result<RunnerConf
 /// # Errors
 /// A secret or certificate that cannot be read or used.
 pub fn listeners(auc: &Auc, lab: bool) -> Result<Vec<Listen>, Failure> {
-    auc.listeners.iter().map(|l| listener(l, lab)).collect()
+    let end = EndConfig { cache: auc.answers, cache_ms: millis(auc.answer_cache), ..EndConfig::default() };
+    auc.listeners.iter().map(|l| listener(l, &end, lab)).collect()
 }
 
-fn listener(l: &AucListener, lab: bool) -> Result<Listen, Failure> {
+fn listener(l: &AucListener, end: &EndConfig, lab: bool) -> Result<Listen, Failure> {
     match l {
         AucListener::Udp { address, accounting, clients } => {
             let entry = |c: &portunus_config::model::RadiusClient| -> Result<ClientEntry, Failure> {
                 Ok(ClientEntry::host(&c.address.to_string(), c.address, secret(&c.secret, lab)?))
             };
             let clients = clients.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-            Ok(Listen { transport: &RADIUS_UDP, auth: *address, acct: *accounting, tls: None, clients })
+            let end = EndConfig { clients, ..end.clone() };
+            Ok(Listen { transport: &RADIUS_UDP, auth: *address, acct: *accounting, tls: None, end })
         }
         AucListener::RadSec { address, tls, clients } => {
             let config = identity(tls)?.server().map_err(tls_fault)?;
             let tls = ListenTls { config, names: clients.clone() };
-            Ok(Listen { transport: &RADSEC, auth: *address, acct: *address, tls: Some(tls), clients: Vec::new() })
+            Ok(Listen { transport: &RADSEC, auth: *address, acct: *address, tls: Some(tls), end: end.clone() })
         }
     }
 }

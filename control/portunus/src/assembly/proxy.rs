@@ -1,15 +1,24 @@
 //! The proxy from configuration, and the same machine in front of a softswitch in this process.
 
+use crate::assembly::direct::InProcess;
 use crate::exit::Failure;
-use portunus_config::model::{Cookies as CookiesModel, Edge, ListenTransport, Listener, Mechanism};
+use portunus_aaa::net::RunnerConfig;
+use portunus_config::model::{
+    Cookies as CookiesModel, Edge, ListenTransport, Listener, Mechanism, Proxy as Model, Softswitch as SoftswitchModel,
+};
 use portunus_engine::{Capacity, Cookies, ListenerKind, Policy};
 use portunus_io::listen::Buffers;
 use portunus_keydist::mech::Mech;
 use portunus_keydist::proxy::LockoutPolicy;
 use portunus_keydist::{Key, Prk};
-use portunus_node::{Cpus, ListenerConfig, NodeConfig, Pace, Topology};
-use portunus_signalling::{Signalling, Transport};
+use portunus_node::{
+    Cpus, ListenerConfig, Node, NodeConfig, NodeHandle, Pace, StartError, Topology, UdpConfig, UdpUpstream,
+};
+use portunus_signalling::{Protocol, Signalling, Transport};
 use portunus_sip::Sip;
+use portunus_softswitch::Witness;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 
 static SIP: Sip = Sip;
 
@@ -23,6 +32,10 @@ fn millis32(d: core::time::Duration) -> u32 {
 
 fn seconds(d: core::time::Duration) -> u32 {
     u32::try_from(d.as_secs()).unwrap_or(u32::MAX)
+}
+
+fn octets(s: portunus_config::Size) -> usize {
+    usize::try_from(s.0).unwrap_or(usize::MAX)
 }
 
 /// The rules that a reload may change.
@@ -78,7 +91,6 @@ fn listener(l: &Listener) -> ListenerConfig {
 fn capacity(edge: &Edge) -> Capacity {
     let c = &edge.capacity;
     let share = |n: usize| if edge.workers > 1 { n.div_ceil(edge.workers) + n / edge.workers / 10 } else { n };
-    let octets = |s: portunus_config::Size| usize::try_from(s.0).unwrap_or(usize::MAX);
     let mut capacity = Capacity::for_terminals(share(c.sessions));
     if let Some(pending) = c.pending {
         capacity.pendings = share(pending).max(16);
@@ -91,7 +103,6 @@ fn capacity(edge: &Edge) -> Capacity {
 
 fn topology(edge: &Edge) -> Topology {
     let io = &edge.io;
-    let octets = |s: portunus_config::Size| usize::try_from(s.0).unwrap_or(usize::MAX);
     let mut t = Topology {
         cpus: if edge.cores.is_empty() { Cpus::Unpinned(edge.workers) } else { Cpus::List(edge.cores.clone()) },
         control_cpu: edge.control_core,
@@ -123,6 +134,7 @@ pub fn node_config(edge: &Edge, identity: &str, realm: &str, prk: Prk) -> NodeCo
         listeners,
         capacity: capacity(edge),
         policy: policy(edge),
+        middleware: None,
     }
 }
 
@@ -132,4 +144,102 @@ pub fn node_config(edge: &Edge, identity: &str, realm: &str, prk: Prk) -> NodeCo
 /// What is wrong with its place.
 pub fn device_prk(edge: &Edge, identity: &str, lab: bool) -> Result<Prk, Failure> {
     Ok(Key::new(*portunus_config::read_key(&edge.key, identity, lab)?).prk())
+}
+
+/// A proxy that runs, or the access side of a softswitch that does. Dropping it stops it.
+#[derive(Debug)]
+pub struct Proxy {
+    node: NodeHandle,
+}
+
+/// Starts a proxy with UDP towards its softswitches.
+///
+/// # Errors
+/// What its configuration or the host has wrong.
+pub fn start(model: &Model, prk: Prk) -> Result<Proxy, Failure> {
+    let core = &model.core;
+    let upstream = UdpUpstream::new(UdpConfig {
+        advertised: core.advertised,
+        batch: model.edge.io.batch,
+        message_max: octets(model.edge.capacity.message).max(8192),
+        ..UdpConfig::new(Protocol::Sip, core.listen, core.softswitches.clone())
+    });
+    let config = node_config(&model.edge, &model.identity, &model.realm, prk);
+    Node::start(config, Box::new(upstream)).map(|node| Proxy { node }).map_err(start_failure)
+}
+
+/// Starts a softswitch that faces terminals itself: the same machine with IDss and Kss, the softswitch in its
+/// control thread.
+///
+/// # Errors
+/// What its configuration or the host has wrong, or that it has no [softswitch.direct].
+pub fn start_direct(
+    model: &SoftswitchModel,
+    prk: Prk,
+    aaa: RunnerConfig,
+    witness: Option<Witness>,
+) -> Result<Proxy, Failure> {
+    let Some(edge) = &model.direct else {
+        return Err(Failure::configuration("no [softswitch.direct]", "add it, or serve proxies"));
+    };
+    let first = edge.listeners.first().map_or(edge.sealed.address, |l| l.advertised.unwrap_or(l.address));
+    let (core, own) = names(first, model.listen);
+    let told = super::softswitch::config(model, own, Some(core));
+    let upstream = InProcess::new(told, aaa, model.listen, witness).map_err(|e| match e.kind() {
+        std::io::ErrorKind::InvalidInput => Failure::configuration(e.to_string(), "correct [softswitch]"),
+        _ => Failure::io("opening the softswitch", &e),
+    })?;
+    let config = node_config(edge, &model.identity, &model.realm, prk);
+    Node::start(config, Box::new(upstream)).map(|node| Proxy { node }).map_err(start_failure)
+}
+
+/// The addresses by which the engine and the softswitch in one process know each other in messages: nothing is ever
+/// sent to them, but terminals see them in Record-Route, so they are of the host that terminals know. They differ,
+/// as a message says by them which of the two it is for.
+fn names(first: SocketAddr, listen: Option<SocketAddr>) -> (SocketAddr, SocketAddr) {
+    let ip = if first.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { first.ip() };
+    let port = if first.port() == 0 { 5060 } else { first.port() };
+    let core = SocketAddr::new(ip, port);
+    let beside = SocketAddr::new(ip, if port == u16::MAX { port - 1 } else { port + 1 });
+    (core, listen.unwrap_or(beside))
+}
+
+fn start_failure(e: StartError) -> Failure {
+    let text = e.to_string();
+    match e {
+        StartError::Listener { address, error, .. } => Failure::io(&format!("opening {address}"), &error),
+        StartError::Upstream(error) => Failure::io("opening the link to the core", &error),
+        StartError::System(error) => Failure::io("starting workers", &error),
+        _ => Failure::configuration(text, "correct it; `portunus check` has every limit"),
+    }
+}
+
+impl Proxy {
+    /// Listener `n` in the order of the configuration; the sealed one stands last.
+    pub fn address(&self, n: usize) -> SocketAddr {
+        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        self.node.listeners().get(n).copied().unwrap_or(nowhere)
+    }
+
+    /// The node: drain, reload, failures.
+    pub fn node(&self) -> &NodeHandle {
+        &self.node
+    }
+
+    /// All counters, summed over the threads.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for one in self.node.readings() {
+            *all.entry(one.reading.name.to_owned()).or_default() += one.reading.value;
+        }
+        all
+    }
+
+    /// Ends it, what waits to be sent first.
+    ///
+    /// # Errors
+    /// Which thread had died, and of what.
+    pub fn stop(self) -> Result<(), Failure> {
+        self.node.stop().map_err(|e| Failure::new(crate::exit::Exit::Failed, e.to_string(), "report it with the log"))
+    }
 }

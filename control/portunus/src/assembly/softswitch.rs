@@ -1,10 +1,11 @@
 //! The softswitch from configuration.
 
 use crate::exit::Failure;
+use portunus_aaa::DigestAlgorithm;
 use portunus_aaa::net::RunnerConfig;
-use portunus_config::model::Softswitch as Model;
+use portunus_config::model::{Digest, Softswitch as Model};
 use portunus_softswitch::run::{Handle, start_watched};
-use portunus_softswitch::{Config, DigestPolicy, Expires, Limits, LocalProxy, PeerConfig, Witness};
+use portunus_softswitch::{Config, Expires, Limits, LocalProxy, PeerConfig, Witness};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -46,7 +47,10 @@ pub fn config(model: &Model, own: SocketAddr, local: Option<SocketAddr>) -> Conf
             min_s: seconds(model.expires.least),
             max_s: seconds(model.expires.most),
         },
-        digest: DigestPolicy { sha256: model.digest_sha256, md5: model.digest_md5 },
+        digest: model.digest.map(|d| match d {
+            Digest::Sha256 => DigestAlgorithm::Sha256,
+            Digest::Md5 => DigestAlgorithm::Md5,
+        }),
         limits,
         ..Config::new(own, &model.realm)
     }

@@ -29,7 +29,13 @@ impl Watch {
         let had = |step: &str| steps.iter().any(|(s, _)| *s == step);
         let step = match seen {
             // s8 answers a challenge; s2 has none to answer.
-            Seen::Received(m) if m.starts_with(b"REGISTER ") => if had("s5") { "s8" } else { "s2" },
+            Seen::Received(m) if m.starts_with(b"REGISTER ") => {
+                if had("s5") {
+                    "s8"
+                } else {
+                    "s2"
+                }
+            }
             Seen::Sent(m) if m.starts_with(b"SIP/2.0 401") => "s5",
             Seen::Sent(m) if m.starts_with(b"SIP/2.0 200") => "s9",
             Seen::Asked(AaaRequest::Authenticate(_)) => "s3",

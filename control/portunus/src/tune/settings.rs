@@ -175,10 +175,12 @@ fn queues(root: &Path, devices: &[String], cores: &[usize]) -> Vec<Setting> {
             if std::fs::read_to_string(root.join(s.path.trim_start_matches('/')))
                 .is_ok_and(|now| now.trim().chars().all(|c| matches!(c, '0' | ',')))
             {
-                s.want = Want::Is(std::fs::read_to_string(root.join(s.path.trim_start_matches('/')))
-                    .unwrap_or_default()
-                    .trim()
-                    .to_owned());
+                s.want = Want::Is(
+                    std::fs::read_to_string(root.join(s.path.trim_start_matches('/')))
+                        .unwrap_or_default()
+                        .trim()
+                        .to_owned(),
+                );
             }
             all.push(s);
         }

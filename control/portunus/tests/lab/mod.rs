@@ -86,11 +86,7 @@ pub fn bounded(command: &mut Command, limit: Duration) -> Report {
             None => std::thread::sleep(Duration::from_millis(20)),
         }
     };
-    Report::of(&Output {
-        status,
-        stdout: reader.join().unwrap_or_default(),
-        stderr: errors.join().unwrap_or_default(),
-    })
+    Report::of(&Output { status, stdout: reader.join().unwrap_or_default(), stderr: errors.join().unwrap_or_default() })
 }
 
 /// A process that ends with the test.
@@ -169,7 +165,7 @@ impl Lab {
         let Self { sip, stock, sealed, core, softswitch, radius, accounting, .. } = self;
         let peer = self.next_hop.unwrap_or(*core);
         let next = self.next_hop.unwrap_or(*softswitch);
-        let digest = if self.stock_phones { "digest_sha256 = true\ndigest_md5 = true" } else { "" };
+        let digest = if self.stock_phones { "digest = \"sha-256\"" } else { "" };
         let listeners = |section: &str| {
             let row = |transport: &str, address: &SocketAddr, more: &str| {
                 format!(
@@ -190,9 +186,7 @@ impl Lab {
                 "[proxy]\nidentity = \"sp1.example.test\"\nrealm = \"example.test\"\n[proxy.core]\nlisten = \"{core}\"\nsoftswitches = [\"{next}\"]\n{}",
                 listeners("proxy")
             );
-            let peers = format!(
-                "[[softswitch.peer]]\naddress = \"{peer}\"\nidentities = [\"sp1.example.test\"]\n"
-            );
+            let peers = format!("[[softswitch.peer]]\naddress = \"{peer}\"\nidentities = [\"sp1.example.test\"]\n");
             (proxy, format!("{peers}\n"))
         };
         let listen = if self.direct { String::new() } else { format!("listen = \"{softswitch}\"") };
@@ -321,8 +315,7 @@ secret = "lab-radius-secret"
         let file = self.path("capture.pcap");
         let sip = [self.sip.port(), self.core.port(), self.softswitch.port()];
         let radius = [self.radius.port(), self.accounting.port()];
-        let filter: Vec<String> =
-            sip.iter().chain(&radius).map(|port| format!("port {port}")).collect();
+        let filter: Vec<String> = sip.iter().chain(&radius).map(|port| format!("port {port}")).collect();
         let mut child = Command::new("tshark")
             .args(["-q", "-i", "lo", "-f", &filter.join(" or "), "-w"])
             .arg(&file)
@@ -412,9 +405,7 @@ impl Peer {
     /// Kamailio listening at `at`, relaying to the lab's softswitch.
     pub fn kamailio(lab: &Lab, at: SocketAddr) -> Running {
         let template = std::fs::read_to_string(Path::new(PEERS).join("kamailio-path.cfg")).expect("its configuration");
-        let text = template
-            .replace("@LISTEN@", &at.to_string())
-            .replace("@SOFTSWITCH@", &lab.softswitch.to_string());
+        let text = template.replace("@LISTEN@", &at.to_string()).replace("@SOFTSWITCH@", &lab.softswitch.to_string());
         let file = lab.path("kamailio.cfg");
         std::fs::write(&file, text).expect("its configuration");
         let log = std::fs::File::create(lab.path("kamailio.log")).expect("a log");

@@ -1,0 +1,228 @@
+//! The direct topology: the proxy engine faces the terminals with IDss and Kss, and the softswitch behind it lives in
+//! the node's control thread. No socket lies between the two.
+
+use mio::event::Event;
+use mio::{Registry, Token};
+use portunus_aaa::net::{ClientRunner, RunnerConfig};
+use portunus_engine::{Kind, Reading};
+use portunus_io::listen::{Buffers, udp};
+use portunus_io::{Batch, Pushed, Rx as _, Tx as _, UdpPort};
+use portunus_keydist::{Now, SystemRandom};
+use portunus_node::{CoreMessage, Deliver, Delivered, Upstream};
+use portunus_signalling::Protocol;
+use portunus_softswitch::{Config, Joined, Peer, Softswitch, Witness};
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+/// Messages that one system call moves.
+const BATCH: usize = 64;
+/// Batches read before everything else has its turn.
+const TURN: usize = 16;
+/// Room for what the proxy answers for itself.
+const ANSWER: usize = 4096;
+
+/// The softswitch in the place of the way to it.
+pub struct InProcess {
+    joined: Joined<ClientRunner>,
+    /// The address that names the engine in messages.
+    core: SocketAddr,
+    /// Where proxies reach the softswitch, when it serves them as well.
+    neighbours: Option<Neighbours>,
+    /// Where the AAA client's links are still to be opened: that takes the node's clock, which the first turn brings.
+    unopened: Option<(Registry, Token)>,
+    received: u64,
+    sent: u64,
+    dropped: u64,
+}
+
+struct Neighbours {
+    port: UdpPort,
+    token: Token,
+    rx: Batch,
+    tx: Batch,
+    readable: bool,
+}
+
+impl core::fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("InProcess").field("joined", &self.joined).finish_non_exhaustive()
+    }
+}
+
+impl InProcess {
+    /// A softswitch whose `config.local` names the engine in front of it. With `listen` it also serves neighbours
+    /// over UDP at `config.own`.
+    ///
+    /// # Errors
+    /// A configuration that cannot be used (`InvalidInput`), and what the system reports.
+    pub fn new(
+        mut config: Config,
+        aaa: RunnerConfig,
+        listen: Option<SocketAddr>,
+        witness: Option<Witness>,
+    ) -> io::Result<Self> {
+        let invalid = |e: portunus_softswitch::ConfigError| io::Error::new(io::ErrorKind::InvalidInput, e);
+        let core = match &config.local {
+            Some(local) => local.core,
+            None => return Err(io::Error::new(io::ErrorKind::InvalidInput, "no engine is named in the configuration")),
+        };
+        let message_max = config.limits.message;
+        let neighbours = match listen {
+            None => None,
+            Some(listen) => {
+                let socket = udp(listen, Buffers::default())?;
+                config.own = socket.local_addr()?;
+                Some(Neighbours {
+                    port: UdpPort::new(socket, BATCH),
+                    token: Token(0),
+                    rx: Batch::new(BATCH, message_max),
+                    tx: Batch::new(BATCH * TURN, message_max),
+                    readable: false,
+                })
+            }
+        };
+        let softswitch = Softswitch::new(config, Box::new(SystemRandom::new())).map_err(invalid)?;
+        let client = ClientRunner::new(aaa, Box::new(SystemRandom::new()), Box::new(SystemRandom::new()))?;
+        let mut joined = Joined::new(softswitch, client);
+        if let Some(witness) = witness {
+            joined.watch(witness);
+        }
+        Ok(Self { joined, core, neighbours, unopened: None, received: 0, sent: 0, dropped: 0 })
+    }
+
+    /// Carries questions and answers over, and what the softswitch wants sent to where it goes.
+    fn work(&mut self, now: Now, up: &mut dyn Deliver) {
+        self.joined.pump(now);
+        let mut answer = [0u8; ANSWER];
+        while let Some((to, bytes)) = self.joined.poll_send() {
+            match to {
+                Peer::LocalProxy => {
+                    self.sent += 1;
+                    // What the engine answers for itself comes back to the softswitch at once.
+                    if let Delivered::Answer(n) = up.deliver(Protocol::Sip, &bytes, &mut answer) {
+                        if let Some(reply) = answer.get(..n) {
+                            self.joined.on_sip(now, Peer::LocalProxy, reply);
+                        }
+                    }
+                }
+                Peer::Udp(addr) => {
+                    self.dropped += u64::from(!self.neighbours.as_mut().is_some_and(|n| n.push(addr, &bytes)))
+                }
+            }
+        }
+        if let Some(n) = &mut self.neighbours {
+            n.flush();
+        }
+        self.joined.aaa().flush(now);
+    }
+
+    fn read_neighbours(&mut self, now: Now) {
+        let Some(n) = &mut self.neighbours else { return };
+        for _ in 0..TURN {
+            n.rx.clear();
+            // An error of a datagram socket is about an earlier datagram; the next event goes on.
+            let Ok(got) = n.port.recv(&mut n.rx) else { break };
+            for (from, bytes) in n.rx.iter() {
+                self.joined.on_sip(now, Peer::Udp(from), bytes);
+            }
+            if got.drained {
+                n.readable = false;
+                return;
+            }
+        }
+        n.readable = true;
+    }
+}
+
+impl Neighbours {
+    fn push(&mut self, to: SocketAddr, bytes: &[u8]) -> bool {
+        if self.tx.is_full() {
+            self.flush();
+        }
+        self.tx.push(to, bytes) == Pushed::Written
+    }
+
+    fn flush(&mut self) {
+        if !self.tx.is_empty() {
+            // What a full socket does not take waits in the batch.
+            let _ = self.port.send(&mut self.tx);
+        }
+    }
+}
+
+impl Upstream for InProcess {
+    fn start(&mut self, registry: &Registry, tokens: Range<usize>) -> io::Result<SocketAddr> {
+        let mut next = tokens.start;
+        if let Some(n) = &mut self.neighbours {
+            n.token = Token(next);
+            registry.register(&mut n.port, n.token, mio::Interest::READABLE)?;
+            next += 1;
+        }
+        if next + self.joined.aaa().tokens() > tokens.end {
+            return Err(io::Error::other("too many links to the authentication centre"));
+        }
+        self.unopened = Some((registry.try_clone()?, Token(next)));
+        Ok(self.core)
+    }
+
+    fn send(&mut self, now: Now, message: CoreMessage<'_>) -> bool {
+        self.received += 1;
+        match message.protocol {
+            Protocol::Sip => self.joined.on_sip(now, Peer::LocalProxy, message.octets),
+            _ => return false,
+        }
+        true
+    }
+
+    fn flush(&mut self, now: Now, up: &mut dyn Deliver) {
+        self.work(now, up);
+    }
+
+    fn on_ready(&mut self, now: Now, event: &Event, up: &mut dyn Deliver) {
+        if self.neighbours.as_ref().is_some_and(|n| n.token == event.token()) {
+            self.read_neighbours(now);
+        } else {
+            self.joined.aaa().on_ready(now, event);
+        }
+        self.work(now, up);
+    }
+
+    fn hungry(&self) -> bool {
+        self.unopened.is_some() || self.neighbours.as_ref().is_some_and(|n| n.readable)
+    }
+
+    fn on_timer(&mut self, now: Now, up: &mut dyn Deliver) {
+        if let Some((registry, first)) = self.unopened.take() {
+            // A link that cannot be opened now is tried again by the client's own timer.
+            if let Err(e) = self.joined.aaa().register(&registry, first, now) {
+                tracing::warn!(error = %e, "a link to the authentication centre could not be opened");
+            }
+        }
+        if self.neighbours.as_ref().is_some_and(|n| n.readable) {
+            self.read_neighbours(now);
+        }
+        self.joined.aaa().on_timer(now);
+        self.joined.on_timer(now);
+        self.work(now, up);
+    }
+
+    fn next_deadline(&self) -> Option<u64> {
+        [self.joined.next_deadline(), self.joined.aaa_ref().next_deadline()].into_iter().flatten().min()
+    }
+
+    fn readings(&self, show: &mut dyn FnMut(Reading)) {
+        let gauges = self.joined.softswitch().gauges();
+        let all = [
+            ("direct_received", "Messages of the engine that reached the softswitch", Kind::Counter, self.received),
+            ("direct_sent", "Messages of the softswitch handed to the engine", Kind::Counter, self.sent),
+            ("direct_dropped", "Messages of the softswitch that nobody took", Kind::Counter, self.dropped),
+            ("softswitch_identities", "Identities in the location table", Kind::Gauge, gauges.identities as u64),
+            ("softswitch_challenges", "Challenges waiting for their answer", Kind::Gauge, gauges.challenges as u64),
+            ("softswitch_asks", "Questions open at the AuC", Kind::Gauge, gauges.asks as u64),
+        ];
+        for (name, help, kind, value) in all {
+            show(Reading { name, help, kind, value });
+        }
+    }
+}

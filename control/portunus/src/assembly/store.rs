@@ -1,0 +1,81 @@
+//! The AuC's store: opening it with its master key, and putting keys into it.
+
+use crate::exit::{Exit, Failure};
+use portunus_auc::custody::MasterKey;
+use portunus_auc::store::{Store, StoreError};
+use portunus_config::model::{Auc, KeySource};
+use portunus_keydist::SystemRandom;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since 1970 UTC.
+pub fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+/// What the store's errors are to whoever started us.
+pub fn fault(e: StoreError) -> Failure {
+    let text = e.to_string();
+    match e {
+        StoreError::WrongMasterKey { .. } | StoreError::Custody(_) => {
+            Failure::configuration(text, "name the master key that the store was made with")
+        }
+        StoreError::Exists { .. } => Failure::new(Exit::Failed, text, "`portunus key rotate` gives it a new key"),
+        StoreError::Missing { .. } => Failure::new(Exit::Failed, text, "`portunus key list` shows who is there"),
+        StoreError::Malformed { .. } => Failure::new(Exit::Usage, text, "see `portunus key add --help`"),
+        StoreError::Record { .. } => Failure::new(Exit::Failed, text, "remove the identity and add it anew"),
+        StoreError::Backend { .. } => Failure::new(Exit::Failed, text, "is another process using it?"),
+    }
+}
+
+/// The master key of a configuration; made where the configuration says so and it does not exist yet.
+///
+/// # Errors
+/// What is wrong with its place.
+pub fn master_key(source: &KeySource, create: bool) -> Result<MasterKey, Failure> {
+    let made = match source {
+        KeySource::File(path) if create && !path.exists() => {
+            folder_of(path)?;
+            MasterKey::create_file(path, &mut SystemRandom::new())
+        }
+        KeySource::File(path) => MasterKey::from_file(path),
+        KeySource::Credential(name) => MasterKey::from_credential(name),
+        KeySource::Environment(name) => MasterKey::from_environment(name),
+        KeySource::Inline(text) => {
+            return MasterKey::parse(text.expose())
+                .ok_or_else(|| Failure::configuration("auc.master_key.hex is no key", "write 64 hex digits"));
+        }
+    };
+    made.map_err(|e| Failure::configuration(e.to_string(), "correct [auc.master_key]"))
+}
+
+/// Makes the folder of a file.
+///
+/// # Errors
+/// What the file system says.
+pub fn folder_of(path: &Path) -> Result<(), Failure> {
+    match path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        Some(folder) => {
+            std::fs::create_dir_all(folder).map_err(|e| Failure::io(&format!("making {}", folder.display()), &e))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Opens the store of a configuration, making it when it does not exist.
+///
+/// # Errors
+/// A master key that cannot be read or is not this store's, or what the file system says.
+pub fn open(auc: &Auc) -> Result<Store, Failure> {
+    let master = master_key(&auc.master_key, auc.create_master_key)?;
+    open_with(&auc.store, &master)
+}
+
+/// Opens a store.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(path: &Path, master: &MasterKey) -> Result<Store, Failure> {
+    folder_of(path)?;
+    Store::open(path, master, &mut SystemRandom::new()).map_err(fault)
+}

@@ -1,0 +1,132 @@
+//! What a demonstration came to, for people and for machines.
+
+use super::world::World;
+use crate::ladder::{self, Rung};
+use crate::latency::Latency;
+use crate::out::Out;
+use portunus_terminal::fleet::FleetResult;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What the first terminal agreed on.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Negotiated {
+    pub(super) mechanism: &'static str,
+    pub(super) protects: &'static str,
+    pub(super) session: String,
+    pub(super) sealed_at: String,
+    pub(super) key_life_s: u32,
+    pub(super) expires_s: u32,
+    pub(super) aaa: &'static str,
+}
+
+impl Negotiated {
+    /// `None` when the first terminal never became active.
+    pub(super) fn of(one: &FleetResult, world: &World) -> Option<Self> {
+        one.first_active.map(|a| Self {
+            mechanism: portunus_keydist::mech::Mech::Sealed.token(),
+            protects: "AES-256-GCM, a key each way, replay window 1024",
+            session: format!("{:016x}", a.kid),
+            sealed_at: world.sealed().to_string(),
+            key_life_s: a.life_s,
+            expires_s: a.expires_s,
+            aaa: "RADIUS over TLS 1.3, certificates on both sides",
+        })
+    }
+}
+
+/// Everything.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Report {
+    pub(super) topology: &'static str,
+    pub(super) transport: &'static str,
+    pub(super) terminals: u32,
+    /// Terminals whose s10 passed every check.
+    pub(super) verified: u32,
+    /// Terminals whose session the proxy confirmed.
+    pub(super) active: u32,
+    pub(super) failures: BTreeMap<String, u32>,
+    pub(super) ladder: Vec<Rung>,
+    pub(super) negotiated: Option<Negotiated>,
+    /// Microseconds from a terminal's start to its accepted s10.
+    pub(super) keyed_us: Latency,
+    /// Microseconds from a terminal's start to the proxy's protected answer.
+    pub(super) active_us: Latency,
+    pub(super) rate: f64,
+    pub(super) elapsed_ms: u64,
+    pub(super) started_in_ms: u64,
+    pub(super) packets_sent: u64,
+    pub(super) packets_received: u64,
+    pub(super) octets_sent: u64,
+    pub(super) octets_received: u64,
+    pub(super) retransmissions: u64,
+    pub(super) counters: BTreeMap<String, u64>,
+}
+
+impl Report {
+    pub(super) fn all_active(&self) -> bool {
+        self.active == self.terminals && self.verified == self.terminals
+    }
+
+    /// What to look at where not all are active.
+    pub(super) fn advice(&self) -> String {
+        let worst = self.failures.iter().max_by_key(|(_, n)| **n);
+        match worst {
+            Some((why, n)) => format!("the most frequent failure was `{why}` ({n} times); --json has every counter"),
+            None => "nothing failed, time ran out: raise --limit or lower --concurrency".to_owned(),
+        }
+    }
+
+    pub(super) fn tell(&self, out: Out) {
+        out.machine(self);
+        out.say(format!(
+            "AuC, softswitch and {} on 127.0.0.1, ready in {} ms; {} terminals over {}\n",
+            if self.topology == "proxied" { "proxy" } else { "its own access side" },
+            self.started_in_ms,
+            self.terminals,
+            self.transport.to_uppercase()
+        ));
+        out.say("One terminal's way to its key:");
+        ladder::lines(&self.ladder).iter().for_each(|l| out.say(l));
+        if let Some(n) = &self.negotiated {
+            out.say(format!(
+                "\nnegotiated  {} ({}), session {}, sealed datagrams to {}",
+                n.mechanism, n.protects, n.session, n.sealed_at
+            ));
+            out.say(format!(
+                "            key for {} h, registered for {} s; softswitch to AuC: {}",
+                n.key_life_s / 3600,
+                n.expires_s,
+                n.aaa
+            ));
+        }
+        self.totals(out);
+    }
+
+    fn totals(&self, out: Out) {
+        out.say(format!(
+            "\nterminals   {} started, {} verified their s10, {} active, in {:.2} s ({:.0} a second)",
+            self.terminals,
+            self.verified,
+            self.active,
+            self.elapsed_ms as f64 / 1000.0,
+            self.rate
+        ));
+        out.say(format!("key         {}", self.keyed_us.words()));
+        out.say(format!("active      {}", self.active_us.words()));
+        let each = |n: u64| n as f64 / f64::from(self.terminals.max(1));
+        out.say(format!(
+            "traffic     terminals sent {} packets ({} octets), received {} ({}); {:.1} and {:.1} a terminal, {} repeated",
+            self.packets_sent,
+            self.octets_sent,
+            self.packets_received,
+            self.octets_received,
+            each(self.packets_sent),
+            each(self.packets_received),
+            self.retransmissions
+        ));
+        for (why, n) in &self.failures {
+            out.say(format!("failed      {n} x {why}"));
+        }
+    }
+}

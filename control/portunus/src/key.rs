@@ -1,0 +1,332 @@
+//! `portunus key`: the keys of subscribers and devices in an AuC's store.
+
+use crate::assembly::auc;
+use crate::assembly::store::{fault, master_key, open, open_with, wall_ms};
+use crate::cli::{KeyAddArgs, KeyCommand, Kind as KindArg, StoreArgs};
+use crate::exit::{Exit, Failure};
+use crate::out::Out;
+use portunus_auc::audit::AuditEntry;
+use portunus_auc::import::{ImportError, ImportOptions};
+use portunus_auc::store::{Credential, Entry, IfThere, Kind, Space, Store, Stored};
+use portunus_config::model::{Auc, KeySource};
+use portunus_keydist::{Key, Random as _, SystemRandom};
+use serde_json::json;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Longest digest secret in octets.
+const SECRET_MAX: usize = 128;
+
+impl From<KindArg> for Kind {
+    fn from(kind: KindArg) -> Self {
+        match kind {
+            KindArg::Terminal => Self::Terminal,
+            KindArg::Device => Self::Device,
+            KindArg::Digest => Self::Digest,
+        }
+    }
+}
+
+/// Does one of the five.
+///
+/// # Errors
+/// What is wrong with the store, the key or the identity.
+pub fn key(command: &KeyCommand, out: Out) -> Result<(), Failure> {
+    match command {
+        KeyCommand::Add(args) => add(args, out),
+        KeyCommand::Rotate(args) => rotate(args, out),
+        KeyCommand::List { store } => list(&Opened::of(store, out)?.store, out),
+        KeyCommand::Remove { store, id } => remove(&Opened::of(store, out)?, id, out),
+        KeyCommand::Import { store, csv, kind, replace } => import(store, csv, *kind, *replace, out),
+    }
+}
+
+/// A store, and what its configuration says.
+struct Opened {
+    store: Store,
+    devices: Vec<String>,
+    /// The configuration's audit log; a store that is named alone has none.
+    audit: Option<portunus_auc::audit::Audit>,
+}
+
+impl Opened {
+    fn of(args: &StoreArgs, out: Out) -> Result<Self, Failure> {
+        if let Some(config) = &args.config {
+            let model = section(config, out)?;
+            let audit = Some(auc::audit(&model)?);
+            return Ok(Self { store: open(&model)?, devices: model.devices, audit });
+        }
+        // The command line demands either a configuration or both of these.
+        let (Some(store), Some(master)) = (&args.store, &args.master_key) else {
+            return Err(Failure::new(Exit::Usage, "no store", "name --config, or --store and --master-key"));
+        };
+        // A key is made for a new store only: with an old one it could not be the right one.
+        let create = !store.exists();
+        let master = master_key(&KeySource::File(master.clone()), create)?;
+        Ok(Self { store: open_with(store, &master)?, devices: Vec::new(), audit: None })
+    }
+
+    /// Says who was given a key, where there is a log for it.
+    fn audit(&self, event: &'static str, fields: &[(&'static str, &str)]) -> Result<(), Failure> {
+        let Some(audit) = &self.audit else { return Ok(()) };
+        let entry = AuditEntry::new(wall_ms(), event, fields);
+        audit.append(&[entry]).map_err(|e| Failure::io("writing the audit log", &e))
+    }
+}
+
+fn section(config: &Path, out: Out) -> Result<Auc, Failure> {
+    let loaded = crate::check::load(config, out)?;
+    loaded.config.auc.ok_or_else(|| {
+        Failure::configuration(format!("{} has no [auc]", config.display()), "name the AuC's configuration")
+    })
+}
+
+/// The secret that a command line names, or a fresh one together with the file that it is to be written to.
+fn secret(args: &KeyAddArgs, kind: Kind) -> Result<(Credential, Option<PathBuf>), Failure> {
+    if let Some(hex) = &args.hex {
+        if kind == Kind::Digest {
+            return Ok((Credential::Digest(Zeroizing::new(hex.clone().into_bytes())), None));
+        }
+        let row = format!("-,{hex}");
+        let key = portunus_config::rows(&row).next().transpose()?;
+        let key = key.ok_or_else(|| Failure::new(Exit::Usage, "no key", "write 64 hex digits"))?.1;
+        return Ok((Credential::Key(Key::new(*key)), None));
+    }
+    if let Some(path) = &args.key_file {
+        return Ok((from_file(path, &args.id, kind)?, None));
+    }
+    let mut octets = Zeroizing::new([0u8; 32]);
+    SystemRandom::new().fill(&mut *octets);
+    let credential = match kind {
+        // A phone's secret is typed in by people: hex of 16 octets is long enough and short enough.
+        Kind::Digest => Credential::Digest(Zeroizing::new(hex_text(&octets[..16]).into_bytes())),
+        Kind::Terminal | Kind::Device => Credential::Key(Key::new(*octets)),
+    };
+    Ok((credential, args.out.clone()))
+}
+
+fn from_file(path: &Path, id: &str, kind: Kind) -> Result<Credential, Failure> {
+    let stdin = path == Path::new("-");
+    if kind != Kind::Digest && !stdin {
+        return Ok(Credential::Key(Key::new(*portunus_config::read_key_file(path, id, false)?)));
+    }
+    let mut text = Zeroizing::new(String::with_capacity(4096));
+    if stdin {
+        let read = std::io::stdin().lock().take(4096).read_to_string(&mut text);
+        read.map_err(|e| Failure::io("reading standard input", &e))?;
+    } else {
+        let source = portunus_config::model::SecretSource::File(path.to_path_buf());
+        text = portunus_config::read_secret(&source, false)?;
+    }
+    let line = text.lines().next().unwrap_or_default().trim();
+    if kind == Kind::Digest {
+        if line.is_empty() || line.len() > SECRET_MAX {
+            return Err(Failure::configuration("not a secret", "write 1 to 128 octets on the first line"));
+        }
+        return Ok(Credential::Digest(Zeroizing::new(line.as_bytes().to_vec())));
+    }
+    let row = Zeroizing::new(format!("-,{line}"));
+    match portunus_config::rows(&row).next().transpose()? {
+        Some((_, key)) => Ok(Credential::Key(Key::new(*key))),
+        None => Err(Failure::configuration("no key", "write 64 hex digits on the first line")),
+    }
+}
+
+fn hex_text(octets: &[u8]) -> String {
+    octets.iter().map(|o| format!("{o:02x}")).collect()
+}
+
+/// Writes a generated secret to a new file that only its owner can read. It is written before it is stored: a key in
+/// the store that nobody has is worse than a file that nobody needs.
+fn hand_over(path: &Path, credential: &Credential) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let text = Zeroizing::new(match credential {
+        Credential::Key(key) => hex_text(key.expose()),
+        Credential::Digest(secret) => String::from_utf8_lossy(secret).into_owned(),
+    });
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let written = made
+        .and_then(|mut f| f.write_all(text.as_bytes()).and_then(|()| f.write_all(b"\n")).and_then(|()| f.sync_all()));
+    written.map_err(|e| match e.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Failure::configuration(format!("{} exists already", path.display()), "name a new file with --out")
+        }
+        _ => Failure::io(&format!("writing {}", path.display()), &e),
+    })
+}
+
+fn add(args: &KeyAddArgs, out: Out) -> Result<(), Failure> {
+    let opened = Opened::of(&args.store, out)?;
+    let kind = Kind::from(args.kind);
+    let (credential, file) = secret(args, kind)?;
+    if let Some(file) = &file {
+        hand_over(file, &credential)?;
+    }
+    let entry = Entry { id: args.id.clone(), kind, credential };
+    let stored = opened.store.put(wall_ms(), &[entry], IfThere::Refuse, &mut SystemRandom::new());
+    undo_on_failure(stored.map_err(fault), file.as_deref())?;
+    opened.audit("key.add", &[("kind", kind.name()), ("id", &args.id)])?;
+    done("added", args, kind, file.as_deref(), out);
+    Ok(())
+}
+
+fn rotate(args: &KeyAddArgs, out: Out) -> Result<(), Failure> {
+    let opened = Opened::of(&args.store, out)?;
+    let kind = kind_of(&opened.store, &args.id, Kind::from(args.kind))?;
+    let (credential, file) = secret(args, kind)?;
+    if let Some(file) = &file {
+        hand_over(file, &credential)?;
+    }
+    let rotated = opened.store.rotate(wall_ms(), kind.space(), &args.id, credential, &mut SystemRandom::new());
+    undo_on_failure(rotated.map_err(fault), file.as_deref())?;
+    opened.audit("key.rotate", &[("kind", kind.name()), ("id", &args.id)])?;
+    done("rotated", args, kind, file.as_deref(), out);
+    Ok(())
+}
+
+/// The file of a key that was not stored goes away again.
+fn undo_on_failure<T>(stored: Result<T, Failure>, file: Option<&Path>) -> Result<T, Failure> {
+    if let (Err(_), Some(file)) = (&stored, file) {
+        let _ = std::fs::remove_file(file);
+    }
+    stored
+}
+
+/// What an identity of the store is: the two name spaces are searched, the one named on the command line first.
+fn kind_of(store: &Store, id: &str, named: Kind) -> Result<Kind, Failure> {
+    let other = if named.space() == Space::Device { Space::Subscriber } else { Space::Device };
+    for space in [named.space(), other] {
+        let mut found = None;
+        let look = &mut |listed: portunus_auc::store::Listed| {
+            if listed.id == id {
+                found = Some(listed.kind);
+            }
+            found.is_none()
+        };
+        store.list(space, look).map_err(fault)?;
+        if let Some(kind) = found {
+            return Ok(kind);
+        }
+    }
+    Err(fault(portunus_auc::store::StoreError::Missing { space: named.space(), id: id.to_owned() }))
+}
+
+fn done(what: &str, args: &KeyAddArgs, kind: Kind, file: Option<&Path>, out: Out) {
+    let written = file.map_or(String::new(), |f| format!("; its key is in {}, nowhere else", f.display()));
+    out.say(format!("{what} {} {}{written}", kind.name(), args.id));
+    out.machine(&json!({ "done": what, "id": args.id, "kind": kind.name(), "key_file": file }));
+}
+
+fn list(store: &Store, out: Out) -> Result<(), Failure> {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING).set_header(["identity", "kind", "added", "key since"]);
+    let mut rows = Vec::new();
+    for space in [Space::Subscriber, Space::Device] {
+        let each = &mut |l: portunus_auc::store::Listed| {
+            if out.json {
+                let (id, kind) = (&l.id, l.kind.name());
+                rows.push(json!({ "id": id, "kind": kind, "added_ms": l.made_ms, "key_since_ms": l.rotated_ms }));
+            } else {
+                table.add_row([l.id, l.kind.name().into(), date(l.made_ms), date(l.rotated_ms)]);
+            }
+            true
+        };
+        store.list(space, each).map_err(fault)?;
+    }
+    out.say(table.to_string());
+    out.machine(&json!({ "identities": rows }));
+    Ok(())
+}
+
+/// `2026-11-23 22:59` UTC of milliseconds since 1970.
+fn date(ms: u64) -> String {
+    let (days, minutes) = (ms / 86_400_000, ms / 60_000 % 1440);
+    // Days to a civil date, with years that begin in March so that the leap day is the last one.
+    let z = days + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    let year = yoe + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", minutes / 60, minutes % 60)
+}
+
+fn remove(opened: &Opened, id: &str, out: Out) -> Result<(), Failure> {
+    let kind = kind_of(&opened.store, id, Kind::Terminal)?;
+    opened.store.remove(kind.space(), id).map_err(fault)?;
+    opened.audit("key.remove", &[("kind", kind.name()), ("id", id)])?;
+    out.say(format!("removed {} {id}", kind.name()));
+    out.machine(&json!({ "done": "removed", "id": id, "kind": kind.name() }));
+    Ok(())
+}
+
+fn import(args: &StoreArgs, csv: &Path, kind: Option<KindArg>, replace: bool, out: Out) -> Result<(), Failure> {
+    let opened = Opened::of(args, out)?;
+    let if_there = if replace { IfThere::Replace } else { IfThere::Keep };
+    let stored = import_csv(&opened.store, csv, true, &opened.devices, kind.map(Kind::from), if_there)?;
+    let Stored { added, replaced, kept } = stored;
+    let numbers = [added, replaced, kept].map(|n| n.to_string());
+    opened.audit("key.import", &[("added", &numbers[0]), ("replaced", &numbers[1]), ("kept", &numbers[2])])?;
+    out.say(format!("{added} added, {replaced} replaced, {kept} were there already"));
+    out.machine(&json!({ "added": added, "replaced": replaced, "kept": kept }));
+    Ok(())
+}
+
+/// Puts the rows `id,key` or `id,key,kind` of a CSV into a store. Where a row does not say it, an identity among
+/// `devices` is a device and every other one a terminal, unless `kind` says what all are. `lax` admits a file that
+/// others can read.
+///
+/// # Errors
+/// What is wrong with the file or the store. Rows with a mistake are told, the others are stored.
+pub fn import_csv(
+    store: &Store,
+    csv: &Path,
+    lax: bool,
+    devices: &[String],
+    kind: Option<Kind>,
+    if_there: IfThere,
+) -> Result<Stored, Failure> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let shown = csv.display();
+    let cannot = |e: std::io::Error| Failure::configuration(format!("{shown}: {e}"), "name a file that can be read");
+    let file = std::fs::File::open(csv).map_err(cannot)?;
+    let mode = file.metadata().map_err(cannot)?.permissions().mode();
+    if !lax && mode & 0o077 != 0 {
+        let problem = format!("{shown} can be read by others (mode {:03o})", mode & 0o777);
+        return Err(Failure::configuration(problem, format!("run `chmod 600 {shown}`")));
+    }
+    let kinds_of = |id: &str| -> &'static [Kind] {
+        match kind {
+            Some(Kind::Device) => &[Kind::Device],
+            Some(Kind::Digest) => &[Kind::Digest],
+            None if devices.iter().any(|d| d == id) => &[Kind::Device],
+            Some(Kind::Terminal) | None => &[Kind::Terminal],
+        }
+    };
+    let options = ImportOptions { kinds_of: &kinds_of, if_there, dry_run: false };
+    let done = portunus_auc::import::import(file, store, wall_ms(), &options, &mut SystemRandom::new());
+    let done = done.map_err(|e| match e {
+        ImportError::Read(e) => cannot(e),
+        ImportError::Store(e) => fault(e),
+    })?;
+    if done.refused == 0 {
+        return Ok(done.stored);
+    }
+    let told: Vec<String> = done.mistakes.iter().map(|m| format!("{shown}: {m}")).collect();
+    let what = format!("{} rows were left out\n{}", done.refused, told.join("\n"));
+    Err(Failure::configuration(what, "correct these rows and import again; the others are stored"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        assert_eq!(date(0), "1970-01-01 00:00");
+        assert_eq!(date(951_782_400_000), "2000-02-29 00:00");
+        assert_eq!(date(1_795_474_740_000), "2026-11-23 23:39");
+    }
+}

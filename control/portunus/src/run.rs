@@ -1,0 +1,254 @@
+//! `portunus run`: the roles that a file has sections for, until a signal ends them.
+
+use crate::assembly::{aaa, auc, proxy, softswitch};
+use crate::check;
+use crate::cli::ConfigArgs;
+use crate::exit::{Exit, Failure};
+use crate::logging::Logging;
+use crate::out::Out;
+use crate::signals::Signals;
+use portunus_auc::AucHandle;
+use portunus_config::model::{AucListener, Edge, ListenTransport};
+use portunus_config::{Config, Loaded, Mistakes, difference};
+use portunus_softswitch::run::Handle as SoftswitchHandle;
+use sd_notify::NotifyState;
+use serde_json::json;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How often the roles are looked after.
+const LOOK: Duration = Duration::from_millis(200);
+/// Longest wait for what is under way when the process drains.
+const DRAIN: Duration = Duration::from_secs(35);
+
+/// The running roles, in the order in which they end.
+struct Roles {
+    proxy: Option<proxy::Proxy>,
+    direct: Option<proxy::Proxy>,
+    softswitch: Option<SoftswitchHandle>,
+    auc: Option<AucHandle>,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps a role from starting, or which one died.
+pub fn run(args: &ConfigArgs, out: Out) -> Result<(), Failure> {
+    let mut loaded = check::load(&args.config, out)?;
+    let logging = Logging::start(loaded.config.log);
+    let signals = Signals::catch()?;
+    let roles = Roles::start(&loaded.config)?;
+    ready(&roles, &loaded.config, out);
+    let ended = look_after(&args.config, &mut loaded, &roles, &logging, &signals, out);
+    notify(&[NotifyState::Stopping]);
+    if ended.is_ok() {
+        roles.drain();
+    }
+    let stopped = roles.stop();
+    out.say("portunus stopped");
+    out.machine(&json!({ "event": "stopped" }));
+    ended.and(stopped)
+}
+
+/// A word to systemd; without it, nothing.
+fn notify(state: &[NotifyState<'_>]) {
+    let _ = sd_notify::notify(state);
+}
+
+impl Roles {
+    /// The AuC first, the proxy last: each finds the one that it asks.
+    fn start(config: &Config) -> Result<Self, Failure> {
+        let lab = config.lab;
+        let mut roles = Self { proxy: None, direct: None, softswitch: None, auc: None };
+        if let Some(model) = &config.auc {
+            roles.auc = Some(auc::start(model, lab)?);
+        }
+        if let Some(model) = &config.softswitch {
+            let links = aaa::client(&model.aaa, &model.identity, lab)?;
+            if let Some(edge) = &model.direct {
+                let prk = proxy::device_prk(edge, &model.identity, lab)?;
+                roles.direct = Some(proxy::start_direct(model, prk, links, None)?);
+            } else if let Some(listen) = model.listen {
+                roles.softswitch = Some(softswitch::start(softswitch::config(model, listen, None), links, None)?);
+            }
+        }
+        if let Some(model) = &config.proxy {
+            let prk = proxy::device_prk(&model.edge, &model.identity, lab)?;
+            roles.proxy = Some(proxy::start(model, prk)?);
+        }
+        for warning in roles.edges().flat_map(|e| &e.node().report().warnings) {
+            tracing::warn!("{warning}");
+        }
+        Ok(roles)
+    }
+
+    fn edges(&self) -> impl Iterator<Item = &proxy::Proxy> {
+        self.proxy.iter().chain(&self.direct)
+    }
+
+    /// Which role died, if any.
+    fn dead(&self) -> Result<(), Failure> {
+        let next = "the log says more; a service manager starts the process again";
+        for edge in self.edges() {
+            if let Some(failure) = edge.node().failure(Duration::ZERO) {
+                return Err(Failure::new(Exit::Failed, failure.to_string(), next));
+            }
+        }
+        if self.softswitch.as_ref().is_some_and(|s| !s.is_running()) {
+            return Err(Failure::new(Exit::Failed, "the softswitch ended by itself", next));
+        }
+        if self.auc.as_ref().is_some_and(|a| !a.is_running()) {
+            return Err(Failure::new(Exit::Failed, "the AuC ended by itself", next));
+        }
+        Ok(())
+    }
+
+    /// Takes no new registrations and waits for those under way.
+    fn drain(&self) {
+        self.edges().for_each(|e| e.node().drain());
+        let until = Instant::now() + DRAIN;
+        // Counters are published a moment after what they count.
+        std::thread::sleep(LOOK);
+        while Instant::now() < until && self.edges().any(|e| e.node().counter("pendings") > 0) {
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    fn stop(self) -> Result<(), Failure> {
+        let edges = self.proxy.into_iter().chain(self.direct).map(proxy::Proxy::stop);
+        let edges = edges.fold(Ok(()), Result::and);
+        let softswitch = self.softswitch.map_or(Ok(()), SoftswitchHandle::stop);
+        if let Some(auc) = self.auc {
+            auc.stop();
+        }
+        edges.and(softswitch.map_err(|e| Failure::io("running the softswitch", &e)))
+    }
+}
+
+/// Each role with the addresses at which it is reached, as they were bound.
+fn addresses(roles: &Roles, config: &Config) -> Vec<(String, Vec<String>)> {
+    let mut all = Vec::new();
+    if let (Some(auc), Some(model)) = (&roles.auc, &config.auc) {
+        let mut bound = auc.addresses().iter();
+        let mut next = |what: &str| format!("{what} {}", bound.next().map_or_else(String::new, ToString::to_string));
+        let each = model.listeners.iter().flat_map(|l| match l {
+            AucListener::Udp { .. } => vec![next("radius udp"), next("accounting udp")],
+            AucListener::RadSec { .. } => vec![next("radsec tls")],
+        });
+        all.push(("auc".to_owned(), each.collect()));
+    }
+    let edge = |proxy: &proxy::Proxy, model: &Edge| {
+        let mut list: Vec<String> = Vec::new();
+        for (n, l) in model.listeners.iter().enumerate() {
+            let by = if l.transport == ListenTransport::Udp { "udp" } else { "tcp" };
+            list.push(format!("sip {by} {}", proxy.address(n)));
+        }
+        list.push(format!("sealed udp {}", proxy.address(model.listeners.len())));
+        list
+    };
+    if let (Some(softswitch), Some(_)) = (&roles.softswitch, &config.softswitch) {
+        all.push(("softswitch".to_owned(), vec![format!("sip udp {}", softswitch.address())]));
+    }
+    if let (Some(direct), Some(model)) = (&roles.direct, config.softswitch.as_ref().and_then(|s| s.direct.as_ref())) {
+        all.push(("softswitch".to_owned(), edge(direct, model)));
+    }
+    if let (Some(proxy), Some(model)) = (&roles.proxy, &config.proxy) {
+        let mut list = edge(proxy, &model.edge);
+        list.push(format!("core udp {}", proxy.node().core()));
+        all.push(("proxy".to_owned(), list));
+    }
+    all
+}
+
+/// Says that every role is there: one line on standard output, and a word to systemd.
+fn ready(roles: &Roles, config: &Config, out: Out) {
+    let all = addresses(roles, config);
+    let line: Vec<String> = all.iter().map(|(role, list)| format!("{role} {}", list.join(", "))).collect();
+    out.say(format!("portunus ready: {}", line.join("; ")));
+    if out.json {
+        let roles: serde_json::Map<_, _> = all.iter().map(|(role, list)| (role.clone(), json!(list))).collect();
+        out.machine(&json!({ "event": "ready", "roles": roles }));
+    }
+    tracing::info!(roles = %check::roles(config).join(", "), "ready");
+    notify(&[NotifyState::Ready, NotifyState::Status(&line.join("; "))]);
+}
+
+fn look_after(
+    path: &Path,
+    loaded: &mut Loaded,
+    roles: &Roles,
+    logging: &Logging,
+    signals: &Signals,
+    out: Out,
+) -> Result<(), Failure> {
+    let watchdog = sd_notify::watchdog_enabled();
+    let mut petted = Instant::now();
+    while !signals.end_asked() {
+        roles.dead()?;
+        if signals.reload_asked() {
+            reload(path, loaded, roles, logging, out);
+        }
+        // Half of what systemd grants, so that one late turn is no death.
+        if watchdog.is_some_and(|every| petted.elapsed() * 2 >= every) {
+            petted = Instant::now();
+            notify(&[NotifyState::Watchdog]);
+        }
+        signals.wait(LOOK);
+    }
+    tracing::info!("ending: new registrations get 503, those under way finish");
+    Ok(())
+}
+
+/// Reads the file again: takes over what can be taken over and says what needs a restart. A wrong file changes
+/// nothing.
+fn reload(path: &Path, running: &mut Loaded, roles: &Roles, logging: &Logging, out: Out) {
+    match NotifyState::monotonic_usec_now() {
+        Ok(since) => notify(&[NotifyState::Reloading, since]),
+        Err(_) => notify(&[NotifyState::Reloading]),
+    }
+    match portunus_config::load(path) {
+        Err(Mistakes(found)) => {
+            for mistake in &found {
+                tracing::error!("{mistake}");
+            }
+            out.say(format!("portunus not reloaded: {} mistakes, the running configuration is untouched", found.len()));
+            out.machine(&json!({ "event": "reload", "done": false, "mistakes": found }));
+        }
+        Ok(new) => {
+            let d = difference(running, &new);
+            take_over(&new.config, running, roles, logging);
+            for change in &d.changes {
+                tracing::info!("{change}");
+            }
+            let (live, restart) = (d.live().count(), d.restart().count());
+            let mut line = format!("portunus reloaded: {live} changes applied");
+            if restart > 0 {
+                let keys: Vec<&str> = d.restart().map(|c| c.key.as_str()).collect();
+                line += &format!("; {restart} need a restart: {}", keys.join(", "));
+            }
+            out.say(line);
+            out.machine(&json!({ "event": "reload", "done": true, "changes": d.changes }));
+            // What needs a restart is still what runs, and is told again with the next reload.
+            for change in d.live() {
+                if let Some(setting) = new.settings.get(&change.key) {
+                    running.settings.insert(change.key.clone(), setting.clone());
+                }
+            }
+        }
+    }
+    notify(&[NotifyState::Ready]);
+}
+
+/// Hands the live parts of a new configuration to the roles, and keeps them as what runs.
+fn take_over(new: &Config, running: &mut Loaded, roles: &Roles, logging: &Logging) {
+    logging.set(new.log.level);
+    running.config.log.level = new.log.level;
+    let give = |edge: Option<&Edge>, to: Option<&proxy::Proxy>| {
+        let (Some(edge), Some(proxy)) = (edge, to) else { return };
+        if let Err(e) = proxy.node().reload(proxy::policy(edge)) {
+            tracing::error!(error = %e, "the policy was not taken over");
+        }
+    };
+    give(new.proxy.as_ref().map(|p| &p.edge), roles.proxy.as_ref());
+    give(new.softswitch.as_ref().and_then(|s| s.direct.as_ref()), roles.direct.as_ref());
+}
