@@ -234,6 +234,36 @@ fn an_edited_list_is_noticed() {
     assert!(matches!(w.failures()[..], [Failure::Rejected(_)]), "{:?}", w.failures());
 }
 
+/// s7's Contact and Expires travel unprotected: whatever was made of them on the way shows in s10.
+#[test]
+fn an_edited_contact_is_noticed() {
+    let edits: [(&str, fn(&str) -> String); 6] = [
+        ("another beside it", |c| format!("{c}\r\nContact: <sip:mallory@198.51.100.66>;q=1.0")),
+        ("another before it", |c| format!("Contact: <sip:mallory@198.51.100.66>;expires=60\r\n{c}")),
+        ("another instead", |_| "Contact: <sip:mallory@198.51.100.66>".into()),
+        ("a priority", |c| format!("{c};q=0.1")),
+        ("an address", |c| c.replace("127.0.0.1", "127.0.0.2")),
+        ("a time", |c| c.replace("expires=", "expires=1")),
+    ];
+    for (what, edit) in edits {
+        let mut w = World::new(&["alice@example.test"], |_| {});
+        w.start();
+        let mut edited = false;
+        w.settle(&mut |_, way, octets| {
+            let text = String::from_utf8_lossy(octets).into_owned();
+            if way == Way::Up(Path::Signalling) && text.contains("Security-Client:") {
+                let own = text.lines().find(|l| l.starts_with("Contact:")).unwrap();
+                *octets = text.replacen(own, &edit(own), 1).into_bytes();
+                edited = true;
+            }
+            true
+        });
+        assert!(edited && !w.terminals[0].is_active(), "{what}");
+        assert!(matches!(w.failures()[..], [Failure::Rejected(_)]), "{what}: {:?}", w.failures());
+        assert!(!w.events.iter().any(|(_, e)| matches!(e, Event::Keyed { .. })), "{what}");
+    }
+}
+
 #[test]
 fn without_a_protected_answer_the_key_is_given_up() {
     let mut w = World::new(&["alice@example.test"], |p| p.attempts_max = 1);

@@ -12,7 +12,7 @@ use portunus_codec::{Full, Writer, hex_u64};
 use portunus_keydist::steps::{Refusal, S1, S6, S10};
 use portunus_keydist::terminal::{KeyMessage, Next, Reject, Todo};
 use portunus_keydist::{Idc, N1, Now, Random};
-use portunus_sip::carriage::terminal::{Agent, Answer, Txn, granted, read_answer, write_s1, write_s7};
+use portunus_sip::carriage::terminal::{Agent, Answer, Txn, read_answer, terms_kept, write_s1, write_s7};
 
 /// The sealed header's number for SIP.
 pub(super) const SIP: u8 = 1;
@@ -199,7 +199,7 @@ impl SipTerminal {
 
     fn on_key(&mut self, now: Now, rng: &mut dyn Random, message: &[u8], s10: S10<'_>, mac_field: Range<usize>) {
         let contact = self.spelled().contact;
-        let expires = granted(message, &contact).filter(|s| (1..=self.profile.expires_s).contains(s));
+        let expires = terms_kept(message, &contact, self.profile.expires_s);
         let key = KeyMessage { s10, message, mac_field, terms_kept: expires.is_some() };
         let established = match self.machine.on_key(now, rng, &key) {
             Ok(established) => established,
