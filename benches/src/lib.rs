@@ -4,17 +4,22 @@
 //! - [`floor`]: F0, the bare forwarder, and F1, the same with a proxy's cryptography;
 //! - [`element`]: proxy, floors and Kamailio as processes; [`cpu`]: what a process costs;
 //! - [`compare`]: all of them interleaved; [`report`] and [`plot`]: the outcome as table, JSON and SVG;
+//! - [`register`]: open- and closed-loop load on any server; [`rig`]: the engine without sockets;
 //! - [`count`]: instruction counts under valgrind, and the gate on them; [`memory`]: octets a terminal.
 //!
 //! Deliberately absent: absolute claims. Machines are shared and noisy; figures are ratios or instruction counts.
 
 pub mod compare;
+pub mod count;
 pub mod cpu;
 pub mod element;
 pub mod floor;
 pub mod keys;
+pub mod memory;
 pub mod plot;
+pub mod register;
 pub mod report;
+pub mod rig;
 pub mod serve;
 pub mod standin;
 pub mod stats;

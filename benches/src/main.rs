@@ -1,13 +1,17 @@
 //! `portunus-load`: loads a proxy with registrations, and says what it costs beside floors and peers.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use core::net::SocketAddr;
+use core::time::Duration;
 use portunus_benches::compare::{self, Plan, Subject};
 use portunus_benches::element::Kind;
-use portunus_benches::{plot, report, serve, standin};
+use portunus_benches::{count, keys, memory, plot, register, report, serve, standin, stats};
+use portunus_terminal::fleet::{Arrivals, Goal};
+use portunus_terminal::sip::{MECHS, Transport};
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 #[derive(Parser)]
 #[command(version, about = "Loads a signalling proxy with registrations, and says what it costs beside floors and peers")]
@@ -20,6 +24,15 @@ struct Cli {
 enum Command {
     /// Proxy, floors and Kamailio in one run, interleaved: CPU a registration, rate, latency and ratios
     Compare(Compare),
+    /// Registers terminals at a given server, in closed or open loop
+    Register(Register),
+    /// Resident octets a terminal, and the cost of a registration among many beside among a thousand
+    Memory(Memory),
+    /// Instruction counts under valgrind, held against benches/instructions.json
+    Count(Count),
+    /// Does one piece of the counted work
+    #[command(hide = true)]
+    Work { name: String },
     /// A fast stand-in for softswitch and AuC, with real vectors and keys derived from names
     Core {
         /// UDP port on 127.0.0.1 for s2 and s8; the next one takes what plain proxies forward
@@ -79,9 +92,113 @@ struct Compare {
     gate: bool,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum By {
+    Udp,
+    Tcp,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Until {
+    /// s10 accepted; nothing is sent inside the channel
+    Keyed,
+    /// something protected verified both ways
+    Active,
+    /// and a request inside the channel was answered
+    Verified,
+}
+
+#[derive(Args)]
+struct Register {
+    /// The proxy's access listener
+    #[arg(long)]
+    server: SocketAddr,
+    /// The proxy's identity
+    #[arg(long, default_value = keys::IDSP)]
+    proxy_id: String,
+    /// The digest realm
+    #[arg(long, default_value = keys::REALM)]
+    realm: String,
+    /// Mechanisms offered, as Security-Client would hold them
+    #[arg(long, default_value = MECHS)]
+    mechs: String,
+    /// Identities and keys: a CSV file of id,key (64 hex digits). Without it they are derived from numbers, as
+    /// `portunus-load core` knows them
+    #[arg(long)]
+    subscribers: Option<PathBuf>,
+    /// Terminals; with --subscribers all of the file's unless given
+    #[arg(long)]
+    terminals: Option<u32>,
+    #[arg(long, value_enum, default_value = "udp")]
+    transport: By,
+    /// Closed loop: registrations under way at any time
+    #[arg(long, default_value_t = 128, conflicts_with_all = ["rate"])]
+    window: usize,
+    /// Open loop: registrations a second
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Poisson arrivals instead of a steady rate
+    #[arg(long, requires = "rate")]
+    poisson: bool,
+    /// Finds saturation in closed loop, then measures at 50, 80 and 95 % of it with Poisson arrivals
+    #[arg(long, conflicts_with_all = ["rate"])]
+    sweep: bool,
+    /// When a terminal has done its part
+    #[arg(long, value_enum, default_value = "active")]
+    until: Until,
+    /// Source address
+    #[arg(long, default_value = "127.0.0.1")]
+    local: core::net::IpAddr,
+    /// Source sockets
+    #[arg(long, default_value_t = 16)]
+    sockets: u16,
+    /// Seconds after which the run ends, whatever is under way
+    #[arg(long, default_value_t = 120)]
+    limit: u64,
+    /// JSON on standard output instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Memory {
+    /// Terminals
+    #[arg(long, default_value_t = 1_000_000)]
+    terminals: u64,
+    /// A B B A pairs of slices
+    #[arg(long, default_value_t = 15)]
+    pairs: usize,
+    /// Registrations a slice
+    #[arg(long, default_value_t = 2_000)]
+    slice: u64,
+    /// JSON on standard output instead of text
+    #[arg(long)]
+    json: bool,
+    /// Fails (exit code 2) where a target is missed
+    #[arg(long)]
+    gate: bool,
+}
+
+#[derive(Args)]
+struct Count {
+    /// The counts to hold
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.json"))]
+    baseline: PathBuf,
+    /// How much a count may grow, per cent
+    #[arg(long, default_value_t = 3)]
+    tolerance: u64,
+    /// Writes the counts found as the new baseline
+    #[arg(long)]
+    update: bool,
+}
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Compare(args) => compare(&args),
+        Command::Register(args) => register(&args),
+        Command::Memory(args) => memory(&args),
+        Command::Count(args) => count(&args),
+        Command::Work { name } => count::work(&name).map(|known| u8::from(!known)),
         Command::Core { port } => core(port),
         Command::Proxy { core, workers, terminals } => serve::proxy(core, workers, terminals).map(|()| 0),
         Command::Floor { core, node: true, workers, .. } => serve::node_floor(core, workers).map(|()| 0),
@@ -140,6 +257,104 @@ fn compare(args: &Compare) -> io::Result<u8> {
         std::fs::write(path, plot::svg(&outcome))?;
     }
     Ok(if args.gate && !report::all_met(&outcome) { 2 } else { 0 })
+}
+
+fn register(args: &Register) -> io::Result<u8> {
+    let subscribers = args.subscribers.as_deref().map(register::read_subscribers).transpose()?;
+    let given = subscribers.as_ref().map_or(1_000, |s| s.len() as u32);
+    let arrivals = match args.rate {
+        Some(rate) if args.poisson => Arrivals::Poisson(rate),
+        Some(rate) => Arrivals::Steady(rate),
+        None => Arrivals::Window(args.window.max(1)),
+    };
+    let load = register::Load {
+        server: args.server,
+        transport: match args.transport {
+            By::Udp => Transport::Udp,
+            By::Tcp => Transport::Tcp,
+        },
+        idsp: args.proxy_id.clone(),
+        realm: args.realm.clone(),
+        mechs: args.mechs.clone(),
+        subscribers: subscribers.map(Arc::new),
+        first: 0,
+        terminals: args.terminals.unwrap_or(given),
+        local: args.local,
+        sockets: args.sockets,
+        arrivals,
+        goal: match args.until {
+            Until::Keyed => Goal::Keyed,
+            Until::Active => Goal::Active,
+            Until::Verified => Goal::Verified,
+        },
+        limit: Duration::from_secs(args.limit),
+    };
+    let bar = indicatif::ProgressBar::new(load.terminals.into());
+    let outcomes = if args.sweep {
+        register::sweep(&load, args.window.max(1), &mut |what| bar.set_message(what.to_owned()))?
+    } else {
+        let run = register::run(&load, &mut |p| {
+            bar.set_position(p.keyed.into());
+            true
+        })?;
+        vec![(format!("{arrivals:?}"), run)]
+    };
+    bar.finish_and_clear();
+    if args.json {
+        let runs: Vec<_> = outcomes.iter().map(|(name, o)| serde_json::json!({ "run": name, "outcome": o.json() })).collect();
+        println!("{}", serde_json::to_string_pretty(&runs).map_err(io::Error::other)?);
+    } else {
+        print!("{}", register::text(&outcomes));
+    }
+    Ok(if outcomes.iter().all(|(_, o)| o.faults().is_empty()) { 0 } else { 2 })
+}
+
+fn memory(args: &Memory) -> io::Result<u8> {
+    let bar = indicatif::ProgressBar::new(args.terminals);
+    let found = memory::run(args.terminals.max(1), args.pairs.max(1), args.slice.max(32), &mut |n| {
+        if n % 4_096 == 0 {
+            bar.set_position(n);
+        }
+    })?;
+    bar.finish_and_clear();
+    let met = found.octets_each <= memory::OCTETS_MAX && found.ratio.median <= memory::RATIO_MAX;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&found).map_err(io::Error::other)?);
+    } else {
+        println!(
+            "{} terminals registered and active in one engine: {:.0} resident octets each (target <= {:.0})",
+            found.terminals,
+            found.octets_each,
+            memory::OCTETS_MAX
+        );
+        let spread = |s: &stats::Spread| format!("{:.3} ({:.3}..{:.3})", s.median, s.low, s.high);
+        println!("engine time a registration, us, among 1000:  {}", spread(&found.few_us));
+        println!("                                among all:   {}", spread(&found.many_us));
+        println!("ratio: {} (target <= {})", spread(&found.ratio), memory::RATIO_MAX);
+    }
+    Ok(if args.gate && !met { 2 } else { 0 })
+}
+
+fn count(args: &Count) -> io::Result<u8> {
+    let counts = count::all(&mut |name| eprintln!("counting {name}"))?;
+    if args.update {
+        let text = serde_json::to_string_pretty(&counts).map_err(io::Error::other)?;
+        std::fs::write(&args.baseline, text + "\n")?;
+    }
+    let held = std::fs::read_to_string(&args.baseline)?;
+    let held: count::Counts = serde_json::from_str(&held).map_err(io::Error::other)?;
+    let mut t = report::table(&["work", "instructions a unit", "baseline", ""]);
+    let mut worst = 0;
+    for (name, n) in &counts {
+        let verdict = count::verdict(held.get(name).copied(), *n, args.tolerance);
+        if verdict == count::Verdict::Worse {
+            worst = 2;
+        }
+        let was = held.get(name).map_or_else(String::new, u64::to_string);
+        t.add_row(vec![name.clone(), n.to_string(), was, format!("{verdict:?}").to_lowercase()]);
+    }
+    println!("{t}");
+    Ok(worst)
 }
 
 fn core(port: u16) -> io::Result<u8> {
