@@ -2,6 +2,7 @@
 
 use arrayvec::ArrayVec;
 use core::net::SocketAddr;
+use portunus_channel::room;
 use portunus_keydist::mech::Mech;
 use portunus_keydist::proxy::{LockoutPolicy, ProcessKeys};
 use portunus_keydist::{Idsp, Prk, Random};
@@ -224,6 +225,11 @@ impl Policy {
         let window = (1_000..=300_000).contains(&self.window_ms);
         all(&[
             ("mechanisms", "at least one", !self.mechanisms.is_empty()),
+            (
+                "mechanisms",
+                "among those that exist here: x-pkd-sealed",
+                self.mechanisms.iter().all(|m| room(*m).is_some()),
+            ),
             ("life_s", "60 to 604800", (60..=604_800).contains(&self.life_s)),
             ("window_ms", "1000 to 300000", window),
             ("challenge_ms", "1000 to window_ms", (1_000..=self.window_ms).contains(&self.challenge_ms)),

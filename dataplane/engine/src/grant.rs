@@ -14,11 +14,11 @@ use crate::store::wheel::Wheel;
 use arrayvec::ArrayVec;
 use core::ops::Range;
 use portunus_channel::sealed::Keys;
-use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::batch::{MacJob, OpenJob, Opened, mac_batch, open_batch};
+use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::mech::{Mech, MechList, Sel};
 use portunus_keydist::proxy::{Granted, Source};
-use portunus_keydist::schedule::{TrafficCtx, WrapCtx};
+use portunus_keydist::schedule::TrafficCtx;
 use portunus_keydist::steps::{Refusal, S9, S10};
 use portunus_keydist::{Idc, N1, Now, Prk, Random};
 use portunus_signalling::{BINDING_MAX, Hop, Signalling, Writer};
@@ -181,14 +181,8 @@ fn collect<'a>(
 /// Opens the wraps of all cases.
 fn open_all(prk: &Prk, cases: &[Case<'_>], opened: &mut ArrayVec<Option<Opened>, BATCH>) {
     let mut jobs: ArrayVec<OpenJob<'_>, BATCH> = ArrayVec::new();
-    jobs.extend(cases.iter().map(open_job));
+    jobs.extend(cases.iter().map(|case| case.granted.open_job(case.idc, case.hop.own.idsp)));
     open_batch(prk, &jobs, |_, result| opened.push(result.ok()));
-}
-
-fn open_job<'c>(case: &'c Case<'_>) -> OpenJob<'c> {
-    let granted = &case.granted;
-    let ctx = WrapCtx { idc: case.idc, idsp: case.hop.own.idsp, rand: &granted.rand, n1a: &granted.n1a };
-    OpenJob { ctx, wrap: &granted.eksp }
 }
 
 /// Makes and puts in the MACs of all s10 that were written.
@@ -197,7 +191,7 @@ fn sign_all(
     signalling: &dyn Signalling,
     opened: &[Option<Opened>],
     outcomes: &[(u32, Outcome)],
-) -> usize {
+) {
     let mut jobs: ArrayVec<MacJob<'_>, BATCH> = ArrayVec::new();
     for (opened, (_, outcome)) in opened.iter().zip(outcomes) {
         if let (Some(opened), Outcome::Written { answer, field, .. }) = (opened, outcome) {
@@ -206,6 +200,7 @@ fn sign_all(
         }
     }
     let made = mac_batch(&mut jobs);
+    debug_assert_eq!(made, jobs.len(), "a protocol named a field outside its message");
     let macs: ArrayVec<[u8; 32], BATCH> = jobs.iter().map(|job| job.out).collect();
     drop(jobs);
     let written = outcomes.iter().filter_map(|(_, outcome)| match outcome {
@@ -217,7 +212,6 @@ fn sign_all(
             signalling.put_mac(field, mac);
         }
     }
-    made
 }
 
 impl Engine {

@@ -63,7 +63,8 @@ proptest! {
         let small = Capacity { pendings: 16, sessions: 8, ..capacity() };
         let mut world = World::with(Policy::default(), small);
         let mut phone = world.phone("alice@example.test", "192.0.2.7:5060");
-        let (mut seen, mut from_core): (Vec<(Meta, Vec<u8>)>, Vec<Vec<u8>>) = Default::default();
+        let mut seen: Vec<(Meta, Vec<u8>)> = Vec::new();
+        let mut from_core: Vec<Vec<u8>> = Vec::new();
         let (mut last, mut answered) = (None, 0);
         for deed in deeds {
             let mut to_phone = Vec::new();
@@ -74,7 +75,7 @@ proptest! {
                         if matches!(to, To::Core { .. }) {
                             let answer = world.core.answer(&message);
                             from_core.push(answer.clone());
-                            to_phone.extend(world.from_core(&answer));
+                            to_phone.extend(world.core_says(&answer));
                         }
                     }
                     answered += u64::from(octets.windows(16).any(|w| w == b"Security-Client:"));
@@ -97,7 +98,7 @@ proptest! {
                 }
                 Deed::Noise(octets, listener) => {
                     world.access(Meta { source: "198.51.100.1:9".parse().unwrap(), listener, conn: 0 }, &octets);
-                    world.from_core(&octets);
+                    world.core_says(&octets);
                 }
                 Deed::Pass(ms) => world.pass(ms),
                 _ => {}

@@ -46,10 +46,10 @@ fn retransmissions_never_get_a_second_challenge_or_key() {
     let again = world.access(phone.meta(), &s1);
     assert_eq!(first, again, "while the core is silent the same octets go there, under the same branch");
     let s5 = world.core.answer(&first[0].1);
-    let s6 = world.from_core(&s5).remove(0).1;
+    let s6 = world.core_says(&s5).remove(0).1;
     world.pass(20_000);
     assert_eq!(world.one(&phone, &s1), s6);
-    assert!(world.from_core(&s5).is_empty(), "a late s5 is ignored");
+    assert!(world.core_says(&s5).is_empty(), "a late s5 is ignored");
     world.pass(15_000);
     // After 32 s nothing is remembered, and nothing need be: its clock is out of the window.
     assert!(matches!(read_answer(&world.one(&phone, &s1)).unwrap().answer, Answer::Stale { .. }));
@@ -61,9 +61,9 @@ fn retransmissions_never_get_a_second_challenge_or_key() {
     let s8 = world.access(phone.meta(), &s7);
     assert_eq!(s8, world.access(phone.meta(), &s7));
     let s9 = world.core.answer(&s8[0].1);
-    let s10 = world.from_core(&s9).remove(0).1;
+    let s10 = world.core_says(&s9).remove(0).1;
     assert_eq!(world.one(&phone, &s7), s10);
-    assert!(world.from_core(&s9).is_empty(), "a late s9 is ignored");
+    assert!(world.core_says(&s9).is_empty(), "a late s9 is ignored");
     assert!(phone.on_s10(&s10));
     let count = world.count();
     assert_eq!((count.retransmissions_relayed, count.retransmissions_answered, count.core_unmatched), (2, 2, 2));
@@ -236,9 +236,9 @@ fn an_answer_for_other_names_is_not_taken() {
     let s2 = world.access(phone.meta(), &s1).remove(0).1;
     let s5 = String::from_utf8(world.core.answer(&s2)).unwrap();
     let foreign = s5.replace(IDSP, "sp2.example.test");
-    assert!(world.from_core(foreign.as_bytes()).is_empty());
+    assert!(world.core_says(foreign.as_bytes()).is_empty());
     assert_eq!(world.count().core_mismatched, 1);
-    assert_eq!(world.from_core(s5.as_bytes()).len(), 1, "the right one still serves");
+    assert_eq!(world.core_says(s5.as_bytes()).len(), 1, "the right one still serves");
 }
 
 #[test]
@@ -298,6 +298,6 @@ fn the_core_is_never_told_the_list_and_the_terminal_never_the_proxys_wrap() {
         assert!(!text.contains(gone), "{gone} in {text}");
     }
     let s9 = world.core.answer(&s8.1);
-    let s10 = String::from_utf8(world.from_core(&s9).remove(0).1).unwrap();
+    let s10 = String::from_utf8(world.core_says(&s9).remove(0).1).unwrap();
     assert!(!s10.contains("eksp"), "{s10}");
 }

@@ -65,19 +65,19 @@ fn a_guessed_handle_answers_no_registration() {
     let s2 = world.access(phone.meta(), &s1).remove(0).1;
     let (_, salt) = handle(&s2);
     let s5 = world.core.answer(&s2);
-    assert!(world.from_core(&replaced(&s5, &salt, "0000000000000000")).is_empty());
+    assert!(world.core_says(&replaced(&s5, &salt, "0000000000000000")).is_empty());
     let busy = written(|w| {
         core_side::write_status(&Message::parse(&s2).unwrap(), "t", 403, "Forbidden", None, w).unwrap();
     });
-    assert!(world.from_core(&replaced(&busy, &salt, "0123456789abcdef")).is_empty());
-    let s6 = world.from_core(&s5).remove(0).1;
+    assert!(world.core_says(&replaced(&busy, &salt, "0123456789abcdef")).is_empty());
+    let s6 = world.core_says(&s5).remove(0).1;
     let s7 = phone.s7(world.now, &s6);
     let s8 = world.access(phone.meta(), &s7).remove(0).1;
     let (_, salt) = handle(&s8);
     let s9 = world.core.answer(&s8);
-    assert!(world.from_core(&replaced(&s9, &salt, "0123456789abcdef")).is_empty());
+    assert!(world.core_says(&replaced(&s9, &salt, "0123456789abcdef")).is_empty());
     assert_eq!((world.count().core_unmatched, world.count().s10_sent), (3, 0));
-    let s10 = world.from_core(&s9).remove(0).1;
+    let s10 = world.core_says(&s9).remove(0).1;
     assert!(phone.on_s10(&s10));
 }
 
@@ -92,7 +92,7 @@ fn a_guessed_handle_admits_no_stock_phone() {
     let up = world.access(thief.meta(), &msg).remove(0).1;
     let (_, salt) = handle(&up);
     let granted = written(|w| core_side::write_granted(&Message::parse(&up).unwrap(), "t", &[], w).unwrap());
-    assert!(world.from_core(&replaced(&granted, &salt, "0123456789abcdef")).is_empty());
+    assert!(world.core_says(&replaced(&granted, &salt, "0123456789abcdef")).is_empty());
     assert_eq!((world.count().sessions_stock, world.count().core_unmatched), (0, 1));
 }
 
@@ -108,12 +108,12 @@ fn nobody_ends_a_session_by_an_answer_that_nobody_asked_for() {
     let (ticket, salt) = handle(&up);
     // The third digit of the handle is its kind: 2 a session's, 3 that of its de-registration.
     let ends = format!("{}3{}", &ticket[..2], &ticket[3..]);
-    assert!(world.from_core(&replaced(&ok, &ticket, &ends)).is_empty());
+    assert!(world.core_says(&replaced(&ok, &ticket, &ends)).is_empty());
     let as_register = replaced(&replaced(&ok, &ticket, &ends), " INVITE", " REGISTER");
-    assert!(world.from_core(&as_register).is_empty());
-    assert!(world.from_core(&replaced(&ok, &salt, "0123456789abcdef")).is_empty());
+    assert!(world.core_says(&as_register).is_empty());
+    assert!(world.core_says(&replaced(&ok, &salt, "0123456789abcdef")).is_empty());
     assert_eq!((world.count().sessions_active, world.count().relay_fault), (1, 3));
-    assert_eq!(world.from_core(&ok).len(), 1, "the real answer passes");
+    assert_eq!(world.core_says(&ok).len(), 1, "the real answer passes");
     assert!(!world.sink.events.iter().any(|e| matches!(e, Heard::Ended { why: EndReason::Deregistered, .. })));
 }
 
@@ -125,7 +125,7 @@ fn a_terminal_answers_only_what_it_was_asked() {
     let asked = "INVITE sip:bob%40example.test@10.0.0.1:5070 SIP/2.0\r\n\
         Via: SIP/2.0/UDP 10.0.0.9:5060;branch=z9hG4bKabc\r\nMax-Forwards: 70\r\nFrom: <sip:a@b>;tag=1\r\n\
         To: <sip:bob@example.test>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
-    let down = world.from_core(asked.as_bytes()).remove(0).1;
+    let down = world.core_says(asked.as_bytes()).remove(0).1;
     let (_, seen) = bob.open(&down).unwrap();
     let ok = written(|w| {
         let msg = Message::parse(&seen).unwrap();
@@ -153,7 +153,7 @@ fn an_unproven_source_never_gets_more_than_three_times_its_octets() {
     let s2 = world.access(phone.meta(), &s1).remove(0).1;
     let s5 = world.core.answer(&s2);
     let long = replaced(&s5, "tag=core", &format!("tag={}", "x".repeat(3 * s1.len())));
-    assert!(world.from_core(&long).is_empty());
+    assert!(world.core_says(&long).is_empty());
     assert_eq!(world.count().amplification_limited, 1);
     // It was kept for retransmissions: they have the same limit.
     for _ in 0..5 {

@@ -50,7 +50,7 @@ fn a_request_goes_up_opened_and_its_answer_down_sealed() {
         header("Call-ID"),
         header("CSeq")
     );
-    let down = world.from_core(answer.as_bytes());
+    let down = world.core_says(answer.as_bytes());
     assert_eq!(down.len(), 1);
     let (protocol, content) = phone.open(&down[0].1).expect("sealed for the terminal");
     assert_eq!((protocol, status(&content), Message::parse(&content).unwrap().vias().count()), (1, 200, 1));
@@ -180,11 +180,11 @@ fn requests_for_a_terminal_reach_its_active_session_only() {
     let request = "OPTIONS sip:bob%40example.test@10.0.0.1:5070 SIP/2.0\r\n\
         Via: SIP/2.0/UDP 10.0.0.9:5060;branch=z9hG4bKabc\r\nMax-Forwards: 70\r\nFrom: <sip:a@b>;tag=1\r\n\
         To: <sip:bob@example.test>\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
-    let back = world.from_core(request.as_bytes());
+    let back = world.core_says(request.as_bytes());
     assert!(matches!(back[0].0, To::Core { .. }));
     assert_eq!((status(&back[0].1), world.count().core_unreachable), (480, 1));
     world.confirm(&mut phone);
-    let down = world.from_core(request.as_bytes());
+    let down = world.core_says(request.as_bytes());
     let (_, content) = phone.open(&down[0].1).expect("sealed");
     let msg = Message::parse(&content).unwrap();
     assert_eq!(msg.uri(), phone.contact().as_bytes(), "the terminal's own Contact");
@@ -200,7 +200,7 @@ fn a_deregistration_ends_the_session_after_its_last_reply() {
     let up = world.access(world.sealed(&phone), &sealed).remove(0).1;
     assert_eq!(world.count().sessions_active, 1, "not before the reply");
     let answer = world.core.answer(&up);
-    let down = world.from_core(&answer);
+    let down = world.core_says(&answer);
     assert_eq!(status(&phone.open(&down[0].1).expect("sealed").1), 200);
     let count = world.count();
     assert_eq!((count.sessions_active, count.sessions_deregistered), (0, 1));
@@ -219,7 +219,7 @@ fn a_refresh_may_move_the_contact() {
     let up = world.access(world.sealed(&phone), &sealed).remove(0).1;
     assert!(String::from_utf8_lossy(&up).contains("integrity-protected=\"yes\""));
     let answer = world.core.answer(&up);
-    let down = world.from_core(&answer);
+    let down = world.core_says(&answer);
     let (_, content) = phone.open(&down[0].1).expect("sealed");
     assert!(String::from_utf8_lossy(&content).contains(&phone.contact()), "its own Contact comes back");
     assert_eq!(world.count().sessions_active, 1);

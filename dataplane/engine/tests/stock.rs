@@ -81,7 +81,7 @@ fn requests_and_responses_pass_from_the_proven_source_only() {
     let request = "MESSAGE sip:carol%40example.test@10.0.0.1:5070 SIP/2.0\r\n\
         Via: SIP/2.0/UDP 10.0.0.9:5060;branch=z9hG4bKabc\r\nMax-Forwards: 70\r\nFrom: <sip:a@b>;tag=1\r\n\
         To: <sip:carol@example.test>\r\nCall-ID: x\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n";
-    let down = world.from_core(request.as_bytes());
+    let down = world.core_says(request.as_bytes());
     assert_eq!(down[0].0, To::Access { listener: STOCK, conn: 0, addr: carol.addr });
     let msg = Message::parse(&down[0].1).unwrap();
     let mut buf = vec![0u8; 2048];

@@ -409,7 +409,7 @@ impl World {
         self.taken()
     }
 
-    pub fn from_core(&mut self, octets: &[u8]) -> Vec<(To, Vec<u8>)> {
+    pub fn core_says(&mut self, octets: &[u8]) -> Vec<(To, Vec<u8>)> {
         self.engine.on_core(self.now, &[octets], Protocol::Sip, &mut self.sink);
         self.taken()
     }
@@ -421,7 +421,7 @@ impl World {
             match to {
                 To::Core { .. } => {
                     let answer = self.core.answer(&message);
-                    back.extend(self.from_core(&answer));
+                    back.extend(self.core_says(&answer));
                 }
                 To::Access { .. } => back.push((to, message)),
             }

@@ -22,6 +22,7 @@
 //!                   the previous Active session lives on
 //! ```
 
+use crate::batch::OpenJob;
 use crate::ident::{Idc, Idsp, N1, Rand, Wrap};
 use crate::schedule::WrapCtx;
 
@@ -73,14 +74,6 @@ impl Exchange {
         }
     }
 
-    /// An s9 came: what its wrap is bound to. `None` when no s7 was sent on: the core is out of step.
-    pub fn on_s9<'a>(&'a self, idc: Idc<'a>, idsp: Idsp<'a>) -> Option<WrapCtx<'a>> {
-        match self {
-            Self::AwaitS9 { n1a, rand, .. } => Some(WrapCtx { idc, idsp, rand, n1a }),
-            Self::AwaitS5 { .. } => None,
-        }
-    }
-
     /// True when nothing has proven the terminal's source yet: the first to go when room is needed, and what the
     /// limit of three times the octets received applies to.
     pub const fn is_unproven(&self) -> bool {
@@ -111,6 +104,11 @@ impl Granted {
             Exchange::AwaitS5 { .. } => None,
         }
     }
+
+    /// What is to be opened, and what it is bound to: the N1 of s1, also after a wrong word.
+    pub const fn open_job<'a>(&'a self, idc: Idc<'a>, idsp: Idsp<'a>) -> OpenJob<'a> {
+        OpenJob { ctx: WrapCtx { idc, idsp, rand: &self.rand, n1a: &self.n1a }, wrap: &self.eksp }
+    }
 }
 
 #[cfg(test)]
@@ -130,10 +128,12 @@ mod tests {
 
     #[test]
     fn a_key_needs_an_answered_challenge() {
-        let (idc, idsp) = (Idc::new("a").unwrap(), Idsp::new("sp").unwrap());
-        assert!(Exchange::AwaitS5 { n1a: N1::from_bits(1) }.on_s9(idc, idsp).is_none());
+        let s9 = crate::steps::S9 { ekc: [4; 48], eksp: [5; 48] };
+        assert_eq!(Granted::new(&Exchange::AwaitS5 { n1a: N1::from_bits(1) }, &s9), None);
         let exchange = Exchange::AwaitS9 { n1a: N1::from_bits(1), n1b: N1::from_bits(2), rand: [3; 16] };
-        let ctx = exchange.on_s9(idc, idsp).unwrap();
-        assert_eq!((*ctx.n1a, *ctx.rand), (N1::from_bits(1), [3; 16]));
+        let granted = Granted::new(&exchange, &s9).unwrap();
+        let (idc, idsp) = (Idc::new("a").unwrap(), Idsp::new("sp").unwrap());
+        let job = granted.open_job(idc, idsp);
+        assert_eq!((*job.ctx.n1a, *job.ctx.rand, *job.wrap), (N1::from_bits(1), [3; 16], [5; 48]));
     }
 }
