@@ -53,6 +53,24 @@ impl Top<'_> {
     }
 }
 
+/// What becomes of the Routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Routes {
+    /// They stay.
+    Keep,
+    /// The topmost leaves: it was this element.
+    Pop,
+    /// All leave: where this goes is not the sender's to say.
+    Drop,
+}
+
+impl Routes {
+    /// `Pop` where the topmost is one's own.
+    pub(crate) const fn popped(own: bool) -> Self {
+        if own { Self::Pop } else { Self::Keep }
+    }
+}
+
 /// What becomes of the Contacts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Contacts<'a> {
@@ -83,7 +101,7 @@ pub(crate) struct Request<'a> {
     pub(crate) top: Top<'a>,
     /// Where it came from, and when that is written down.
     pub(crate) source: Option<(SocketAddr, Stamp)>,
-    pub(crate) pop_route: bool,
+    pub(crate) routes: Routes,
     pub(crate) contacts: Contacts<'a>,
     pub(crate) credentials: Credentials<'a>,
     /// The security agreement's headers and option tags end at this hop.
@@ -112,7 +130,8 @@ pub(crate) fn request(msg: &Message<'_>, edit: &Request<'_>, w: &mut Writer<'_>)
             Name::MaxForwards => {
                 _ = p.replace(range(msg, value)).decimal(msg.max_forwards().unwrap_or(70).saturating_sub(1).into());
             }
-            Name::Route if first && edit.pop_route => remove_first(msg, value, line, &mut p),
+            Name::Route if edit.routes == Routes::Drop => p.remove(line),
+            Name::Route if first && edit.routes == Routes::Pop => remove_first(msg, value, line, &mut p),
             Name::Contact => contact(msg, value, line, first, edit.contacts, &mut p),
             Name::Authorization => credentials(msg, value, edit.credentials, &mut p),
             Name::SecurityClient | Name::SecurityVerify if edit.strip_agreement => p.remove(line),

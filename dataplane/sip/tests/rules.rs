@@ -193,3 +193,50 @@ fn a_star_ends_registrations_only_with_expires_zero() {
         Ok(FromTerminal::Digest { ends: true, answered: false, .. })
     ));
 }
+
+#[test]
+fn a_registration_goes_where_the_proxy_sends_it() {
+    let w = World::v4();
+    let steps = ladder(&w);
+    let routed = |msg: &[u8]| {
+        let routes = "Route: <sip:192.0.2.1:5060;lr>, <sip:198.51.100.77;lr>\r\nrOUTE: <sip:198.51.100.78;lr>\r\nCall-ID:";
+        text(msg).replacen("Call-ID:", routes, 1).into_bytes()
+    };
+    let (s1_msg, s7_msg) = (routed(&steps[0].octets), routed(&steps[4].octets));
+    let refresh = routed(&refreshes(&w)[0].octets);
+    let s8 = portunus_keydist::steps::S8 { idc: w.idc, idsp: w.idsp, rand: RAND, auth_c: [0; 32], ipc: w.terminal };
+    for up in [
+        write(|o| Sip.write_s2(&w.hop(), &s1_msg, &s1(&w), o)),
+        write(|o| Sip.write_s8(&w.hop(), &s7_msg, &s7(&w), &s8, o)),
+        write(|o| Sip.write_digest(&w.hop(), &s1_msg, w.idc, o)),
+        write(|o| Sip.relay_up(&w.hop(), &w.session(), &refresh, o).map(|_| ())),
+    ] {
+        assert!(!Message::parse(&up).unwrap().has(portunus_sip::view::Name::Route), "{}", text(&up));
+    }
+    // Nor to a terminal: a REGISTER names no user.
+    for uri in ["sip:bob%40example.test@198.51.100.1:5060", "sip:bob@example.test", "tel:+1", "sip:@x"] {
+        for msg in [&steps[0].octets, &steps[4].octets] {
+            let aimed = text(msg).replacen("REGISTER sip:example.test", &format!("REGISTER {uri}"), 1);
+            let fault = Sip.read_terminal(aimed.as_bytes()).expect_err(uri);
+            assert_eq!((fault.kind, fault.what), (FaultKind::Malformed, "Request-URI"), "{uri}");
+        }
+        let aimed = text(&refreshes(&w)[0].octets).replacen("REGISTER sip:example.test", &format!("REGISTER {uri}"), 1);
+        let mut buf = [0u8; 8192];
+        let mut out = portunus_codec::Writer::new(&mut buf);
+        let fault = Sip.relay_up(&w.hop(), &w.session(), aimed.as_bytes(), &mut out).expect_err(uri);
+        assert_eq!(fault.what, "Request-URI", "{uri}");
+    }
+}
+
+#[test]
+fn a_route_by_the_proxys_name_is_its_own() {
+    let w = World::v4();
+    let invite = &call(&w)[0].octets;
+    for own in ["sip:192.0.2.1:5060;lr", "sip:198.51.100.1:5060;lr", "sip:SP1.example.test;lr"] {
+        let msg = text(invite).replacen("Call-ID:", &format!("Route: <{own}>\r\nRoute: <sip:far;lr>\r\nCall-ID:"), 1);
+        let up = write(|o| Sip.relay_up(&w.hop(), &w.session(), msg.as_bytes(), o).map(|_| ()));
+        let up = Message::parse(&up).unwrap();
+        let left: Vec<_> = up.addrs(portunus_sip::view::Name::Route).map(|a| text(a.uri).to_owned()).collect();
+        assert_eq!(left, ["sip:far;lr"], "{own}");
+    }
+}

@@ -235,12 +235,7 @@ impl SipTerminal {
         let request = self.inside.pending.swap_remove(i);
         match request.kind {
             Kind::Refresh => self.refreshed(now, rng, message),
-            Kind::Deregister => {
-                self.machine.stop();
-                self.inside = Inside { last_id: self.inside.last_id, ..Inside::default() };
-                self.forget_session();
-                self.events.push_back(Event::Deregistered);
-            }
+            Kind::Deregister => self.deregistered(),
             Kind::Probe => {}
             Kind::Plain => self.events.push_back(Event::Response { id: request.id, status }),
             Kind::Invite => {
@@ -253,6 +248,15 @@ impl SipTerminal {
                 self.events.push_back(Event::Response { id: request.id, status });
             }
         }
+    }
+
+    /// At rest: a registration that was to follow this session ends with it.
+    fn deregistered(&mut self) {
+        self.machine.stop();
+        self.inside = Inside { last_id: self.inside.last_id, ..Inside::default() };
+        self.forget_registration();
+        self.forget_session();
+        self.events.push_back(Event::Deregistered);
     }
 
     fn refreshed(&mut self, now: Now, rng: &mut dyn Random, message: &Message<'_>) {
@@ -415,9 +419,7 @@ impl SipTerminal {
         }
         let silent = self.session.as_ref().is_some_and(|s| s.heard_ms < request.sent_ms);
         if request.kind == Kind::Deregister {
-            self.machine.stop();
-            self.forget_session();
-            self.events.push_back(Event::Deregistered);
+            self.deregistered();
         } else if silent && request.kind != Kind::Invite {
             self.machine.session_lost(now, rng);
             self.forget_session();

@@ -277,10 +277,7 @@ impl SipTerminal {
 
     /// The attempt came to nothing; the role machine backs off, and this says so.
     pub(super) fn failed(&mut self, now: Now, why: Failure) {
-        self.pending = None;
-        if let Some(gone) = self.provisional.take() {
-            self.events.push_back(Event::Forget { kid: gone.kid });
-        }
+        self.forget_registration();
         self.tally.failures += 1;
         self.failures_in_row += 1;
         let most = self.profile.attempts_max;
@@ -319,6 +316,14 @@ impl SipTerminal {
             self.tally.repeated += 1;
             self.send(Path::Signalling, self.profile.server, octets);
             self.step(now, Step::Again);
+        }
+    }
+
+    /// Whatever was under way: answers to it, and its key, are worth nothing any more.
+    pub(super) fn forget_registration(&mut self) {
+        self.pending = None;
+        if let Some(gone) = self.provisional.take() {
+            self.events.push_back(Event::Forget { kid: gone.kid });
         }
     }
 

@@ -236,7 +236,7 @@ pub fn forward_request(msg: &Message<'_>, f: &Forward<'_>, w: &mut Writer<'_>) -
         uri: f.uri,
         top: Top::Raw { via: f.via, route: f.route, record_route: f.record_route },
         source: Some((f.source, Stamp::Asked)),
-        pop_route: f.pop_route,
+        routes: edit::Routes::popped(f.pop_route),
         contacts: Contacts::Keep,
         credentials: edit::Credentials::Keep,
         strip_agreement: false,

@@ -70,16 +70,20 @@ pub(super) fn terminal(octets: &[u8]) -> Result<FromTerminal<'_>, Fault> {
     }
 }
 
-/// `Contact: *` ends all registrations, and only with `Expires: 0` (RFC 3261 section 10.2.2).
-pub(super) fn star_is_an_end(msg: &Message<'_>) -> Result<(), Fault> {
-    match msg.contact_star() && msg.expires() != Some(0) {
-        true => Err(msg.fault(FaultKind::Malformed, Name::Contact)),
-        false => Ok(()),
+/// What RFC 3261 asks of a REGISTER: `Contact: *` ends all registrations, and only with `Expires: 0` (section 10.2.2);
+/// the Request-URI names a domain and no user (section 10.2), so none of it is ever routed to a terminal.
+pub(super) fn proper_register(msg: &Message<'_>) -> Result<(), Fault> {
+    if msg.contact_star() && msg.expires() != Some(0) {
+        return Err(msg.fault(FaultKind::Malformed, Name::Contact));
+    }
+    match Uri::parse(msg.uri()) {
+        Some(uri) if uri.user.is_none() => Ok(()),
+        _ => Err(Fault { kind: FaultKind::Malformed, what: "Request-URI", at: msg.offset(msg.uri()) }),
     }
 }
 
 fn registration<'m>(msg: &Message<'m>, digest: Option<Digest<'m>>) -> Result<FromTerminal<'m>, Fault> {
-    star_is_an_end(msg)?;
+    proper_register(msg)?;
     let Some(digest) = digest else {
         // Another scheme than Digest registers nobody here.
         return match msg.has(Name::Authorization) {
@@ -214,7 +218,8 @@ pub(super) fn core(octets: &[u8]) -> Result<FromCore<'_>, Fault> {
         return Ok(FromCore::Challenge { ticket, idc, idsp, rand });
     }
     let refusal = match status {
-        400 => Refusal::Malformed,
+        // What is wrong with the request and says nothing about who sent it.
+        400 | 416 | 420 | 423 => Refusal::Malformed,
         408 | 480 | 500..=504 => {
             let wait = msg.value(Name::RetryAfter).and_then(|v| parse_u32(lex::take_while(v, |c| c.is_ascii_digit()).0));
             Refusal::Busy { retry_after_s: wait.unwrap_or(RETRY_AFTER_S) }

@@ -113,7 +113,7 @@ pub(super) fn up(
         uri: None,
         top: steps::top(hop, hop.salt, session.idc, false, record_route),
         source: Some((hop.source, Stamp::Asked)),
-        pop_route: steps::own_route(hop, &msg),
+        routes: edit::Routes::popped(steps::own_route(hop, &msg)),
         contacts: Contacts::Keep,
         credentials: Credentials::Keep,
         strip_agreement: true,
@@ -141,7 +141,7 @@ fn register_in_session(
         // A stock phone proves itself each time; its registrations do not come this way.
         return Err(msg.fault(FaultKind::Unsupported, Name::Authorization));
     }
-    read::star_is_an_end(msg)?;
+    read::proper_register(msg)?;
     let mut buf = [0u8; 1024];
     let mut own = Writer::new(&mut buf);
     steps::put_credentials(hop, session.idc, msg.uri(), ALGORITHM, ", integrity-protected=\"yes\"", &mut own);
@@ -186,7 +186,7 @@ pub(super) fn down(
             record_route: msg.method().forms_dialog() && msg.to().tag().is_none(),
         },
         source: None,
-        pop_route: route.is_some_and(|u| is_token_of(&u, own.core, session.idc) || is_at(&u, own.core)),
+        routes: edit::Routes::popped(route.is_some_and(|u| is_at(&u, own.core))),
         contacts: Contacts::Keep,
         credentials: Credentials::Keep,
         strip_agreement: false,

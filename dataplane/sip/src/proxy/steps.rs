@@ -59,7 +59,8 @@ pub(super) fn register_up(
         uri: None,
         top: top(hop, hop.salt, idc, true, false),
         source: Some((hop.source, Stamp::Always)),
-        pop_route: own_route(hop, msg),
+        // Whoever is not authenticated yet does not choose a way through the core; nor does a registration need to.
+        routes: edit::Routes::Drop,
         contacts,
         credentials,
         strip_agreement,
@@ -68,10 +69,11 @@ pub(super) fn register_up(
     edit::request(msg, &edit, w)
 }
 
-/// True when the topmost Route is this proxy, by either of its addresses.
+/// True when the topmost Route is this proxy, by either of its addresses or by its name.
 pub(super) fn own_route(hop: &Hop<'_>, msg: &Message<'_>) -> bool {
     msg.addrs(Name::Route).next().and_then(|a| a.sip()).is_some_and(|u| {
-        [hop.own.core, hop.own.access].into_iter().any(|own| super::relay::is_at(&u, own))
+        let named = u.user.is_none() && u.host.eq_ignore_ascii_case(hop.own.idsp.as_bytes());
+        named || [hop.own.core, hop.own.access].into_iter().any(|own| super::relay::is_at(&u, own))
     })
 }
 
