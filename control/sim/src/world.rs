@@ -308,6 +308,9 @@ impl World {
 
     fn proxy_out(&mut self, p: usize, out: Option<proxy::Out>) {
         let (Some(out), life) = (out, self.life(p)) else { return };
+        for d in &out.sends {
+            self.oracle.proxy_sends(self.now_ms, life, d);
+        }
         for told in &out.told {
             self.oracle.proxy_told(life, told);
             if self.ladder.is_on() {
@@ -316,7 +319,6 @@ impl World {
             }
         }
         for d in out.sends {
-            self.oracle.proxy_sends(self.now_ms, life, &d);
             self.send(d);
         }
         let world = self.proxies[p].clock;

@@ -2,6 +2,7 @@
 
 use crate::sealed;
 use portunus_codec::Writer;
+use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::mech::Mech;
 use portunus_keydist::schedule::{Secret, TrafficCtx};
 
@@ -199,6 +200,10 @@ impl Sequence {
     pub fn take(&mut self, max: u64) -> Option<u64> {
         if self.0 >= max {
             return None;
+        }
+        if planted(Bug::SequenceRepeats) && self.0 % 4 == 3 {
+            self.0 += 1;
+            return Some(self.0 - 1);
         }
         self.0 += 1;
         Some(self.0)

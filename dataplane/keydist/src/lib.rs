@@ -6,6 +6,7 @@
 
 pub mod auc;
 pub mod batch;
+pub mod bugs;
 pub mod ident;
 pub mod mech;
 pub mod proxy;

@@ -3,6 +3,7 @@
 //! Every secret here is erased when it is dropped and none of them can be printed. `ring`'s own key types do not
 //! erase themselves; those that outlive a call are therefore kept in types that overwrite them with a blank key.
 
+use crate::bugs::{Bug, planted};
 use crate::ident::{Idc, Idsp, N1, Rand, Word, Wrap};
 use ring::{aead, hkdf, hmac};
 use std::sync::LazyLock;
@@ -31,6 +32,9 @@ impl Key {
 
 impl core::fmt::Debug for Key {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        if planted(Bug::KeyPrinted) {
+            return write!(f, "Key({:?})", self.0);
+        }
         f.write_str("Key(..)")
     }
 }
@@ -357,5 +361,8 @@ pub fn message_mac(
 /// True when both verification words (or MACs) are the same; takes the same time wherever they differ. Words of
 /// different length differ.
 pub fn words_equal(a: &[u8], b: &[u8]) -> bool {
+    if planted(Bug::PrefixCompared) {
+        return a.first() == b.first();
+    }
     subtle::ConstantTimeEq::ct_eq(a, b).into()
 }

@@ -6,6 +6,7 @@
 //! number and a counter, so it never repeats under the key; it also names the challenge, which serves one s7.
 
 use super::source::{ProcessKeys, SOURCE_LEN, Source};
+use crate::bugs::{Bug, planted};
 use crate::ident::{IDC_MAX, Idc, N1, Rand};
 use portunus_codec::{b64_decode, b64_encode, b64_len};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -60,7 +61,9 @@ impl Bound {
     fn new(source: &Source, idc: Idc<'_>) -> Self {
         let idc = idc.as_bytes();
         let mut bound = Self { buf: [0; SOURCE_LEN + IDC_MAX], len: SOURCE_LEN + idc.len() };
-        bound.buf[..SOURCE_LEN].copy_from_slice(source.as_bytes());
+        if !planted(Bug::AddressUnbound) {
+            bound.buf[..SOURCE_LEN].copy_from_slice(source.as_bytes());
+        }
         // An Idc is at most IDC_MAX octets; the source has a fixed length, so the two cannot run into each other.
         if let Some(room) = bound.buf.get_mut(SOURCE_LEN..bound.len) {
             room.copy_from_slice(idc);
@@ -127,12 +130,11 @@ impl Challenges {
         let bound = Bound::new(source, idc);
         let nonce = Nonce::assume_unique_for_key(id);
         let plain = self.key.open_in_place(nonce, bound.aad(), &mut sealed[NONCE..]);
-        let plain: [u8; PLAIN] =
-            plain.ok().and_then(|p| (&*p).try_into().ok()).ok_or(ChallengeFault::Invalid)?;
+        let plain: [u8; PLAIN] = plain.ok().and_then(|p| (&*p).try_into().ok()).ok_or(ChallengeFault::Invalid)?;
         let word = |at: usize| plain.iter().skip(at).take(8).fold(0u64, |n, octet| n << 8 | u64::from(*octet));
         let mut rand = Rand::default();
         rand.copy_from_slice(&plain[16..]);
-        if mono_ms.saturating_sub(word(0)) > life_ms {
+        if mono_ms.saturating_sub(word(0)) > life_ms && !planted(Bug::ChallengeEternal) {
             return Err(ChallengeFault::Expired);
         }
         Ok(Challenge { rand, n1a: N1::from_bits(word(8)), id })

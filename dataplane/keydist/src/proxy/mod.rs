@@ -22,6 +22,7 @@ pub use lockout::{Lock, Lockout, LockoutPolicy};
 pub use replay::{Fingerprint, ReplayFull, ReplaySet};
 pub use source::{HashKey, ProcessKeys, Source};
 
+use crate::bugs::{Bug, planted};
 use crate::ident::{Idc, Idsp, N1, Rand};
 use crate::steps::{S1, S7};
 use crate::world::Now;
@@ -208,6 +209,9 @@ impl Proxy {
     /// # Errors
     /// [`ReplayFull`] when that cannot be remembered: then it must not go on.
     pub fn accept(&mut self, now: Now, fresh: &Fresh) -> Result<(), ReplayFull> {
+        if planted(Bug::UseUnmarked) {
+            return Ok(());
+        }
         if let Some(challenge) = fresh.challenge {
             self.replay.mark(now.mono_ms, challenge)?;
         }
@@ -215,14 +219,7 @@ impl Proxy {
     }
 
     /// N2a for the s6 that carries `rand` to `source`.
-    pub fn challenge(
-        &mut self,
-        now: Now,
-        source: &Source,
-        idc: Idc<'_>,
-        rand: &Rand,
-        n1a: &N1,
-    ) -> [u8; TOKEN_LEN] {
+    pub fn challenge(&mut self, now: Now, source: &Source, idc: Idc<'_>, rand: &Rand, n1a: &N1) -> [u8; TOKEN_LEN] {
         self.challenges.seal(now.mono_ms, source, idc, rand, n1a)
     }
 

@@ -1,0 +1,71 @@
+//! Bugs planted on purpose, one at a time, so that the simulator can show that it finds each of them. Without the
+//! feature `seeded-bugs`, which no production build sets, [`planted`] is a constant `false` and nothing of them is
+//! compiled; with it they still sleep until a test wakes one for its own thread.
+
+/// A bug that can be planted, by the rule that it breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bug {
+    /// Softswitch: verification words are compared by their first octet.
+    PrefixCompared,
+    /// Terminal: the echoed list is not compared with its own.
+    ListUnchecked,
+    /// Terminal: s10's MAC is not verified.
+    MacUnchecked,
+    /// Proxy: N2a is not bound to the address that it was sent to.
+    AddressUnbound,
+    /// Proxy: an accepted N1, or challenge, is not marked as used.
+    UseUnmarked,
+    /// Proxy: a challenge serves for ever.
+    ChallengeEternal,
+    /// Proxy: a session is active without its terminal's confirmation.
+    Unconfirmed,
+    /// Proxy: answers are kept for retransmissions without regard to their source.
+    SourcelessCache,
+    /// Channel: every fourth sequence number is given out twice.
+    SequenceRepeats,
+    /// AAA client: registrations of one identity that overlap share a vector.
+    VectorShared,
+    /// Anybody: a key's Debug prints it.
+    KeyPrinted,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::PrefixCompared,
+        Self::ListUnchecked,
+        Self::MacUnchecked,
+        Self::AddressUnbound,
+        Self::UseUnmarked,
+        Self::ChallengeEternal,
+        Self::Unconfirmed,
+        Self::SourcelessCache,
+        Self::SequenceRepeats,
+        Self::VectorShared,
+        Self::KeyPrinted,
+    ];
+}
+
+#[cfg(feature = "seeded-bugs")]
+thread_local! {
+    static AWAKE: core::cell::Cell<Option<Bug>> = const { core::cell::Cell::new(None) };
+}
+
+/// Wakes one bug for this thread, or puts all to sleep.
+#[cfg(feature = "seeded-bugs")]
+pub fn wake(bug: Option<Bug>) {
+    AWAKE.set(bug);
+}
+
+/// True while this bug is awake.
+#[cfg(feature = "seeded-bugs")]
+pub fn planted(bug: Bug) -> bool {
+    AWAKE.get() == Some(bug)
+}
+
+/// Never: this build has no bugs planted.
+#[cfg(not(feature = "seeded-bugs"))]
+#[inline(always)]
+pub const fn planted(_: Bug) -> bool {
+    false
+}
