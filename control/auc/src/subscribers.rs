@@ -160,7 +160,9 @@ struct Clock {
 
 struct Place {
     id: Arc<str>,
-    credential: Option<Credential>,
+    /// Of an identity that does not exist: one of zeros, so that handling it costs the same.
+    credential: Credential,
+    exists: bool,
     used: bool,
 }
 
@@ -185,12 +187,15 @@ impl Clock {
     fn get(&mut self, id: &str) -> Option<Option<Credential>> {
         let place = self.places.get_mut(*self.index.get(id)?)?;
         place.used = true;
-        Some(place.credential.clone())
+        let credential = std::hint::black_box(place.credential.clone());
+        Some(place.exists.then_some(credential))
     }
 
     fn insert(&mut self, id: &str, credential: Option<Credential>) {
         let id: Arc<str> = id.into();
-        let place = Place { id: id.clone(), credential, used: false };
+        let exists = credential.is_some();
+        let credential = credential.unwrap_or_else(|| Credential::Key(Key::new([0; 32])));
+        let place = Place { id: id.clone(), credential, exists, used: false };
         if self.places.len() < self.capacity {
             self.index.insert(id, self.places.len());
             self.places.push(place);

@@ -32,6 +32,8 @@ const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta")
 const CHECK: &str = "master-key check";
 /// Counts changes of credentials, for caches in other processes.
 const GENERATION: &str = "generation";
+/// The name on the record that is nobody's: as long as most are, and no identity.
+const DUMMY: &str = "nobody \\ nowhere.example";
 /// redb's own page cache, octets; its default is 1 GiB.
 const PAGE_CACHE: usize = 64 << 20;
 
@@ -74,7 +76,7 @@ impl Store {
         let head = Head { kind: Kind::Terminal, made_ms: 0, rotated_ms: 0 }.to_octets();
         let mut dummy = head.to_vec();
         if let Some(plain) = record::pad(&[0; 32]) {
-            dummy.extend(custody.seal(&record::bound(Space::Subscriber, "", &head), plain.as_slice(), rng));
+            dummy.extend(custody.seal(&record::bound(Space::Subscriber, DUMMY, &head), plain.as_slice(), rng));
         }
         let store = Self { db, path: path.to_path_buf(), custody, changes: AtomicU64::new(0), dummy };
         store.check_master(rng)?;
@@ -127,16 +129,16 @@ impl Store {
     pub fn credential(&self, space: Space, id: &str) -> Result<Option<Credential>, StoreError> {
         let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
         let table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
-        match table.get(id).map_err(|e| self.fault(e))? {
-            Some(octets) => match self.unseal(space, id, octets.value()) {
-                Some((_, credential)) => Ok(Some(credential)),
-                None => Err(StoreError::Record { noun: space.noun(), id: id.to_owned() }),
-            },
-            None => {
-                let opened = self.unseal(Space::Subscriber, "", std::hint::black_box(&self.dummy));
-                std::hint::black_box(opened);
-                Ok(None)
-            }
+        let record = table.get(id).map_err(|e| self.fault(e))?;
+        let found = record.as_ref().map(|octets| octets.value());
+        let opened = match found {
+            Some(octets) => self.unseal(space, id, octets),
+            None => std::hint::black_box(self.unseal(Space::Subscriber, DUMMY, std::hint::black_box(&self.dummy))),
+        };
+        match (found, opened) {
+            (None, _) => Ok(None),
+            (Some(_), Some((_, credential))) => Ok(Some(credential)),
+            (Some(_), None) => Err(StoreError::Record { noun: space.noun(), id: id.to_owned() }),
         }
     }
 
