@@ -12,7 +12,7 @@ use portunus_keydist::{Now, SystemRandom};
 use portunus_signalling::{Protocol, Transport};
 use portunus_sip::Sip;
 use portunus_terminal::farend::Core;
-use portunus_terminal::sip::{Event, MECHS, Path, Profile, SipTerminal};
+use portunus_terminal::sip::{Event, MECHS, Path, Profile, SipTerminal, sealed_kid};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,26 +27,38 @@ fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// What the engine sends, kept.
+/// A message in a buffer that is longer, and used again.
+#[derive(Debug)]
+struct Message {
+    room: Box<[u8]>,
+    len: usize,
+}
+
+impl Message {
+    fn octets(&mut self) -> &mut [u8] {
+        self.room.get_mut(..self.len).unwrap_or_default()
+    }
+}
+
+/// What the engine sends, kept. Its buffers are used again, so that it costs the measured engine next to nothing.
 #[derive(Debug, Default)]
 struct Outbox {
-    access: Vec<(SocketAddr, Vec<u8>)>,
-    core: Vec<Vec<u8>>,
-    spare: Vec<Vec<u8>>,
+    access: Vec<(SocketAddr, Message)>,
+    core: Vec<Message>,
+    spare: Vec<Box<[u8]>>,
 }
 
 impl Sink for Outbox {
     fn send(&mut self, to: To, write: &mut dyn FnMut(&mut [u8]) -> Option<usize>) -> bool {
-        let mut room = self.spare.pop().unwrap_or_default();
-        room.resize(MESSAGE_MAX, 0);
+        let mut room = self.spare.pop().unwrap_or_else(|| vec![0; MESSAGE_MAX].into_boxed_slice());
         let Some(len) = write(&mut room) else {
             self.spare.push(room);
             return true;
         };
-        room.truncate(len);
+        let message = Message { room, len };
         match to {
-            To::Access { addr, .. } => self.access.push((addr, room)),
-            To::Core { .. } => self.core.push(room),
+            To::Access { addr, .. } => self.access.push((addr, message)),
+            To::Core { .. } => self.core.push(message),
         }
         true
     }
@@ -180,13 +192,13 @@ impl Rig {
 
     fn through_the_core(&mut self, now: Now) {
         let mut answers = Vec::new();
-        for request in core::mem::take(&mut self.out.core) {
+        for mut request in self.out.core.drain(..) {
             let mut room = vec![0u8; MESSAGE_MAX];
             let mut w = Writer::new(&mut room);
-            if self.core.on_request(&request, &mut w).is_some() {
+            if self.core.on_request(request.octets(), &mut w).is_some() {
                 answers.push(w.written().to_vec());
             }
-            self.out.spare.push(request);
+            self.out.spare.push(request.room);
         }
         let messages: Vec<&[u8]> = answers.iter().map(Vec::as_slice).collect();
         if !messages.is_empty() {
@@ -197,13 +209,13 @@ impl Rig {
     }
 
     fn downwards(&mut self, now: Now, terminals: &mut [SipTerminal]) {
-        for (to, mut octets) in core::mem::take(&mut self.out.access) {
-            let terminal = terminals.get_mut(usize::from(to.port().wrapping_sub(PORT)));
-            if let Some(terminal) = terminal {
-                let from = if octets.first() == Some(&0x50) && octets.get(1) == Some(&1) { 5_065 } else { 5_060 };
-                terminal.on_datagram(now, &mut self.rng, local(from), &mut octets);
+        for (to, mut message) in self.out.access.drain(..) {
+            let octets = message.octets();
+            if let Some(terminal) = terminals.get_mut(usize::from(to.port().wrapping_sub(PORT))) {
+                let from = if sealed_kid(octets).is_some() { 5_065 } else { 5_060 };
+                terminal.on_datagram(now, &mut self.rng, local(from), octets);
             }
-            self.out.spare.push(octets);
+            self.out.spare.push(message.room);
         }
     }
 

@@ -11,7 +11,7 @@ use portunus_codec::Writer;
 use portunus_keydist::ident::{Idc, Idsp, N1, Rand};
 use portunus_keydist::mech::{Mech, Sel};
 use portunus_keydist::schedule::{For, WrapCtx, message_mac, words_equal};
-use portunus_keydist::steps::{Refusal, S6, S8, S9, S10};
+use portunus_keydist::steps::{Refusal, S1, S6, S7, S8, S9, S10};
 use portunus_keydist::{Key, Now, Prk, Random, SessionKey, SystemRandom, TrafficCtx};
 use portunus_signalling::{FromCore, FromTerminal, Hop, Own, Signalling as _, Ticket, Transport};
 use portunus_sip::Sip;
@@ -196,68 +196,86 @@ impl FarEnd {
 
     /// Answers s1 with s6 and s7 with s10, or refuses; writes nothing to what it does not know.
     pub fn on_terminal(&mut self, now: Now, from: SocketAddr, octets: &[u8], w: &mut Writer<'_>) -> Option<Did> {
-        let own = SocketAddr::from(([127, 0, 0, 1], 5_060));
-        let idsp = self.idsp.clone();
-        let realm = self.core.realm.clone();
-        let own = Own { idsp: Idsp::new(&idsp)?, realm: &realm, access: own, core: own };
-        let salt = self.rng.next_u64();
-        let hop = Hop { own, source: from, transport: Transport::Udp, ticket: Ticket(1), salt };
-        let mut room = [0u8; 2 * MESSAGE_MAX];
-        let (up, down) = room.split_at_mut(MESSAGE_MAX);
-        let (mut up, mut down) = (Writer::new(up), Writer::new(down));
+        let here = SocketAddr::from(([127, 0, 0, 1], 5_060));
+        let (idsp, realm) = (self.idsp.clone(), self.core.realm.clone());
+        let own = Own { idsp: Idsp::new(&idsp)?, realm: &realm, access: here, core: here };
+        let hop = Hop { own, source: from, transport: Transport::Udp, ticket: Ticket(1), salt: self.rng.next_u64() };
         match Sip.read_terminal(octets).ok()? {
-            FromTerminal::S1(s1) => {
-                Sip.write_s2(&hop, octets, &s1, &mut up).ok()?;
-                self.core.on_request(up.written(), &mut down)?;
-                let FromCore::Challenge { rand, .. } = Sip.read_core(down.written()).ok()? else { return None };
-                let s6 = S6 { idsp: own.idsp, n1: s1.n1, n2: &[b'x'; 80], ts: now.wall_ms, rand };
-                Sip.write_s6(&hop, octets, down.written(), &s6, w).ok()?;
-                Some(Did::Challenged)
-            }
-            FromTerminal::S7(s7) => {
-                let rand = s7.rand?;
-                let s8 = S8 { idc: s7.idc, idsp: s7.idsp, rand, auth_c: s7.auth_c, ipc: from };
-                Sip.write_s8(&hop, octets, &s7, &s8, &mut up).ok()?;
-                self.core.on_request(up.written(), &mut down)?;
-                let FromCore::Key { s9, .. } = Sip.read_core(down.written()).ok()? else {
-                    Sip.write_refusal(&hop, octets, &Refusal::Denied, Some(&s7.n1), w).ok()?;
-                    return Some(Did::Refused);
-                };
-                let Some(_) = s7.mechs.get(Mech::Sealed) else {
-                    Sip.write_refusal(&hop, octets, &Refusal::Mechanism, Some(&s7.n1), w).ok()?;
-                    return Some(Did::Refused);
-                };
-                let (bits, _) = rand.split_first_chunk::<8>()?;
-                let n1a = N1::from_bits(u64::from_be_bytes(*bits));
-                let ctx = WrapCtx { idc: s7.idc, idsp: s7.idsp, rand: &rand, n1a: &n1a };
-                let secret = self.prk.unwrap(For::Proxy, &ctx, &s9.eksp).ok()?.secret(&rand);
-                self.last_kid += 1;
-                let kid = self.last_kid;
-                let sel = Sel::sealed(kid, self.sealed_port);
-                let s10 = S10 {
-                    idsp: s7.idsp,
-                    n1: s7.n1,
-                    n2: N1::from_bits(self.rng.next_u64()),
-                    ts: now.wall_ms,
-                    life: 86_400,
-                    ekc: s9.ekc,
-                    sel: sel.as_str(),
-                    mechs: s7.mechs.as_str(),
-                };
-                let field = Sip.write_s10(&hop, octets, down.written(), &s10, w).ok()?;
-                let mac = message_mac(&secret.mac_key(), w.written(), field.clone(), Sip.mac_placeholder())?;
-                Sip.put_mac(w.written_mut().get_mut(field)?, &mac);
-                if self.keep_sessions {
-                    let token = Mech::Sealed.token();
-                    let ctx = TrafficCtx { idc: s7.idc, idsp: s7.idsp, n1b: &s7.n1, n2b: &s10.n2, token };
-                    let keys = Sealed::derive(&secret, &ctx);
-                    let idc = s7.idc.as_str().into();
-                    self.sessions.insert(kid, Kept { idc, keys, seq: Sequence::new(), peer: None });
-                }
-                Some(Did::Granted)
-            }
+            FromTerminal::S1(s1) => self.on_s1(now, &hop, octets, &s1, w),
+            FromTerminal::S7(s7) => self.on_s7(now, &hop, octets, &s7, w),
             _ => None,
         }
+    }
+
+    fn on_s1(&self, now: Now, hop: &Hop<'_>, octets: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) -> Option<Did> {
+        let (mut up, mut down) = ([0u8; MESSAGE_MAX], [0u8; MESSAGE_MAX]);
+        let (mut up, mut down) = (Writer::new(&mut up), Writer::new(&mut down));
+        Sip.write_s2(hop, octets, s1, &mut up).ok()?;
+        self.core.on_request(up.written(), &mut down)?;
+        let FromCore::Challenge { rand, .. } = Sip.read_core(down.written()).ok()? else { return None };
+        // As long as a real N2a; the far end has nothing to remember in it.
+        let s6 = S6 { idsp: hop.own.idsp, n1: s1.n1, n2: &[b'x'; 80], ts: now.wall_ms, rand };
+        Sip.write_s6(hop, octets, down.written(), &s6, w).ok()?;
+        Some(Did::Challenged)
+    }
+
+    fn on_s7(&mut self, now: Now, hop: &Hop<'_>, octets: &[u8], s7: &S7<'_>, w: &mut Writer<'_>) -> Option<Did> {
+        let (mut up, mut down) = ([0u8; MESSAGE_MAX], [0u8; MESSAGE_MAX]);
+        let (mut up, mut down) = (Writer::new(&mut up), Writer::new(&mut down));
+        let rand = s7.rand?;
+        let s8 = S8 { idc: s7.idc, idsp: s7.idsp, rand, auth_c: s7.auth_c, ipc: hop.source };
+        Sip.write_s8(hop, octets, s7, &s8, &mut up).ok()?;
+        self.core.on_request(up.written(), &mut down)?;
+        let refusal = match Sip.read_core(down.written()).ok()? {
+            FromCore::Key { s9, .. } if s7.mechs.get(Mech::Sealed).is_some() => {
+                return self.grant(now, hop, (octets, down.written()), s7, &s9, w);
+            }
+            FromCore::Key { .. } => Refusal::Mechanism,
+            _ => Refusal::Denied,
+        };
+        Sip.write_refusal(hop, octets, &refusal, Some(&s7.n1), w).ok()?;
+        Some(Did::Refused)
+    }
+
+    /// s10: the key, signed.
+    fn grant(
+        &mut self,
+        now: Now,
+        hop: &Hop<'_>,
+        (request, core_msg): (&[u8], &[u8]),
+        s7: &S7<'_>,
+        s9: &S9,
+        w: &mut Writer<'_>,
+    ) -> Option<Did> {
+        let rand = s7.rand?;
+        let (bits, _) = rand.split_first_chunk::<8>()?;
+        let n1a = N1::from_bits(u64::from_be_bytes(*bits));
+        let ctx = WrapCtx { idc: s7.idc, idsp: s7.idsp, rand: &rand, n1a: &n1a };
+        let secret = self.prk.unwrap(For::Proxy, &ctx, &s9.eksp).ok()?.secret(&rand);
+        self.last_kid += 1;
+        let kid = self.last_kid;
+        let sel = Sel::sealed(kid, self.sealed_port);
+        let s10 = S10 {
+            idsp: s7.idsp,
+            n1: s7.n1,
+            n2: N1::from_bits(self.rng.next_u64()),
+            ts: now.wall_ms,
+            life: 86_400,
+            ekc: s9.ekc,
+            sel: sel.as_str(),
+            mechs: s7.mechs.as_str(),
+        };
+        let field = Sip.write_s10(hop, request, core_msg, &s10, w).ok()?;
+        let mac = message_mac(&secret.mac_key(), w.written(), field.clone(), Sip.mac_placeholder())?;
+        Sip.put_mac(w.written_mut().get_mut(field)?, &mac);
+        if self.keep_sessions {
+            let token = Mech::Sealed.token();
+            let ctx = TrafficCtx { idc: s7.idc, idsp: s7.idsp, n1b: &s7.n1, n2b: &s10.n2, token };
+            let keys = Sealed::derive(&secret, &ctx);
+            let idc = s7.idc.as_str().into();
+            self.sessions.insert(kid, Kept { idc, keys, seq: Sequence::new(), peer: None });
+        }
+        Some(Did::Granted)
     }
 
     /// Opens a datagram of a kept session.

@@ -116,7 +116,9 @@ fn serve(sip: &UdpSocket, tcp: &TcpListener, lose: u32, stop: &AtomicBool, grant
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().map(|t| t.join().unwrap());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
     }
 }
 

@@ -237,7 +237,8 @@ fn an_edited_list_is_noticed() {
 /// s7's Contact and Expires travel unprotected: whatever was made of them on the way shows in s10.
 #[test]
 fn an_edited_contact_is_noticed() {
-    let edits: [(&str, fn(&str) -> String); 6] = [
+    type Edit = fn(&str) -> String;
+    let edits: [(&str, Edit); 6] = [
         ("another beside it", |c| format!("{c}\r\nContact: <sip:mallory@198.51.100.66>;q=1.0")),
         ("another before it", |c| format!("Contact: <sip:mallory@198.51.100.66>;expires=60\r\n{c}")),
         ("another instead", |_| "Contact: <sip:mallory@198.51.100.66>".into()),

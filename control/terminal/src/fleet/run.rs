@@ -362,12 +362,10 @@ impl Fleet {
     }
 
     fn end(&mut self, index: u32, elapsed: Duration) {
-        if let Some(member) = self.members.get_mut(index as usize) {
-            if !member.ended {
-                member.ended = true;
-                self.under_way -= 1;
-                self.last_end = elapsed;
-            }
+        if let Some(member) = self.members.get_mut(index as usize).filter(|m| !m.ended) {
+            member.ended = true;
+            self.under_way -= 1;
+            self.last_end = elapsed;
         }
     }
 

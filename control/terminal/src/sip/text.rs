@@ -20,8 +20,10 @@ pub(super) fn call_id_tag(message: &[u8]) -> Option<u32> {
         let name = match rest {
             [b'\r' | b'\n', ..] => return None,
             [b'i' | b'I', after @ ..] => after,
-            [c @ .., ] if c.len() >= 7 && c[..7].eq_ignore_ascii_case(b"call-id") => &c[7..],
-            _ => continue,
+            line => match line.split_at_checked(7) {
+                Some((name, after)) if name.eq_ignore_ascii_case(b"call-id") => after,
+                _ => continue,
+            },
         };
         let name = name.trim_ascii_start();
         if let [b':', value @ ..] = name {
