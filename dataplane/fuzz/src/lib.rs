@@ -1,5 +1,6 @@
 //! The bodies of the fuzz targets: what must hold for any input. Each is a function of octets, so that the ordinary
 //! tests of the crate concerned include the same file and replay the kept seeds (`seeds/<target>/`).
 
+pub mod engine;
 pub mod seeds;
 pub mod sip;

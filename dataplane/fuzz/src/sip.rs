@@ -201,7 +201,9 @@ fn key(octets: &[u8], s8: &Message<'_>, mechs: &str, n1: &N1) {
         other => panic!("{other:?}"),
     }
     // The key under Ksp never leaves the trusted side.
-    assert!(memchr::memmem::find(w10.written(), b"eksp").is_none_or(|_| memchr::memmem::find(octets, b"eksp").is_some()));
+    assert!(
+        memchr::memmem::find(w10.written(), b"eksp").is_none_or(|_| memchr::memmem::find(octets, b"eksp").is_some())
+    );
     let mut w = Writer::new(&mut core_buf);
     if Sip.binding(octets, &mut w).is_ok() {
         let uri = std::str::from_utf8(w.written()).unwrap_or_default();

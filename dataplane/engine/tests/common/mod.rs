@@ -2,6 +2,8 @@
 //! sink that keeps what leaves. SIP carries it; the engine does not know.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod script;
+
 use portunus_channel::sealed::{self, Keys as TrafficKeys};
 use portunus_codec::Writer;
 use portunus_engine::{
