@@ -83,9 +83,25 @@ pub enum Pushed {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Item {
     pub(crate) slot: usize,
+    /// Offset of its first octet in the slot; 0 but for the later segments of a coalesced datagram.
+    at: usize,
     pub(crate) len: usize,
     pub(crate) peer: SocketAddr,
+    /// Others lie in the same slot: it is free again when the batch is cleared, not before.
+    shared: bool,
 }
+
+/// What was received into one slot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Filled {
+    pub(crate) peer: SocketAddr,
+    pub(crate) len: usize,
+    /// Length of each message but the last, where the system has joined several.
+    pub(crate) segment: Option<usize>,
+}
+
+/// Messages that the system joins at most into one (linux/udp.h, UDP_MAX_SEGMENTS).
+const SEGMENTS_MAX: usize = 128;
 
 /// Up to `capacity` datagrams of up to `message_max` octets, each with the address of its peer.
 #[derive(Debug)]
@@ -101,6 +117,16 @@ impl Batch {
     /// An empty batch. Both limits are at least 1; a batch holds at most 1024 messages (the kernel's UIO_MAXIOV) of
     /// at most 65535 octets; other values are brought into that range.
     pub fn new(capacity: usize, message_max: usize) -> Self {
+        Self::sized(capacity, message_max, 1)
+    }
+
+    /// An empty batch for receiving from a port that coalesces ([`crate::UdpPort::coalesce`]): `capacity` slots of
+    /// the largest datagram there is, each of which may bring many messages.
+    pub fn coalescing(capacity: usize) -> Self {
+        Self::sized(capacity, 65_535, SEGMENTS_MAX)
+    }
+
+    fn sized(capacity: usize, message_max: usize, segments: usize) -> Self {
         let capacity = capacity.clamp(1, 1024);
         let message_max = message_max.clamp(1, 65_535);
         // One cache line more than the size, so that the slots' beginnings do not all fall into the same cache set.
@@ -109,7 +135,7 @@ impl Batch {
             octets: vec![0; capacity * stride].into_boxed_slice(),
             stride,
             message_max,
-            items: Vec::with_capacity(capacity),
+            items: Vec::with_capacity(capacity * segments),
             free: Vec::with_capacity(capacity),
         };
         batch.clear();
@@ -157,21 +183,21 @@ impl Batch {
     /// The octets of message `index`.
     pub fn message(&self, index: usize) -> Option<&[u8]> {
         let item = self.items.get(index)?;
-        let from = item.slot * self.stride;
+        let from = item.slot * self.stride + item.at;
         self.octets.get(from..from + item.len)
     }
 
     /// As [`Batch::message`], to be edited in place.
     pub fn message_mut(&mut self, index: usize) -> Option<&mut [u8]> {
         let item = self.items.get(index)?;
-        let from = item.slot * self.stride;
+        let from = item.slot * self.stride + item.at;
         self.octets.get_mut(from..from + item.len)
     }
 
     /// All messages with their peers, in order.
     pub fn iter(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
         self.items.iter().filter_map(|item| {
-            let from = item.slot * self.stride;
+            let from = item.slot * self.stride + item.at;
             Some((item.peer, self.octets.get(from..from + item.len)?))
         })
     }
@@ -196,13 +222,15 @@ impl Batch {
 
     /// Appends what `write` writes into the slot that it is given, and says how long it is.
     pub fn push_with(&mut self, peer: SocketAddr, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Pushed {
-        let Some(&slot) = self.free.last() else { return Pushed::Full };
+        let Some(&slot) = self.free.last().filter(|_| self.items.len() < self.items.capacity()) else {
+            return Pushed::Full;
+        };
         let from = slot * self.stride;
         let Some(buffer) = self.octets.get_mut(from..from + self.message_max) else { return Pushed::Full };
         match write(buffer) {
             Some(len) if len <= self.message_max => {
                 self.free.pop();
-                self.items.push(Item { slot, len, peer });
+                self.items.push(Item { slot, at: 0, len, peer, shared: false });
                 Pushed::Written
             }
             _ => Pushed::Declined,
@@ -213,7 +241,9 @@ impl Batch {
     pub fn remove(&mut self, index: usize) {
         if index < self.items.len() {
             let item = self.items.remove(index);
-            self.free.push(item.slot);
+            if !item.shared {
+                self.free.push(item.slot);
+            }
         }
     }
 
@@ -222,7 +252,7 @@ impl Batch {
         if count >= self.items.len() {
             return self.clear();
         }
-        for item in self.items.drain(..count) {
+        for item in self.items.drain(..count).filter(|item| !item.shared) {
             self.free.push(item.slot);
         }
     }
@@ -230,10 +260,13 @@ impl Batch {
     /// Appends a copy of message `index`; false when there is none or no slot is free.
     pub fn duplicate(&mut self, index: usize) -> bool {
         let Some(&item) = self.items.get(index) else { return false };
+        if self.items.len() == self.items.capacity() {
+            return false;
+        }
         let Some(slot) = self.free.pop() else { return false };
-        let from = item.slot * self.stride;
+        let from = item.slot * self.stride + item.at;
         self.octets.copy_within(from..from + item.len, slot * self.stride);
-        self.items.push(Item { slot, ..item });
+        self.items.push(Item { slot, at: 0, shared: false, ..item });
         true
     }
 
@@ -260,22 +293,35 @@ impl Batch {
 
     /// The octets of an item, for a system call that only reads them.
     pub(crate) fn item_buffer(&self, item: &Item) -> Option<*const u8> {
-        Some(self.octets.get(item.slot * self.stride..)?.as_ptr())
+        Some(self.octets.get(item.slot * self.stride + item.at..)?.as_ptr())
+    }
+
+    /// Orders the messages by length, the longest first, peer by peer unless all have `one_peer`; those of one length
+    /// keep their order.
+    pub(crate) fn sort_by_len(&mut self, one_peer: bool) {
+        // Slots are taken in ascending order, so they tell the order of arrival; an unstable sort does not allocate.
+        let order = |item: &Item| (core::cmp::Reverse(item.len), item.slot, item.at);
+        if one_peer {
+            self.items.sort_unstable_by_key(order);
+        } else {
+            self.items.sort_unstable_by_key(|item| (item.peer, order(item)));
+        }
     }
 
     /// Takes over the first `filled` free slots: for each, `outcome(nth)` says what was received there, `None` for
-    /// nothing of use.
-    pub(crate) fn accept(&mut self, filled: usize, mut outcome: impl FnMut(usize) -> Option<(SocketAddr, usize)>) {
+    /// nothing of use. Returns how many messages that makes.
+    pub(crate) fn accept(&mut self, filled: usize, mut outcome: impl FnMut(usize) -> Option<Filled>) -> usize {
         const TAKEN: usize = usize::MAX;
+        let before = self.items.len();
         let filled = filled.min(self.free.len());
         let base = self.free.len() - filled;
         let mut useless = false;
         for nth in 0..filled {
             let Some(place) = self.free.get_mut(base + filled - nth - 1) else { break };
             match outcome(nth) {
-                Some((peer, len)) if len <= self.message_max => {
-                    self.items.push(Item { slot: *place, len, peer });
-                    *place = TAKEN;
+                Some(got) if got.len <= self.message_max => {
+                    let slot = core::mem::replace(place, TAKEN);
+                    add_items(&mut self.items, slot, &got);
                 }
                 _ => useless = true,
             }
@@ -284,6 +330,26 @@ impl Batch {
             self.free.retain(|&slot| slot != TAKEN);
         } else {
             self.free.truncate(base);
+        }
+        self.items.len() - before
+    }
+}
+
+/// Enters what was received into one slot as one message or several.
+fn add_items(items: &mut Vec<Item>, slot: usize, got: &Filled) {
+    let segment = got.segment.filter(|&segment| segment > 0 && segment < got.len);
+    let step = segment.unwrap_or(got.len.max(1));
+    let mut at = 0;
+    loop {
+        let len = step.min(got.len - at);
+        // Never beyond what was reserved; the system does not join more than there is room for.
+        if items.len() == items.capacity() {
+            return;
+        }
+        items.push(Item { slot, at, len, peer: got.peer, shared: segment.is_some() });
+        at += len;
+        if at >= got.len {
+            return;
         }
     }
 }
@@ -302,10 +368,11 @@ impl<'b> Iterator for IterMut<'b> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.items.next()?;
-        // SAFETY: `octets` points to the batch's buffer, which is borrowed exclusively for 'b. A slot lies inside it
-        // (`slot` < capacity, `len` <= `message_max` < stride, checked where items are made), and no two items share a
-        // slot, since a slot is either in `free` or in one item. So the slices handed out never overlap.
-        let octets = unsafe { core::slice::from_raw_parts_mut(self.octets.add(item.slot * self.stride), item.len) };
+        // SAFETY: `octets` points to the batch's buffer, which is borrowed exclusively for 'b. An item lies inside it
+        // (`slot` < capacity, `at` + `len` <= `message_max` < stride, checked where items are made), and no two items
+        // overlap: a slot is either in `free` or with the items of one datagram, which `add_items` lays side by side.
+        let octets =
+            unsafe { core::slice::from_raw_parts_mut(self.octets.add(item.slot * self.stride + item.at), item.len) };
         Some((item.peer, octets))
     }
 }
@@ -339,10 +406,34 @@ mod tests {
             // SAFETY: the buffer of a free slot of 8 octets, and nothing else refers to it.
             unsafe { buffer.write(b'a' + nth as u8) };
         }
-        batch.accept(4, |nth| (nth != 1).then_some((peer(nth as u16), 1)));
+        batch.accept(4, |nth| (nth != 1).then_some(Filled { peer: peer(nth as u16), len: 1, segment: None }));
         let seen: Vec<_> = batch.iter().map(|(peer, octets)| (peer.port(), octets[0])).collect();
         assert_eq!(seen, [(0, b'a'), (2, b'c'), (3, b'd')]);
         assert_eq!(batch.free_slots(), 1);
+    }
+
+    #[test]
+    fn a_coalesced_datagram_is_many_messages() {
+        let mut batch = Batch::coalescing(2);
+        let buffer = batch.free_buffer(0).unwrap();
+        for at in 0..10u8 {
+            // SAFETY: the buffer of a free slot of 65535 octets, and nothing else refers to it.
+            unsafe { buffer.add(usize::from(at)).write(at) };
+        }
+        let taken = batch.accept(1, |_| Some(Filled { peer: peer(1), len: 10, segment: Some(4) }));
+        assert_eq!(taken, 3);
+        for (_, message) in batch.iter_mut() {
+            message[0] |= 0x80;
+        }
+        let held: Vec<_> = batch.iter().map(|(_, message)| message.to_vec()).collect();
+        assert_eq!(held, [vec![0x80, 1, 2, 3], vec![0x84, 5, 6, 7], vec![0x88, 9]]);
+        assert_eq!(batch.free_slots(), 1);
+        batch.remove(0);
+        assert!(batch.duplicate(0));
+        assert!(batch.is_full());
+        assert_eq!(batch.message(2), Some(&[0x84, 5, 6, 7][..]));
+        batch.clear();
+        assert_eq!(batch.free_slots(), 2);
     }
 
     #[derive(Debug, Clone)]

@@ -169,3 +169,76 @@ fn a_connected_socket_stands_beside_the_main_one() {
     assert_eq!(collect_now(&mut connected), [b"from the peer".to_vec()]);
     assert_eq!(collect_now(&mut main), [b"from a stranger".to_vec()]);
 }
+
+/// Sends messages of these lengths through a coalescing port; whether the receiver coalesces or not, each arrives as it
+/// was, and those of one length in their order.
+fn joined(lengths: &[usize], receiver_joins: bool) -> (u64, u64) {
+    let mut right = UdpPort::new(listen::udp(local(false), Buffers::default()).unwrap(), 64);
+    if receiver_joins {
+        right.coalesce();
+    }
+    let main = listen::udp_shared(local(false), Buffers::default()).unwrap();
+    let left = listen::udp_connected(&main, right.local_addr().unwrap(), Buffers::default()).unwrap();
+    let from = left.local_addr().unwrap();
+    let mut left = UdpPort::new(left, 64);
+    left.coalesce();
+    let mut batch = Batch::new(128, 9000);
+    let mut wanted: Vec<Vec<u8>> = Vec::new();
+    for (nth, &len) in lengths.iter().enumerate() {
+        let message: Vec<u8> = (0..len).map(|at| (at + nth * 31) as u8).collect();
+        assert_eq!(batch.push(from, &message), Pushed::Written);
+        wanted.push(message);
+    }
+    let sent = left.send(&mut batch).unwrap();
+    assert_eq!((sent.messages, sent.oversize, sent.failed), (lengths.len(), 0, 0));
+    let mut batch = Batch::coalescing(64);
+    let mut got: Vec<Vec<u8>> = Vec::new();
+    while got.len() < wanted.len() {
+        let received = right.recv(&mut batch).unwrap();
+        assert_eq!(received.messages, batch.len());
+        assert!(received.messages > 0, "{} of {}", got.len(), wanted.len());
+        for (peer, message) in batch.iter() {
+            assert_eq!(peer, from);
+            got.push(message.to_vec());
+        }
+        batch.clear();
+    }
+    wanted.sort_by_key(|message| std::cmp::Reverse(message.len()));
+    assert_eq!(got, wanted);
+    (left.calls(), right.calls())
+}
+
+#[test]
+fn joined_messages_arrive_as_they_were() {
+    let mixed: Vec<usize> = (0..100).map(|nth| [700, 650, 1, 1400, 700, 8000][nth % 6] + nth / 50).collect();
+    for receiver_joins in [false, true] {
+        joined(&[700; 100], receiver_joins);
+        joined(&mixed, receiver_joins);
+        joined(&[0, 5, 5, 0, 7], receiver_joins);
+        joined(&(1..100).collect::<Vec<_>>(), receiver_joins);
+        joined(&[9], receiver_joins);
+    }
+    // Both sides joining: one call each way moves a hundred messages.
+    assert_eq!(joined(&[600; 64], true), (1, 1));
+}
+
+#[test]
+fn joined_messages_find_their_own_peers() {
+    let peers: Vec<_> =
+        (0..3).map(|_| UdpPort::new(listen::udp(local(true), Buffers::default()).unwrap(), 64)).collect();
+    let mut port = UdpPort::new(listen::udp(local(true), Buffers::default()).unwrap(), 64);
+    port.coalesce();
+    let mut batch = Batch::new(90, 500);
+    for nth in 0..90usize {
+        let to = peers[nth % 3].local_addr().unwrap();
+        assert_eq!(batch.push(to, &[nth as u8; 200]), Pushed::Written);
+    }
+    let sent = port.send(&mut batch).unwrap();
+    assert_eq!((sent.messages, sent.failed), (90, 0));
+    // One call loads at most 64 messages.
+    assert_eq!(port.calls(), 2);
+    for (at, mut peer) in peers.into_iter().enumerate() {
+        let got: Vec<usize> = collect(&mut peer, 30).iter().map(|(_, message)| usize::from(message[0])).collect();
+        assert_eq!(got, (0..30).map(|nth| nth * 3 + at).collect::<Vec<_>>());
+    }
+}

@@ -1,9 +1,10 @@
 //! What a message costs the node itself: the bare forwarder under a closed-loop load, CPU time of its own threads,
 //! system calls and wake-ups a message.
 //!
-//! `cargo run --release -p portunus-node --example floor -- [window] [rest in us] [workers] [seconds] [rate]`
+//! `cargo run --release -p portunus-node --example floor -- [window] [rest in us] [workers] [seconds] [rate] [ring in KiB] [coalescing]`
 //!
-//! With a rate (messages a second) the load is open-loop instead, and the window means nothing.
+//! With a rate (messages a second) the load is open-loop instead, and the window means nothing. Coalescing: 0 none, 1 the
+//! node's link, 2 the core as well.
 //!
 //! Generator and core run in the same process and are not counted. Figures of one machine at one moment: compare only
 //! what one run prints, or runs that alternate.
@@ -40,11 +41,20 @@ fn wait(socket: &UdpSocket) -> bool {
 }
 
 /// Sends everything back.
-fn core(socket: UdpSocket, stop: Arc<AtomicBool>) {
+fn core(socket: UdpSocket, coalesce: bool, stop: Arc<AtomicBool>) {
     let (waiting, mut port) = blocking(socket);
-    let mut batch = Batch::new(64, 2048);
+    let mut batch = if coalesce { Batch::coalescing(32) } else { Batch::new(64, 2048) };
+    let mut known = None;
     while !stop.load(Ordering::Relaxed) {
         if wait(&waiting) && port.recv(&mut batch).is_ok() {
+            // One node, one peer: connected, it can join what it sends.
+            if coalesce && known.is_none() {
+                known = batch.peer(0);
+                let socket = waiting.try_clone().expect("a second handle");
+                known.iter().for_each(|peer| socket.connect(peer).expect("a peer"));
+                port = UdpPort::new(socket, 64);
+                port.coalesce();
+            }
             let _ = port.send(&mut batch);
             batch.clear();
         }
@@ -115,19 +125,20 @@ fn main() {
     let argument =
         |nth: usize, default: usize| std::env::args().nth(nth).and_then(|text| text.parse().ok()).unwrap_or(default);
     let (window, rest, workers, seconds) = (argument(1, 64), argument(2, 100), argument(3, 1), argument(4, 2));
-    let rate = argument(5, 0);
+    let (rate, ring, coalesce) = (argument(5, 0), argument(6, 1024) * 1024, argument(7, 1));
     let stop = Arc::new(AtomicBool::new(false));
     let count = Arc::new(AtomicU64::new(0));
     let socket = listen::udp(any(), Buffers::default()).expect("a socket");
     let peer = socket.local_addr().expect("its address");
     let mut threads = Vec::new();
     let told = Arc::clone(&stop);
-    threads.push(std::thread::spawn(move || core(socket, told)));
+    threads.push(std::thread::spawn(move || core(socket, coalesce > 1, told)));
     let listener = PlanListener { bind: any(), advertised: None, kind: PlanKind::Udp(Steer::Source { seed: 1 }) };
     let pace = Pace { rest: Duration::from_micros(rest as u64), ..Pace::default() };
-    let topology = Topology { cpus: Cpus::Unpinned(workers), pace, ..Topology::default() };
+    let topology = Topology { cpus: Cpus::Unpinned(workers), pace, ring, ..Topology::default() };
     let plan = Plan { topology, listeners: vec![listener], middleware: None };
-    let link = Box::new(UdpUpstream::new(UdpConfig::new(Protocol::Sip, any(), vec![peer])));
+    let link = UdpConfig { coalesce: coalesce > 0, ..UdpConfig::new(Protocol::Sip, any(), vec![peer]) };
+    let link = Box::new(UdpUpstream::new(link));
     let node = Node::start_with(&plan, link, |_| Box::new(FloorRouter), |seat| Ok(Floor::new(seat.worker)));
     let node = node.expect("a node");
     for _ in 0..workers {

@@ -71,7 +71,7 @@ impl Default for Topology {
             control_cpu: None,
             batch: 64,
             message_max: 8192,
-            ring: 4 << 20,
+            ring: 1 << 20,
             pace: Pace::default(),
             buffers: Buffers::default(),
             streams: StreamLimits::default(),

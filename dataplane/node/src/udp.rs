@@ -8,7 +8,6 @@
 //! datagram; whatever else the core sends (from other addresses of trusted hosts) arrives at the main socket.
 
 use core::ops::Range;
-use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -46,6 +45,9 @@ pub struct UdpConfig {
     pub message_max: usize,
     /// Kernel buffers of the sockets.
     pub buffers: Buffers,
+    /// Lets messages to and from a softswitch pass the system's network stack joined (UDP_SEGMENT, UDP_GRO). The wire
+    /// carries the same; a path that cannot do it is found out and served without.
+    pub coalesce: bool,
 }
 
 impl UdpConfig {
@@ -62,6 +64,7 @@ impl UdpConfig {
             batch: 64,
             message_max: 8192,
             buffers: Buffers::default(),
+            coalesce: true,
         }
     }
 }
@@ -107,8 +110,12 @@ pub struct UdpUpstream {
     /// The softswitches' connected sockets in the order of the configuration, then the main one.
     sockets: Vec<Socket>,
     tokens: Range<usize>,
-    trusted: HashSet<IpAddr>,
+    trusted: Vec<IpAddr>,
     rx: Batch,
+    /// Octets of the longest message.
+    longest: usize,
+    /// Datagrams of one system call.
+    batch: usize,
     answer: Box<[u8]>,
     counters: UdpCounters,
     silent: usize,
@@ -122,14 +129,19 @@ const TURN_BATCHES: usize = 4;
 impl UdpUpstream {
     /// A link that opens when the node starts it.
     pub fn new(config: UdpConfig) -> Self {
-        let trusted = config.peers.iter().map(SocketAddr::ip).chain(config.trusted.iter().copied()).collect();
+        let mut trusted: Vec<_> =
+            config.peers.iter().map(SocketAddr::ip).chain(config.trusted.iter().copied()).collect();
+        trusted.sort_unstable();
+        trusted.dedup();
         let (batch, longest) = (config.batch.clamp(1, 256), config.message_max.clamp(576, 65_535));
         Self {
             sockets: Vec::new(),
             tokens: 0..0,
             trusted,
-            rx: Batch::new(batch, longest),
+            rx: if config.coalesce { Batch::coalescing(batch.min(32)) } else { Batch::new(batch, longest) },
             answer: vec![0; longest.max(2048)].into_boxed_slice(),
+            longest,
+            batch,
             counters: UdpCounters { link_peers: config.peers.len() as u64, ..UdpCounters::default() },
             silent: 0,
             look_ms: 0,
@@ -138,10 +150,12 @@ impl UdpUpstream {
     }
 
     fn add(&mut self, registry: &Registry, socket: std::net::UdpSocket, peer: bool) -> io::Result<()> {
-        let batch = self.rx.capacity();
-        let mut port = UdpPort::new(socket, batch);
+        let mut port = UdpPort::new(socket, self.batch);
+        if self.config.coalesce {
+            port.coalesce();
+        }
         port.register(registry, Token(self.tokens.start + self.sockets.len()), Interest::READABLE)?;
-        let tx = Batch::new(batch, self.rx.message_max());
+        let tx = Batch::new(self.batch, self.longest);
         self.sockets.push(Socket { port, tx, ready: true, health: peer.then(Health::default) });
         Ok(())
     }
@@ -249,7 +263,7 @@ impl UdpUpstream {
 
     /// Delivers what was received.
     fn hand_up(&mut self, nth: usize, up: &mut dyn Deliver) {
-        let Self { sockets, rx, answer, counters, trusted, config, silent, .. } = self;
+        let Self { sockets, rx, answer, counters, trusted, config, silent, longest, .. } = self;
         let Some(socket) = sockets.get_mut(nth) else { return };
         if let Some(health) = socket.health.as_mut().filter(|_| !rx.is_empty()) {
             health.asked_ms = None;
@@ -259,8 +273,12 @@ impl UdpUpstream {
             }
         }
         for (peer, message) in rx.iter() {
-            if !trusted.contains(&peer.ip()) {
+            if trusted.binary_search(&peer.ip()).is_err() {
                 counters.link_foreign += 1;
+                continue;
+            }
+            if message.len() > *longest {
+                counters.link_oversize += 1;
                 continue;
             }
             counters.link_received += 1;
