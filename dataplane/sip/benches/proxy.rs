@@ -22,7 +22,9 @@ fn proxy(c: &mut Criterion) {
     let Ok(FromTerminal::S7(s7)) = Sip.read_terminal(s7_msg) else { panic!("s7") };
     let s8 = S8 { idc: s7.idc, idsp: s7.idsp, rand: s6.rand, auth_c: s7.auth_c, ipc: hop.source };
     group.bench_function("read s1", |b| b.iter(|| Sip.read_terminal(black_box(s1_msg)).is_ok()));
-    group.bench_function("write s2", |b| b.iter(|| Sip.write_s2(&hop, black_box(s1_msg), &s1, &mut Writer::new(&mut buf))));
+    group.bench_function("write s2", |b| {
+        b.iter(|| Sip.write_s2(&hop, black_box(s1_msg), &s1, &mut Writer::new(&mut buf)))
+    });
     group.bench_function("route s5", |b| b.iter(|| Sip.route_core(black_box(s5_msg))));
     group.bench_function("read s5", |b| b.iter(|| Sip.read_core(black_box(s5_msg)).is_ok()));
     group.bench_function("write s6", |b| {

@@ -7,12 +7,10 @@ use common::*;
 use portunus_keydist::ident::Idc;
 use portunus_keydist::schedule::{For, WrapCtx, message_mac};
 use portunus_keydist::steps::Refusal;
-use portunus_signalling::{
-    FaultKind, FromCore, FromTerminal, Route, SessionRef, Signalling, Transport, Up,
-};
+use portunus_signalling::{FaultKind, FromCore, FromTerminal, Route, SessionRef, Signalling, Transport, Up};
 use portunus_sip::carriage::core::{self, Ask};
 use portunus_sip::carriage::terminal::{self, Answer};
-use portunus_sip::view::{Message, Method, Name};
+use portunus_sip::view::Message;
 use portunus_sip::{MAC_PLACEHOLDER, Sip};
 
 fn text(octets: &[u8]) -> &str {
@@ -90,16 +88,34 @@ fn each_step_carries_what_the_spec_says_and_nothing_else() {
             text(octets).contains(what)
         };
         for (step, present) in [
-            ("s1", "Supported: path, sec-agree"), ("s1", "nonce=\"\""), ("s1", "response=\"\""), ("s1", "ts=\""),
-            ("s2", "Path: <sip:"), ("s2", "n1=\""), ("s6", "mech-req=\"1\""), ("s7", "Require: sec-agree"),
-            ("s7", "Proxy-Require: sec-agree"), ("s7", "Security-Client: "), ("s8", "Path: <sip:"), ("s9", "eksp=\""),
-            ("s10", "Security-Server: x-pkd-sealed;kid="), ("s10", "mechs=\"x-pkd-sealed;q=0.9 ipsec-man;"),
+            ("s1", "Supported: path, sec-agree"),
+            ("s1", "nonce=\"\""),
+            ("s1", "response=\"\""),
+            ("s1", "ts=\""),
+            ("s2", "Path: <sip:"),
+            ("s2", "n1=\""),
+            ("s6", "mech-req=\"1\""),
+            ("s7", "Require: sec-agree"),
+            ("s7", "Proxy-Require: sec-agree"),
+            ("s7", "Security-Client: "),
+            ("s8", "Path: <sip:"),
+            ("s9", "eksp=\""),
+            ("s10", "Security-Server: x-pkd-sealed;kid="),
+            ("s10", "mechs=\"x-pkd-sealed;q=0.9 ipsec-man;"),
         ] {
             assert!(has(step, present), "{step} lacks {present}");
         }
         for (step, absent) in [
-            ("s2", "ts=\""), ("s8", "ts=\""), ("s8", "n2=\""), ("s8", "Security-Client"), ("s8", "sec-agree"),
-            ("s8", w.contact), ("s10", "eksp"), ("s10", "Path"), ("s10", "Path: <sip:"), ("s6", "Path"),
+            ("s2", "ts=\""),
+            ("s8", "ts=\""),
+            ("s8", "n2=\""),
+            ("s8", "Security-Client"),
+            ("s8", "sec-agree"),
+            ("s8", w.contact),
+            ("s10", "eksp"),
+            ("s10", "Path"),
+            ("s10", "Path: <sip:"),
+            ("s6", "Path"),
         ] {
             assert!(!has(step, absent), "{step} has {absent}");
         }
@@ -166,10 +182,17 @@ fn core_only_fields_are_refused_from_terminals() {
     let steps = ladder(&w);
     let (s1, s7) = (&steps[0].octets, &steps[4].octets);
     let headers = [
-        "Path: <sip:x>", "Service-Route: <sip:x;lr>", "P-Asserted-Identity: <sip:bob@example.test>",
-        "P-Asserted-Service: urn:x", "P-Charging-Vector: x=1", "P-Charging-Function-Addresses: x=1",
-        "P-Associated-URI: <sip:x>", "P-Visited-Network-ID: x", "Authentication-Info: nextnonce=\"x\"",
-        "Security-Server: tls", "p-asserted-identity : <sip:bob@example.test>",
+        "Path: <sip:x>",
+        "Service-Route: <sip:x;lr>",
+        "P-Asserted-Identity: <sip:bob@example.test>",
+        "P-Asserted-Service: urn:x",
+        "P-Charging-Vector: x=1",
+        "P-Charging-Function-Addresses: x=1",
+        "P-Associated-URI: <sip:x>",
+        "P-Visited-Network-ID: x",
+        "Authentication-Info: nextnonce=\"x\"",
+        "Security-Server: tls",
+        "p-asserted-identity : <sip:bob@example.test>",
     ];
     for step in [s1, s7] {
         for header in headers {
@@ -180,7 +203,8 @@ fn core_only_fields_are_refused_from_terminals() {
             let inside = Sip.relay_up(&w.hop(), &w.session(), &forged, &mut out);
             assert_eq!(inside.unwrap_err().kind, FaultKind::Forbidden, "{header}");
         }
-        for param in ["ekc=\"x\"", "eksp=\"x\"", "mac=\"x\"", "integrity-protected=\"yes\"", "Integrity-Protected=yes"] {
+        for param in ["ekc=\"x\"", "eksp=\"x\"", "mac=\"x\"", "integrity-protected=\"yes\"", "Integrity-Protected=yes"]
+        {
             let forged = text(step).replacen("idsp=", &format!("{param}, idsp="), 1);
             assert_eq!(Sip.read_terminal(forged.as_bytes()).unwrap_err().kind, FaultKind::Forbidden, "{param}");
         }
@@ -273,7 +297,9 @@ fn other_faults_get_their_own_answers() {
         assert_eq!(due, !out.is_empty());
         text(out.written()).to_owned()
     };
-    assert!(answer(&s1.replacen("Max-Forwards: 70", "Max-Forwards: 0", 1)).starts_with("SIP/2.0 483 Too Many Hops\r\n"));
+    assert!(
+        answer(&s1.replacen("Max-Forwards: 70", "Max-Forwards: 0", 1)).starts_with("SIP/2.0 483 Too Many Hops\r\n")
+    );
     assert!(answer(&s1.replacen("SIP/2.0", "SIP/7.0", 1)).starts_with("SIP/2.0 505 "));
     let extension = answer(&with(s1.as_bytes(), "Contact:", "Proxy-Require: sec-agree, foo\r\n").escape());
     assert!(extension.starts_with("SIP/2.0 420 Bad Extension\r\n") && extension.contains("Unsupported: foo\r\n"));
@@ -292,104 +318,6 @@ fn other_faults_get_their_own_answers() {
 }
 
 #[test]
-fn refreshes_are_asserted_by_the_proxy_and_restored_for_the_terminal() {
-    for w in worlds() {
-        for chunk in refreshes(&w).chunks(4) {
-            let [asked, up, _, down] = chunk else { panic!("four messages") };
-            let view = Message::parse(&up.octets).unwrap();
-            let register = core::read_register(&view).unwrap();
-            assert!(matches!(register.ask, Ask::Refresh));
-            assert_eq!((register.idc, register.idsp, register.ipc), (w.idc, w.idsp, w.terminal));
-            assert!(!text(&up.octets).contains(w.contact));
-            let ends = asked.name == "de-registration";
-            let mut buf = [0u8; 4096];
-            let mut out = portunus_codec::Writer::new(&mut buf);
-            let up = Sip.relay_up(&w.hop(), &w.session(), &asked.octets, &mut out);
-            assert_eq!(up, Ok(if ends { Up::Deregister } else { Up::Refresh }));
-            let granted = terminal::granted(&down.octets, w.contact);
-            assert_eq!(granted, if ends { None } else { Some(1200) });
-            assert!(matches!(terminal::read_answer(&down.octets).unwrap().answer, Answer::Granted));
-            assert!(!text(&down.octets).contains("Path"));
-            assert_eq!(Message::parse(&down.octets).unwrap().vias().count(), 1);
-        }
-    }
-}
-
-#[test]
-fn a_stock_phone_is_named_to_the_core_and_challenged_by_it() {
-    let w = World::v4();
-    let sent = stock(&w);
-    for (i, answered) in [(0, false), (4, true)] {
-        match Sip.read_terminal(&sent[i].octets) {
-            Ok(FromTerminal::Digest { idc, answered: got, ends: false }) => {
-                assert_eq!((idc, got), (w.idc, answered));
-            }
-            other => panic!("{other:?}"),
-        }
-        let view = Message::parse(&sent[i + 1].octets).unwrap();
-        let register = core::read_register(&view).unwrap();
-        assert_eq!((register.idc, register.idsp), (w.idc, w.idsp));
-        match (answered, register.ask) {
-            (false, Ask::DigestChallenge) => {}
-            (true, Ask::DigestAnswer { rand, response, algorithm }) => {
-                assert_eq!((rand, response.len(), algorithm), (Some(RAND), 64, Some(&b"SHA-256"[..])));
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(matches!(Sip.read_core(&sent[2].octets), Ok(FromCore::Answer { last: true, success: false, .. })));
-    assert!(matches!(Sip.read_core(&sent[6].octets), Ok(FromCore::Answer { last: true, success: true, .. })));
-    assert!(matches!(terminal::read_answer(&sent[3].octets).unwrap().answer, Answer::Digest { .. }));
-    assert_eq!(terminal::granted(&sent[7].octets, w.contact), Some(300));
-}
-
-#[test]
-fn a_call_reaches_its_terminal_and_stays_on_the_proxy() {
-    for w in worlds() {
-        let sent = call(&w);
-        let view = |i: usize| Message::parse(&sent[i].octets).unwrap();
-        let octets = |i: usize| &sent[i].octets[..];
-        // Up: Via with the handle, Record-Route naming the caller, body untouched.
-        assert_eq!(view(1).via().ticket(), Some(w.hop().ticket));
-        assert_eq!(view(1).addrs(Name::RecordRoute).next().unwrap().sip().unwrap().token().unwrap().as_idc(), w.idc);
-        assert_eq!(view(1).body(), view(0).body());
-        assert!(matches!(Sip.read_core(octets(2)), Ok(FromCore::Request { idc }) if idc.as_idc() == w.idc));
-        assert_eq!(Sip.route_core(octets(2)), Route::Terminal(w.idc.into()));
-        // Down: the proxy's Route is gone, the Request-URI is the terminal's Contact.
-        assert_eq!(view(3).uri(), w.contact.as_bytes());
-        assert!(!view(3).has(Name::Route));
-        assert_eq!(view(3).items(Name::RecordRoute).count(), 2);
-        assert_eq!(view(3).max_forwards(), Some(67));
-        // Back: every element takes its own Via away.
-        assert!(matches!(Sip.read_terminal(octets(4)), Ok(FromTerminal::Response { ticket }) if ticket == Some(w.hop().ticket)));
-        let counts: Vec<_> = (4..8).map(|i| view(i).items(Name::Via).count()).collect();
-        assert_eq!(counts, [4, 3, 2, 1]);
-        assert_eq!(view(7).via().branch(), Some(&b"z9hG4bKnashds8"[..]));
-        // ACK: both Routes are used up; no further Record-Route.
-        assert_eq!(view(8).items(Name::Route).count(), 2);
-        assert_eq!((view(9).items(Name::Route).count(), view(10).items(Name::Route).count()), (1, 0));
-        assert_eq!(view(10).uri(), w.contact.as_bytes());
-        assert!(!view(10).has(Name::RecordRoute));
-    }
-}
-
-#[test]
-fn cancel_and_the_ack_of_a_refusal_follow_their_invite() {
-    let w = World::v4();
-    let sent = call(&w);
-    let invite = text(&sent[0].octets).to_owned();
-    let invite_up = Message::parse(&sent[1].octets).unwrap();
-    for method in ["CANCEL", "ACK"] {
-        let follows = invite.replace("INVITE", method);
-        let up = write(|o| Sip.relay_up(&w.hop(), &w.session(), follows.as_bytes(), o).map(|_| ()));
-        assert_eq!(Message::parse(&up).unwrap().via().branch(), invite_up.via().branch(), "{method}");
-    }
-    let other = invite.replace("986759", "986760");
-    let up = write(|o| Sip.relay_up(&w.hop(), &w.session(), other.as_bytes(), o).map(|_| ()));
-    assert_ne!(Message::parse(&up).unwrap().via().branch(), invite_up.via().branch());
-}
-
-#[test]
 fn several_contacts_are_all_restored_and_the_best_is_bound() {
     let w = World::v4();
     let s7_msg = text(&ladder(&w)[4].octets).replacen(
@@ -405,7 +333,8 @@ fn several_contacts_are_all_restored_and_the_best_is_bound() {
     let up = Message::parse(&up).unwrap();
     let contacts: Vec<_> = up.contacts().collect();
     assert_eq!((contacts.len(), contacts[0].expires()), (1, Some(3600)));
-    let s9_msg = write(|o| core::write_s9(&up, "t", &s9(&w), &[core::Granted { uri: contacts[0].uri, expires: 900 }], o));
+    let s9_msg =
+        write(|o| core::write_s9(&up, "t", &s9(&w), &[core::Granted { uri: contacts[0].uri, expires: 900 }], o));
     let down = write(|o| Sip.write_s10(&w.hop(), s7_msg.as_bytes(), &s9_msg, &s10(&w), o).map(|_| ()));
     let down = text(&down);
     assert!(down.contains("Contact: \"A, B\" <sip:a1@10.0.0.7>;q=0.2;expires=600\r\n"), "{down}");
@@ -417,58 +346,24 @@ fn several_contacts_are_all_restored_and_the_best_is_bound() {
 fn nothing_but_the_named_parts_changes() {
     // Folds, compact forms, odd case and unknown headers go through as they are.
     let w = World::v4();
-    let s1_msg = text(&ladder(&w)[0].octets)
-        .replacen("Via: ", "v:\t", 1)
-        .replacen("From: ", "fRoM :  ", 1)
-        .replacen("Content-Length: 0", "X-Odd: a\r\n\t b ;; \"\r\nl:0 ", 1);
+    let s1_msg = text(&ladder(&w)[0].octets).replacen("Via: ", "v:\t", 1).replacen("From: ", "fRoM :  ", 1).replacen(
+        "Content-Length: 0",
+        "X-Odd: a\r\n\t b ;; \"\r\nl:0 ",
+        1,
+    );
     let Ok(FromTerminal::S1(s1)) = Sip.read_terminal(s1_msg.as_bytes()) else { panic!("{s1_msg}") };
     let s2_msg = write(|o| Sip.write_s2(&w.hop(), s1_msg.as_bytes(), &s1, o));
     let s2_text = text(&s2_msg);
-    for kept in ["fRoM :  <", "X-Odd: a\r\n\t b ;; \"\r\nl:0 \r\n\r\n", "v:\tSIP/2.0/UDP 10.0.0.7:40000;branch=z9hG4bK776asdhds;"] {
+    for kept in [
+        "fRoM :  <",
+        "X-Odd: a\r\n\t b ;; \"\r\nl:0 \r\n\r\n",
+        "v:\tSIP/2.0/UDP 10.0.0.7:40000;branch=z9hG4bK776asdhds;",
+    ] {
         assert!(s2_text.contains(kept), "{s2_text}");
     }
-    let changed: Vec<_> = s2_text.lines().filter(|l| !s1_msg.lines().any(|k| k == *l)).map(|l| l.split(':').next().unwrap()).collect();
+    let changed: Vec<_> =
+        s2_text.lines().filter(|l| !s1_msg.lines().any(|k| k == *l)).map(|l| l.split(':').next().unwrap()).collect();
     assert_eq!(changed, ["Via", "Path", "v", "Max-Forwards", "Authorization"]);
-}
-
-#[test]
-fn requests_for_the_proxy_and_for_the_absent() {
-    let w = World::v4();
-    let options = "OPTIONS sip:198.51.100.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.2;branch=z9hG4bKo\r\nFrom: <sip:ss1@example.test>;tag=1\r\nTo: <sip:198.51.100.1>\r\nCall-ID: o\r\nCSeq: 1 OPTIONS\r\n\r\n";
-    assert!(matches!(Sip.read_core(options.as_bytes()), Ok(FromCore::Own)));
-    assert_eq!(Sip.route_core(options.as_bytes()), Route::Own);
-    let answer = |msg: &str, reachable| {
-        let mut buf = [0u8; 2048];
-        let mut out = portunus_codec::Writer::new(&mut buf);
-        Sip.answer_own(&w.hop(), msg.as_bytes(), reachable, &mut out).unwrap();
-        text(out.written()).to_owned()
-    };
-    assert!(answer(options, true).starts_with("SIP/2.0 200 OK\r\n"));
-    assert!(answer(options, false).starts_with("SIP/2.0 480 "));
-    assert!(answer(&options.replace("OPTIONS", "INVITE"), true).starts_with("SIP/2.0 405 "));
-    assert_eq!(answer(&options.replace("OPTIONS", "ACK"), false), "");
-    let hello = Message::parse(options.as_bytes()).unwrap();
-    assert_eq!(hello.method(), Method::Options);
-}
-
-#[test]
-fn core_only_fields_end_at_the_proxy() {
-    let w = World::v4();
-    let sent = call(&w);
-    let marked = with(&sent[2].octets, "Call-ID:", "P-Asserted-Identity: <sip:x@y>\r\nP-Charging-Vector: a=1\r\n");
-    let down = write(|o| Sip.relay_down(&w.hop(), &w.session(), &marked, o));
-    assert!(!text(&down).contains("P-Asserted") && !text(&down).contains("P-Charging"));
-    let marked = with(&sent[6].octets, "Call-ID:", "Authentication-Info: eksp=\"x\"\r\nService-Route: <sip:x;lr>\r\n");
-    let down = write(|o| Sip.relay_down(&w.hop(), &w.session(), &marked, o));
-    assert!(!text(&down).contains("eksp") && !text(&down).contains("Service-Route"));
-}
-
-#[test]
-fn keep_alives() {
-    assert!(matches!(Sip.read_terminal(b"\r\n\r\n"), Ok(FromTerminal::KeepAlive(b"\r\n"))));
-    for quiet in [&b""[..], b"\r\n", b"\0", b"\0\0\0\0"] {
-        assert!(matches!(Sip.read_terminal(quiet), Ok(FromTerminal::KeepAlive(b""))));
-    }
 }
 
 #[test]
@@ -484,7 +379,10 @@ fn core_refusals() {
         (500, None, Refusal::Busy { retry_after_s: 5 }),
     ] {
         let msg = write(|o| core::write_status(&s2, "t", status, "Reason", wait, o));
-        assert!(matches!(Sip.read_core(&msg), Ok(FromCore::Refused { refusal, .. }) if refusal == expected), "{status}");
+        assert!(
+            matches!(Sip.read_core(&msg), Ok(FromCore::Refused { refusal, .. }) if refusal == expected),
+            "{status}"
+        );
     }
     let trying = write(|o| core::write_status(&s2, "t", 100, "Trying", None, o));
     assert!(matches!(Sip.read_core(&trying), Ok(FromCore::Answer { last: false, success: false, .. })));

@@ -56,7 +56,9 @@ fn a_response_comes_down_only_to_what_was_sent_up() {
         let mut out = portunus_codec::Writer::new(&mut buf);
         Sip.relay_down(&w.hop(), &w.session(), octets, &mut out)
     };
-    for (octets, name) in [(find(&call(&w), "200", w.core), "call"), (find(&refreshes(&w), "refresh", w.core), "refresh")] {
+    for (octets, name) in
+        [(find(&call(&w), "200", w.core), "call"), (find(&refreshes(&w), "refresh", w.core), "refresh")]
+    {
         assert_eq!(down(octets), Ok(()), "{name}");
         let branch = Message::parse(octets).unwrap();
         let branch = text(branch.via().branch().unwrap()).to_owned();
@@ -122,10 +124,18 @@ fn core_only_names_in_every_spelling() {
     let w = World::v4();
     let (s1, invite, ok) = (ladder(&w)[0].octets.clone(), call(&w)[0].octets.clone(), call(&w)[4].octets.clone());
     for row in [
-        "pATH: <sip:x;lr>", "SERVICE-ROUTE:<sip:x;lr>", "P-asserted-IDENTITY\t: <sip:b@example.test>",
-        "p-ASSERTED-service: x", "P-CHARGING-anything-at-all: x", "p-associated-uri: <sip:x>",
-        "P-VISITED-network-id: x", "authentication-INFO : x=1", "Security-server:tls", "P-Asserted-Identity:\r\n <tel:1>",
-        "Proxy-Authorization: Digest Integrity-Protected = \"yes\"", "Proxy-Authorization: DIGEST MAC=\"0\"",
+        "pATH: <sip:x;lr>",
+        "SERVICE-ROUTE:<sip:x;lr>",
+        "P-asserted-IDENTITY\t: <sip:b@example.test>",
+        "p-ASSERTED-service: x",
+        "P-CHARGING-anything-at-all: x",
+        "p-associated-uri: <sip:x>",
+        "P-VISITED-network-id: x",
+        "authentication-INFO : x=1",
+        "Security-server:tls",
+        "P-Asserted-Identity:\r\n <tel:1>",
+        "Proxy-Authorization: Digest Integrity-Protected = \"yes\"",
+        "Proxy-Authorization: DIGEST MAC=\"0\"",
     ] {
         for octets in [&s1, &invite, &ok] {
             let forged = text(octets).replacen("Call-ID:", &format!("{row}\r\nCall-ID:"), 1);
@@ -149,7 +159,10 @@ fn what_the_terminal_never_asked_is_not_its_registration() {
     let with = |row: &str| text(&s10).replacen(&own, row, 1);
     let expires = text(&s10).lines().find(|l| l.starts_with("Expires:")).unwrap().to_owned();
     for (what, msg) in [
-        ("another Contact beside it", with(&format!("{own}\r\nContact: <sip:mallory@198.51.100.66>;q=1.0;expires=1800"))),
+        (
+            "another Contact beside it",
+            with(&format!("{own}\r\nContact: <sip:mallory@198.51.100.66>;q=1.0;expires=1800")),
+        ),
         ("another in the same row", with(&format!("{own}, <sip:mallory@198.51.100.66>;expires=1"))),
         ("another instead", with("Contact: <sip:mallory@198.51.100.66>;expires=1800")),
         ("no Contact", with("Subject: x")),
@@ -199,7 +212,8 @@ fn a_registration_goes_where_the_proxy_sends_it() {
     let w = World::v4();
     let steps = ladder(&w);
     let routed = |msg: &[u8]| {
-        let routes = "Route: <sip:192.0.2.1:5060;lr>, <sip:198.51.100.77;lr>\r\nrOUTE: <sip:198.51.100.78;lr>\r\nCall-ID:";
+        let routes =
+            "Route: <sip:192.0.2.1:5060;lr>, <sip:198.51.100.77;lr>\r\nrOUTE: <sip:198.51.100.78;lr>\r\nCall-ID:";
         text(msg).replacen("Call-ID:", routes, 1).into_bytes()
     };
     let (s1_msg, s7_msg) = (routed(&steps[0].octets), routed(&steps[4].octets));

@@ -98,7 +98,11 @@ fn odd_but_valid() {
     assert_eq!(Message::parse(trailing.as_bytes()).unwrap().body(), b"");
     // A response with no reason phrase (3.1.1.13), and with one in another script (3.1.1.12).
     for reason in ["", "= 2**3 * 5**2 \u{43d}\u{43e}"] {
-        let text = request("INVITE", "l: 0").replacen("INVITE sip:user@example.test SIP/2.0", &format!("SIP/2.0 100 {reason}"), 1);
+        let text = request("INVITE", "l: 0").replacen(
+            "INVITE sip:user@example.test SIP/2.0",
+            &format!("SIP/2.0 100 {reason}"),
+            1,
+        );
         let m = Message::parse(text.as_bytes()).unwrap();
         assert_eq!((m.status(), m.reason()), (100, reason.as_bytes()));
     }

@@ -1,10 +1,10 @@
 //! The softswitch's end: reads registrations that a proxy sent, writes the answers.
 
 use super::values::{self, Credentials};
+use crate::ALGORITHM;
 use crate::edit::{self, Contacts, Response, Top};
 use crate::view::{Field, Message, Method, Name, Via};
 use crate::write::{Stamp, Tag, begin_response, end, put_param, put_quoted, simple};
-use crate::ALGORITHM;
 use core::net::SocketAddr;
 use portunus_codec::{Full, Writer};
 use portunus_keydist::ident::{Idc, Idsp, Rand};

@@ -2,9 +2,7 @@
 
 use super::values;
 use crate::view::{Addr, Digest, Field, Message, Method, Name, lex};
-use crate::write::{
-    Tag, begin_response, end, end_with, put_host_port, put_number, put_param, put_quoted, transport,
-};
+use crate::write::{Tag, begin_response, end, end_with, put_host_port, put_number, put_param, put_quoted, transport};
 use crate::{ALGORITHM, view::uri::put_idc_uri};
 use core::net::SocketAddr;
 use core::ops::Range;

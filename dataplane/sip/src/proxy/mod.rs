@@ -10,9 +10,7 @@ use core::ops::Range;
 use portunus_codec::{Full, Writer, hex_encode};
 use portunus_keydist::ident::{Idc, N1};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S8, S10};
-use portunus_signalling::{
-    Fault, FromCore, FromTerminal, Hop, Protocol, Route, SessionRef, Signalling, Up,
-};
+use portunus_signalling::{Fault, FromCore, FromTerminal, Hop, Protocol, Route, SessionRef, Signalling, Up};
 
 /// SIP, as the engine sees it.
 ///
@@ -128,23 +126,11 @@ impl Signalling for Sip {
         relay::binding(registration, w)
     }
 
-    fn relay_up(
-        &self,
-        hop: &Hop<'_>,
-        session: &SessionRef<'_>,
-        msg: &[u8],
-        w: &mut Writer<'_>,
-    ) -> Result<Up, Fault> {
+    fn relay_up(&self, hop: &Hop<'_>, session: &SessionRef<'_>, msg: &[u8], w: &mut Writer<'_>) -> Result<Up, Fault> {
         relay::up(hop, session, msg, w)
     }
 
-    fn relay_down(
-        &self,
-        hop: &Hop<'_>,
-        session: &SessionRef<'_>,
-        msg: &[u8],
-        w: &mut Writer<'_>,
-    ) -> Result<(), Fault> {
+    fn relay_down(&self, hop: &Hop<'_>, session: &SessionRef<'_>, msg: &[u8], w: &mut Writer<'_>) -> Result<(), Fault> {
         relay::down(hop, session, msg, w)
     }
 

@@ -138,8 +138,8 @@ pub(super) fn is_idc(addr: &Addr<'_>, idc: Idc<'_>) -> bool {
         let text = addr.uri.strip_prefix(b"sip:").filter(|t| *t == idc.as_bytes())?;
         let (user, host) = text.split_at(memchr::memchr(b'@', text)?);
         let host = host.get(1..)?;
-        let odd = |c: u8| !(c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_'));
-        (!user.is_empty() && !host.is_empty() && lex::none(user, odd) && lex::none(host, odd)).then_some(())
+        let plain = |s: &[u8]| !s.is_empty() && lex::none(s, lex::class::NOT_HOST) && memchr::memchr(b'%', s).is_none();
+        (plain(user) && plain(host)).then_some(())
     };
     literal().is_some() || addr.sip().is_some_and(|u| u.is_idc(idc))
 }
@@ -201,7 +201,8 @@ pub(super) fn core(octets: &[u8]) -> Result<FromCore<'_>, Fault> {
     }
     let idc = msg.to().sip().and_then(|u| u.as_idc());
     if success {
-        let keys = msg.digest(Name::AuthenticationInfo)?.and_then(|d| Some((d.plain(Field::Ekc)?, d.plain(Field::Eksp)?)));
+        let keys =
+            msg.digest(Name::AuthenticationInfo)?.and_then(|d| Some((d.plain(Field::Ekc)?, d.plain(Field::Eksp)?)));
         let Some((ekc, eksp)) = keys else { return Ok(answer) };
         let bad = || msg.fault(FaultKind::Malformed, Name::AuthenticationInfo);
         let s9 = S9 { ekc: values::wrap(ekc).ok_or_else(bad)?, eksp: values::wrap(eksp).ok_or_else(bad)? };
@@ -221,7 +222,8 @@ pub(super) fn core(octets: &[u8]) -> Result<FromCore<'_>, Fault> {
         // What is wrong with the request and says nothing about who sent it.
         400 | 416 | 420 | 423 => Refusal::Malformed,
         408 | 480 | 500..=504 => {
-            let wait = msg.value(Name::RetryAfter).and_then(|v| parse_u32(lex::take_while(v, |c| c.is_ascii_digit()).0));
+            let wait =
+                msg.value(Name::RetryAfter).and_then(|v| parse_u32(lex::take_while(v, |c| c.is_ascii_digit()).0));
             Refusal::Busy { retry_after_s: wait.unwrap_or(RETRY_AFTER_S) }
         }
         _ => Refusal::Denied,

@@ -1,10 +1,10 @@
 //! What passes through a session, and through a stock phone's proven source.
 
 use super::{read, steps};
+use crate::ALGORITHM;
 use crate::edit::{self, Contacts, Credentials, Response, Top};
 use crate::view::{Addr, Message, Method, Name, Uri, Via};
 use crate::write::{Stamp, Tag, simple};
-use crate::ALGORITHM;
 use core::net::{IpAddr, SocketAddr};
 use portunus_codec::{Full, Writer};
 use portunus_keydist::ident::Idc;
@@ -83,12 +83,7 @@ fn answers_ours(hop: &Hop<'_>, msg: &Message<'_>) -> Result<(), Fault> {
 }
 
 /// [`portunus_signalling::Signalling::relay_up`].
-pub(super) fn up(
-    hop: &Hop<'_>,
-    session: &SessionRef<'_>,
-    octets: &[u8],
-    w: &mut Writer<'_>,
-) -> Result<Up, Fault> {
+pub(super) fn up(hop: &Hop<'_>, session: &SessionRef<'_>, octets: &[u8], w: &mut Writer<'_>) -> Result<Up, Fault> {
     let msg = Message::parse(octets)?;
     read::forbid_core_only(&msg)?;
     if !msg.is_request() {
@@ -158,12 +153,7 @@ fn register_in_session(
 }
 
 /// [`portunus_signalling::Signalling::relay_down`].
-pub(super) fn down(
-    hop: &Hop<'_>,
-    session: &SessionRef<'_>,
-    octets: &[u8],
-    w: &mut Writer<'_>,
-) -> Result<(), Fault> {
+pub(super) fn down(hop: &Hop<'_>, session: &SessionRef<'_>, octets: &[u8], w: &mut Writer<'_>) -> Result<(), Fault> {
     let msg = Message::parse(octets)?;
     if !msg.is_request() {
         answers_ours(hop, &msg)?;
@@ -196,12 +186,7 @@ pub(super) fn down(
 }
 
 /// A response to what the terminal sent. In a registration's, the terminal's own Contact stands for the proxy's.
-fn response_down(
-    hop: &Hop<'_>,
-    session: &SessionRef<'_>,
-    msg: &Message<'_>,
-    w: &mut Writer<'_>,
-) -> Result<(), Full> {
+fn response_down(hop: &Hop<'_>, session: &SessionRef<'_>, msg: &Message<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
     let register = msg.method() == Method::Register && msg.has(Name::Contact);
     let contact = match granted(msg, hop) {
         Some(seconds) if register && !session.binding.is_empty() => Some((session.binding, seconds)),

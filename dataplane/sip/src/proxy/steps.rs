@@ -1,8 +1,8 @@
 //! The registration's messages as the proxy writes them.
 
 use crate::edit::{self, Contacts, Credentials, Top};
-use crate::view::{Addr, Field, Items, Message, Name, line_at, lines_at};
 use crate::view::field::seconds;
+use crate::view::{Addr, Field, Items, Message, Name, line_at, lines_at};
 use crate::write::{Stamp, Tag, begin_response, end, put_number, put_param, put_quoted};
 use crate::{ALGORITHM, MAC_PLACEHOLDER};
 use core::ops::Range;
@@ -44,12 +44,7 @@ pub(super) struct ToCore<'a> {
 }
 
 /// Writes a registration towards the core.
-pub(super) fn register_up(
-    hop: &Hop<'_>,
-    msg: &Message<'_>,
-    how: &ToCore<'_>,
-    w: &mut Writer<'_>,
-) -> Result<(), Full> {
+pub(super) fn register_up(hop: &Hop<'_>, msg: &Message<'_>, how: &ToCore<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
     let &ToCore { idc, own_contact, credentials, strip_agreement } = how;
     let contacts = match own_contact {
         true => Contacts::Own { idc, core: hop.own.core, expires: asked(msg) },
@@ -110,7 +105,8 @@ pub(super) fn digest(hop: &Hop<'_>, octets: &[u8], idc: Idc<'_>, w: &mut Writer<
     put_credentials(hop, idc, msg.uri(), "SHA-256", "", &mut own);
     let all = own.finish()?;
     let (add, all) = (buf.get(..add).unwrap_or_default(), buf.get(add..all).unwrap_or_default());
-    let credentials = Credentials::With { without: &[Field::Idsp, Field::N1, Field::N2, Field::Ts], add, else_all: all };
+    let credentials =
+        Credentials::With { without: &[Field::Idsp, Field::N1, Field::N2, Field::Ts], add, else_all: all };
     register_up(hop, &msg, &ToCore { idc, own_contact: true, credentials, strip_agreement: true }, w)
 }
 
@@ -150,13 +146,7 @@ fn put_challenge(hop: &Hop<'_>, w: &mut Writer<'_>, nonce: impl FnOnce(&mut Writ
 }
 
 /// s6.
-pub(super) fn s6(
-    hop: &Hop<'_>,
-    request: &[u8],
-    core_msg: &[u8],
-    s6: &S6<'_>,
-    w: &mut Writer<'_>,
-) -> Result<(), Full> {
+pub(super) fn s6(hop: &Hop<'_>, request: &[u8], core_msg: &[u8], s6: &S6<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
     let msg = Message::index(request).map_err(|_| Full)?;
     begin_response(&msg, 401, &["Unauthorized"], tag_of(hop, line_at(core_msg, Name::To)), Some(hop.source), w);
     put_challenge(hop, w, |w| _ = w.b64(&s6.rand));

@@ -38,8 +38,25 @@ const FIELDS: usize = 19;
 
 /// The names, in the order of [`Field`].
 static WORDS: Words<FIELDS> = Words::new([
-    "username", "realm", "nonce", "uri", "response", "algorithm", "idsp", "n1", "n2", "ts", "cookie", "stale",
-    "mech-req", "ekc", "eksp", "mac", "mechs", "life", "integrity-protected",
+    "username",
+    "realm",
+    "nonce",
+    "uri",
+    "response",
+    "algorithm",
+    "idsp",
+    "n1",
+    "n2",
+    "ts",
+    "cookie",
+    "stale",
+    "mech-req",
+    "ekc",
+    "eksp",
+    "mac",
+    "mechs",
+    "life",
+    "integrity-protected",
 ]);
 
 const NONE: u8 = u8::MAX;
@@ -136,9 +153,7 @@ impl<'a> Digest<'a> {
 
     /// As [`Digest::params`], with what each is.
     pub(crate) fn known_params(&self) -> impl Iterator<Item = (Option<usize>, &'a [u8])> + '_ {
-        self.spans
-            .iter()
-            .map(|s| ((s.field != NONE).then_some(usize::from(s.field)), self.slice(s.name, s.value_end)))
+        self.spans.iter().map(|s| ((s.field != NONE).then_some(usize::from(s.field)), self.slice(s.name, s.value_end)))
     }
 
     /// The value of a field without its quotes, escapes as they stand; `None` when absent.
@@ -196,7 +211,8 @@ mod tests {
     #[test]
     fn values_quotes_and_escapes() {
         let d =
-            Digest::parse(b"digest USERname=\"a\\\"b\", realm = \"x,y\",nonce=\"\" ,\r\n stale=true, uri=\"sip:h\"").unwrap();
+            Digest::parse(b"digest USERname=\"a\\\"b\", realm = \"x,y\",nonce=\"\" ,\r\n stale=true, uri=\"sip:h\"")
+                .unwrap();
         assert_eq!(d.get(Field::Username), Some(&b"a\\\"b"[..]));
         assert_eq!(d.plain(Field::Username), None);
         assert_eq!(d.plain(Field::Realm), Some(&b"x,y"[..]));
@@ -209,9 +225,22 @@ mod tests {
     #[test]
     fn malformed_and_doubled() {
         for bad in [
-            &b""[..], b"Digest", b"Basic a=b", b"Digest a", b"Digest a=", b"Digest a=\"", b"Digest a=1,", b"Digest a=1,,b=2",
-            b"Digest a=1 b=2", b"Digest a=1,A=2", b"Digesta=1", b"Digest =1", b"Digest a=1;b=2", b"Digest nonce=\"a\" b=1",
-            b"Digest nonce=\"a\",Nonce=b", b"Digest nonce=\"a\", uri=\"",
+            &b""[..],
+            b"Digest",
+            b"Basic a=b",
+            b"Digest a",
+            b"Digest a=",
+            b"Digest a=\"",
+            b"Digest a=1,",
+            b"Digest a=1,,b=2",
+            b"Digest a=1 b=2",
+            b"Digest a=1,A=2",
+            b"Digesta=1",
+            b"Digest =1",
+            b"Digest a=1;b=2",
+            b"Digest nonce=\"a\" b=1",
+            b"Digest nonce=\"a\",Nonce=b",
+            b"Digest nonce=\"a\", uri=\"",
         ] {
             assert!(Digest::parse(bad).is_none(), "{:?}", String::from_utf8_lossy(bad));
         }

@@ -3,23 +3,58 @@
 
 use core::iter::FusedIterator;
 
-/// `token` characters.
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut c = 0usize;
-    while c < 256 {
-        let b = c as u8;
-        table[c] = b.is_ascii_alphanumeric()
-            || matches!(b, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
-        c += 1;
+/// Classes of octets, one bit each; see [`CLASS`].
+pub(crate) mod class {
+    /// `token` of RFC 3261 section 25.1.
+    pub(crate) const TOKEN: u8 = 1;
+    /// What no URI of any scheme holds: white space, controls, quotes, angle brackets.
+    pub(crate) const NOT_URI: u8 = 2;
+    /// What no SIP URI holds: those, what RFC 3986 calls unsafe, and anything above ASCII.
+    pub(crate) const NOT_SIP_URI: u8 = 4;
+    /// What no host name holds. Escapes have no place in an RFC 3261 host, but RFC 3986 knows them, and an IDc may
+    /// need them there.
+    pub(crate) const NOT_HOST: u8 = 8;
+    /// What no Call-ID holds: white space, controls, separators of lists and parameters, anything above ASCII.
+    pub(crate) const NOT_CALL_ID: u8 = 16;
+}
+
+/// The classes of every octet.
+static CLASS: [u8; 256] = {
+    let mut table = [0u8; 256];
+    let mut i = 0usize;
+    while i < 256 {
+        let c = i as u8;
+        let word = c.is_ascii_alphanumeric();
+        if word || matches!(c, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~') {
+            table[i] |= class::TOKEN;
+        }
+        if matches!(c, 0..=b' ' | 0x7f | b'"' | b'<' | b'>') {
+            table[i] |= class::NOT_URI | class::NOT_SIP_URI;
+        }
+        if matches!(c, 0x80..=0xff | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}') {
+            table[i] |= class::NOT_SIP_URI;
+        }
+        if !word && !matches!(c, b'-' | b'.' | b'_' | b'%') {
+            table[i] |= class::NOT_HOST;
+        }
+        if !matches!(c, b'!'..=b'~') || matches!(c, b',' | b';') {
+            table[i] |= class::NOT_CALL_ID;
+        }
+        i += 1;
     }
     table
 };
 
 /// True for a `token` character.
-#[inline]
+#[inline(always)]
 pub(crate) fn is_token(c: u8) -> bool {
-    TOKEN[usize::from(c)]
+    CLASS[usize::from(c)] & class::TOKEN != 0
+}
+
+/// True when no octet is of that class: without an early end, for values are short and mostly good.
+#[inline]
+pub(crate) fn none(s: &[u8], class: u8) -> bool {
+    s.iter().fold(0, |found, c| found | CLASS[usize::from(*c)]) & class == 0
 }
 
 /// True for a non-empty token.
@@ -37,7 +72,12 @@ pub(crate) fn is_ws(c: u8) -> bool {
 /// Without white space at its ends.
 #[inline]
 pub(crate) fn trim(s: &[u8]) -> &[u8] {
-    let mut s = trim_start(s);
+    trim_end(trim_start(s))
+}
+
+/// Without white space behind it.
+#[inline]
+pub(crate) fn trim_end(mut s: &[u8]) -> &[u8] {
     while let [rest @ .., last] = s {
         if !is_ws(*last) {
             break;
@@ -71,25 +111,22 @@ pub(crate) fn take_while(s: &[u8], f: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
 pub(crate) fn find_short(s: &[u8], c: u8) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (chunks, _) = s.as_chunks::<8>();
     let mut at = 0;
-    while let Some(chunk) = s.get(at..).and_then(|s| s.first_chunk::<8>()) {
-        let x = u64::from_le_bytes(*chunk) ^ (ONES * u64::from(c));
+    for chunk in chunks.iter().take(8) {
+        let x = u64::from_le_bytes(*chunk) ^ (ONES * c as u64);
         let zero = x.wrapping_sub(ONES) & !x & HIGH;
         if zero != 0 {
             return Some(at + (zero.trailing_zeros() / 8) as usize);
         }
         at += 8;
-        if at == 64 {
-            return memchr::memchr(c, s.get(at..)?).map(|n| at + n);
-        }
     }
-    s.get(at..)?.iter().position(|b| *b == c).map(|n| at + n)
-}
-
-/// True when `bad` holds for no octet: without an early end, so that the compiler may look at many at once.
-#[inline(always)]
-pub(crate) fn none(s: &[u8], bad: impl Fn(u8) -> bool) -> bool {
-    !s.iter().fold(false, |found, c| found | bad(*c))
+    let rest = s.get(at..)?;
+    match rest.len() {
+        0..8 => rest.iter().position(|b| *b == c),
+        _ => memchr::memchr(c, rest),
+    }
+    .map(|n| at + n)
 }
 
 /// `s` begins with a double quote: cuts after the closing one; `None` when it is not closed.
@@ -187,7 +224,7 @@ pub(crate) fn param(s: &[u8]) -> Option<(Param<'_>, &[u8])> {
     Some((Param { name, value: Some(value), whole }, trim_start(rest)))
 }
 
-/// The `;name=value` parameters of an element, checked: well formed, no name twice, at most [`PARAMS_MAX`].
+/// The `;name=value` parameters of an element, checked: well formed, no name twice, at most 32.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Params<'a>(&'a [u8]);
 

@@ -1,6 +1,6 @@
 //! SIP URIs (RFC 3261 section 19.1) as far as routing and identities need them, and their relation to IDc.
 
-use super::lex::{self, is_token};
+use super::lex::{self, class, is_token};
 use portunus_codec::Writer;
 use portunus_keydist::ident::{IDC_MAX, Idc, IdcBuf};
 
@@ -38,12 +38,8 @@ pub(crate) fn host_port(s: &[u8]) -> Option<(&[u8], Option<u16>)> {
         _ => s.iter().position(|c| *c == b':').unwrap_or(s.len()),
     };
     let (host, rest) = s.split_at_checked(host_len)?;
-    if !host.starts_with(b"[") {
-        // Escapes have no place in an RFC 3261 host, but RFC 3986 knows them, and an IDc may need them there.
-        let bad = |c: u8| !(c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'%'));
-        if host.is_empty() || !lex::none(host, bad) {
-            return None;
-        }
+    if !host.starts_with(b"[") && (host.is_empty() || !lex::none(host, class::NOT_HOST)) {
+        return None;
     }
     match rest {
         [] => Some((host, None)),
@@ -57,11 +53,8 @@ pub(crate) fn host_port(s: &[u8]) -> Option<(&[u8], Option<u16>)> {
 
 /// True where every `%` begins an escape of two hex digits and every octet may stand in a URI.
 fn clean(s: &[u8]) -> bool {
-    let bad = |c| {
-        matches!(c, 0..=b' ' | 0x7f..=0xff | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
-    };
     let escape = |at: usize| s.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
-    lex::none(s, bad) && memchr::memchr_iter(b'%', s).all(escape)
+    lex::none(s, class::NOT_SIP_URI) && memchr::memchr_iter(b'%', s).all(escape)
 }
 
 /// True for anything of the form `scheme:rest` without white space, controls, quotes or angle brackets.
@@ -72,7 +65,7 @@ pub(crate) fn is_uri(s: &[u8]) -> bool {
     scheme.first().is_some_and(u8::is_ascii_alphabetic)
         && scheme.iter().all(letters)
         && rest.len() > 1
-        && lex::none(rest, |c| matches!(c, 0..=b' ' | 0x7f | b'"' | b'<' | b'>'))
+        && lex::none(rest, class::NOT_URI)
 }
 
 impl<'a> Uri<'a> {
@@ -215,8 +208,20 @@ mod tests {
         assert_eq!(u.address, b"alice:pw@[2001:db8::9]:5070");
         assert_eq!(Uri::parse(b"SIPS:example.test").unwrap().host, b"example.test");
         for bad in [
-            &b"sip:"[..], b"tel:+1", b"sip:@h", b"sip:a@", b"sip:a@b@c", b"sip:a@h:0", b"sip:a@h:65536", b"sip:a@[::1",
-            b"sip:a%4@h", b"sip:a b@h", b"sip:a@h;x=<", b"sip", b"sip:a@h:", b"sip:a@[]",
+            &b"sip:"[..],
+            b"tel:+1",
+            b"sip:@h",
+            b"sip:a@",
+            b"sip:a@b@c",
+            b"sip:a@h:0",
+            b"sip:a@h:65536",
+            b"sip:a@[::1",
+            b"sip:a%4@h",
+            b"sip:a b@h",
+            b"sip:a@h;x=<",
+            b"sip",
+            b"sip:a@h:",
+            b"sip:a@[]",
         ] {
             assert_eq!(Uri::parse(bad), None, "{:?}", String::from_utf8_lossy(bad));
         }
@@ -224,7 +229,17 @@ mod tests {
 
     #[test]
     fn identities_survive_escaping() {
-        for name in ["alice@example.test", "+1%2@x.y", "größe@example.test", "a@b@c.d", "gw1.example.test", "a:b@h", "a@größe.test", "größe", "[192.0.2.7]:2944"] {
+        for name in [
+            "alice@example.test",
+            "+1%2@x.y",
+            "größe@example.test",
+            "a@b@c.d",
+            "gw1.example.test",
+            "a:b@h",
+            "a@größe.test",
+            "größe",
+            "[192.0.2.7]:2944",
+        ] {
             let mut buf = [0u8; 600];
             let mut w = Writer::new(&mut buf);
             put_idc_uri(idc(name), &mut w);
@@ -249,7 +264,12 @@ mod tests {
         let u = |s: &'static str| Uri::parse(s.as_bytes()).unwrap();
         assert!(u("sip:%61lice@example.test").is_idc(idc("alice@example.test")));
         assert!(u("sip:alice@example.test;user=phone").is_idc(idc("alice@example.test")));
-        for other in ["sip:Alice@example.test", "sips:alice@example.test", "sip:alice@example.test:5060", "sip:alice@example.test?x=y"] {
+        for other in [
+            "sip:Alice@example.test",
+            "sips:alice@example.test",
+            "sip:alice@example.test:5060",
+            "sip:alice@example.test?x=y",
+        ] {
             assert!(!u(other).is_idc(idc("alice@example.test")), "{other}");
         }
         assert_eq!(u("sip:%61lice@example.test").as_idc(), None);

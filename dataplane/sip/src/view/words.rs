@@ -49,7 +49,7 @@ fn key_of(s: &[u8]) -> Key {
         return Key((u64::from(first) | u64::from(last) << 32) | LOWER, 0);
     }
     match s {
-        [a] => Key(u64::from(*a) * 0x01_0101 | LOWER, 0),
+        [a] => Key((u64::from(*a) * 0x01_0101) | LOWER, 0),
         [a, b] => Key(u64::from(*a) | u64::from(*b) << 8 | u64::from(*b) << 16 | LOWER, 0),
         [a, b, c] => Key(u64::from(*a) | u64::from(*b) << 8 | u64::from(*c) << 16 | LOWER, 0),
         _ => Key(0, 0),
@@ -129,7 +129,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const NAMES: [&str; 9] = ["a", "to", "via", "from", "call-id", "expires", "refer-to", "P-Asserted-Identity", "content-length"];
+    const NAMES: [&str; 9] =
+        ["a", "to", "via", "from", "call-id", "expires", "refer-to", "P-Asserted-Identity", "content-length"];
     static WORDS: Words<9> = Words::new(NAMES);
 
     proptest! {

@@ -105,11 +105,11 @@ impl World {
         Sent { name, from: self.access, to: self.terminal, octets }
     }
 
-    pub fn to_core(&self, name: &'static str, octets: Vec<u8>) -> Sent {
+    pub fn coreward(&self, name: &'static str, octets: Vec<u8>) -> Sent {
         Sent { name, from: self.core, to: self.softswitch, octets }
     }
 
-    pub fn from_core(&self, name: &'static str, octets: Vec<u8>) -> Sent {
+    pub fn terminalward(&self, name: &'static str, octets: Vec<u8>) -> Sent {
         Sent { name, from: self.softswitch, to: self.core, octets }
     }
 }
@@ -180,19 +180,18 @@ pub fn ladder(w: &World) -> Vec<Sent> {
     let s9_msg = write(|o| core::write_s9(&s8_view, "ss2", &s9(w), &granted, o));
     let s10 = s10(w);
     let mut field = 0..0;
-    let mut s10_msg =
-        write(|o| Sip.write_s10(&hop, &s7_msg, &s9_msg, &s10, o).map(|f| field = f));
+    let mut s10_msg = write(|o| Sip.write_s10(&hop, &s7_msg, &s9_msg, &s10, o).map(|f| field = f));
     let mac_key = SessionKey::new([0x33; 32]).secret(&RAND).mac_key();
     let mac = message_mac(&mac_key, &s10_msg, field.clone(), MAC_PLACEHOLDER).unwrap();
     Sip.put_mac(&mut s10_msg[field], &mac);
     vec![
         w.up("s1", s1_msg),
-        w.to_core("s2", s2_msg),
-        w.from_core("s5", s5_msg),
+        w.coreward("s2", s2_msg),
+        w.terminalward("s5", s5_msg),
         w.down("s6", s6_msg),
         w.up("s7", s7_msg),
-        w.to_core("s8", s8_msg),
-        w.from_core("s9", s9_msg),
+        w.coreward("s8", s8_msg),
+        w.terminalward("s9", s9_msg),
         w.down("s10", s10_msg),
     ]
 }
@@ -224,7 +223,7 @@ pub fn refusals(w: &World) -> Vec<Sent> {
     let again = S1 { cookie: Some(b"C00kie_-"), ..s1(w) };
     let txn = Txn { cseq: 3, branch: "z9hG4bK776asdhdu" };
     let again_msg = write(|o| terminal::write_s1(&w.agent(), &txn, 3600, &again, o));
-    out.push(w.to_core("s2 after a cookie", write(|o| Sip.write_s2(&hop, &again_msg, &again, o))));
+    out.push(w.coreward("s2 after a cookie", write(|o| Sip.write_s2(&hop, &again_msg, &again, o))));
     out.push(w.up("s1 with a cookie", again_msg));
     out
 }
@@ -243,8 +242,8 @@ pub fn refreshes(w: &World) -> Vec<Sent> {
         let answer = write(|o| core::write_granted(&view, "ss3", granted, o));
         let down = write(|o| Sip.relay_down(&w.hop(), &w.session(), &answer, o));
         out.push(w.up(name, msg));
-        out.push(w.to_core(name, up));
-        out.push(w.from_core(name, answer));
+        out.push(w.coreward(name, up));
+        out.push(w.terminalward(name, answer));
         out.push(w.down(name, down));
     }
     out
@@ -267,8 +266,8 @@ pub fn stock(w: &World) -> Vec<Sent> {
         let session = SessionRef { keyed: false, ..w.session() };
         let down = write(|o| Sip.relay_down(&hop, &session, &reply, o));
         out.push(w.up("stock phone", msg));
-        out.push(w.to_core("stock phone", up));
-        out.push(w.from_core("stock phone", reply));
+        out.push(w.coreward("stock phone", up));
+        out.push(w.terminalward("stock phone", reply));
         out.push(w.down("stock phone", down));
     }
     out
@@ -277,7 +276,10 @@ pub fn stock(w: &World) -> Vec<Sent> {
 /// A call from this terminal through the softswitch back to it: INVITE up, core, down; 200 all the way back; ACK.
 pub fn call(w: &World) -> Vec<Sent> {
     let (hop, session) = (w.hop(), w.session());
-    let sdp = ("application/sdp", &b"v=0\r\no=- 1 1 IN IP4 10.0.0.7\r\ns=-\r\nc=IN IP4 10.0.0.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"[..]);
+    let sdp = (
+        "application/sdp",
+        &b"v=0\r\no=- 1 1 IN IP4 10.0.0.7\r\ns=-\r\nc=IN IP4 10.0.0.7\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"[..],
+    );
     let plain = Plain {
         method: "INVITE",
         uri: "sip:bob@example.test",
@@ -334,15 +336,15 @@ pub fn call(w: &World) -> Vec<Sent> {
     let ack_down = write(|o| Sip.relay_down(&hop, &session, &ack_up, o));
     vec![
         w.up("INVITE", invite),
-        w.to_core("INVITE", up),
-        w.from_core("INVITE", onward),
+        w.coreward("INVITE", up),
+        w.terminalward("INVITE", onward),
         w.down("INVITE", down),
         w.up("200", ok),
-        w.to_core("200", ok_up),
-        w.from_core("200", ok_on),
+        w.coreward("200", ok_up),
+        w.terminalward("200", ok_on),
         w.down("200", ok_down),
         w.up("ACK", ack_msg),
-        w.to_core("ACK", ack_up),
+        w.coreward("ACK", ack_up),
         w.down("ACK", ack_down),
     ]
 }
