@@ -47,18 +47,18 @@ fn every_message_of_both_topologies_is_clean_to_tshark() {
 #[test]
 fn stock_phones_register_by_digest_where_the_listener_admits_them() {
     needs(&["sipp", "sipsak"]);
-    let lab = Lab::plan().with_stock_phone("phone1@example.test", "correct horse").start();
-    let phone = Peer::sipp(&lab, "phone1", "correct horse", &lab.stock);
+    let lab = Lab::plan().with_stock_phone("md5", "phone1@example.test", "correct-horse").start();
+    let phone = Peer::sipp(&lab, "phone1", "correct-horse", &lab.stock);
     assert!(phone.ok, "sipp: {}", phone.text);
-    let wrong = Peer::sipp(&lab, "phone1", "battery staple", &lab.stock);
+    let wrong = Peer::sipp(&lab, "phone1", "battery-staple", &lab.stock);
     assert!(!wrong.ok, "a wrong password registered: {}", wrong.text);
-    let sipsak = Peer::sipsak(&lab, "phone1", "correct horse", &lab.stock);
+    let sipsak = Peer::sipsak(&lab, "phone1", "correct-horse", &lab.stock);
     assert!(sipsak.ok, "sipsak: {}", sipsak.text);
     // Provisioned for PKD1: never accepted with less, whatever it offers as a password.
     let downgrade = Peer::sipp(&lab, "alice", lab::ALICE_KEY, &lab.stock);
     assert!(!downgrade.ok, "a PKD1 subscriber was let in by digest: {}", downgrade.text);
     // Off by default: the other listener does not admit stock phones.
-    let elsewhere = Peer::sipp(&lab, "phone1", "correct horse", &lab.sip);
+    let elsewhere = Peer::sipp(&lab, "phone1", "correct-horse", &lab.sip);
     assert!(!elsewhere.ok, "digest passed where it is switched off: {}", elsewhere.text);
 }
 

@@ -2,7 +2,7 @@
 //! what crosses the loopback, and the peers' own programs.
 
 // Each test binary uses its own part of this.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -115,7 +115,8 @@ pub struct Lab {
     accounting: SocketAddr,
     next_hop: Option<SocketAddr>,
     direct: bool,
-    stock_phones: bool,
+    /// The hash that stock phones are challenged with; `None`: none is admitted.
+    digest: Option<&'static str>,
     phones: Vec<(String, String)>,
     process: Option<Running>,
 }
@@ -134,7 +135,7 @@ impl Lab {
             accounting: free_port(),
             next_hop: None,
             direct: false,
-            stock_phones: false,
+            digest: None,
             phones: Vec::new(),
             process: None,
         }
@@ -150,9 +151,9 @@ impl Lab {
         self
     }
 
-    /// A listener that admits stock phones, and one such phone.
-    pub fn with_stock_phone(mut self, id: &str, password: &str) -> Self {
-        self.stock_phones = true;
+    /// A listener that admits stock phones with this hash, and one such phone.
+    pub fn with_stock_phone(mut self, hash: &'static str, id: &str, password: &str) -> Self {
+        self.digest = Some(hash);
         self.phones.push((id.to_owned(), password.to_owned()));
         self
     }
@@ -165,14 +166,14 @@ impl Lab {
         let Self { sip, stock, sealed, core, softswitch, radius, accounting, .. } = self;
         let peer = self.next_hop.unwrap_or(*core);
         let next = self.next_hop.unwrap_or(*softswitch);
-        let digest = if self.stock_phones { "digest = \"sha-256\"" } else { "" };
+        let digest = self.digest.map_or(String::new(), |hash| format!("digest = \"{hash}\""));
         let listeners = |section: &str| {
             let row = |transport: &str, address: &SocketAddr, more: &str| {
                 format!(
                     "[[{section}.listener]]\nprotocol = \"sip\"\ntransport = \"{transport}\"\naddress = \"{address}\"\n{more}\n"
                 )
             };
-            let stock = if self.stock_phones { row("udp", stock, "stock_phones = true") } else { String::new() };
+            let stock = if self.digest.is_some() { row("udp", stock, "stock_phones = true") } else { String::new() };
             format!(
                 "{}{}{stock}[{section}.sealed]\naddress = \"{sealed}\"\n[{section}.key]\nfile = \"subscribers.csv\"\n[{section}.capacity]\nsessions = 1000\n",
                 row("udp", sip, ""),
@@ -186,7 +187,11 @@ impl Lab {
                 "[proxy]\nidentity = \"sp1.example.test\"\nrealm = \"example.test\"\n[proxy.core]\nlisten = \"{core}\"\nsoftswitches = [\"{next}\"]\n{}",
                 listeners("proxy")
             );
-            let peers = format!("[[softswitch.peer]]\naddress = \"{peer}\"\nidentities = [\"sp1.example.test\"]\n");
+            let mut peers = format!("[[softswitch.peer]]\naddress = \"{peer}\"\nidentities = [\"sp1.example.test\"]\n");
+            if peer != *core {
+                // The element puts no Path of its own: requests for terminals go to the proxy itself.
+                peers += &format!("[[softswitch.peer]]\naddress = \"{core}\"\nidentities = []\n");
+            }
             (proxy, format!("{peers}\n"))
         };
         let listen = if self.direct { String::new() } else { format!("listen = \"{softswitch}\"") };
@@ -199,6 +204,7 @@ realms = ["example.test"]
 store = "auc.redb"
 audit_log = "audit.log"
 import = "subscribers.csv"
+digests = ["sha-256", "md5"]
 [auc.master_key]
 file = "master.key"
 create = true
@@ -442,16 +448,17 @@ impl Peer {
         command.arg(server.to_string()).arg("-sf").arg(Path::new(PEERS).join("stock-phone.xml"));
         command.arg("-inf").arg(&injected);
         command.args(["-m", "1", "-l", "1", "-i", "127.0.0.1", "-nostdin", "-timeout", "6", "-timeout_error"]);
-        command.args(["-max_retrans", "3", "-nd"]);
+        command.args(["-max_retrans", "3", "-nd", "-auth_uri", "example.test"]);
         bounded(command.current_dir(lab.folder.path()), Duration::from_secs(15))
     }
 
     /// sipsak in its registration mode.
     pub fn sipsak(lab: &Lab, user: &str, password: &str, server: &SocketAddr) -> Report {
         let mut command = Command::new("sipsak");
-        command.args(["-U", "-i", "-n", "-v", "-s", &format!("sip:{user}@example.test")]);
-        command.args(["-p", &server.to_string(), "-u", &format!("{user}@example.test"), "-a", password]);
-        command.args(["-x", "300", "-C", &format!("sip:{user}@127.0.0.1:9")]);
+        // The host name is given, and so is where to send: nothing is looked up.
+        command.args(["-U", "-i", "-v", "-H", "127.0.0.1", "-p", &server.to_string()]);
+        command.args(["-s", &format!("sip:{user}@example.test"), "-u", &format!("{user}@example.test")]);
+        command.args(["-a", password, "-x", "300", "-C", &format!("sip:{user}@127.0.0.1:9")]);
         bounded(command.current_dir(lab.folder.path()), Duration::from_secs(15))
     }
 }
