@@ -31,21 +31,15 @@ fn rung(step: &'static str, at: Option<Duration>, words: &str) -> Rung {
 /// since the terminal's start; without them these steps stand where they belong, without a time.
 pub fn ladder(seen: &[(Step, Duration)], watched: &[(&'static str, Duration)]) -> Vec<Rung> {
     let mut all = Vec::new();
-    for (step, at) in seen {
+    for (n, (step, at)) in seen.iter().enumerate() {
         all.push(rung(step.name(), Some(*at), step.words()));
-        // Behind the proxy something follows only where the proxy went there: after an s1 that was not sent back
-        // for a cookie or a clock, and after an s7.
-        let next = seen.iter().skip_while(|(_, t)| t <= at).find(|(s, _)| *s != Step::Again).map(|(s, _)| *s);
-        let went = match step {
-            Step::S1 => next == Some(Step::S6),
-            Step::S7 => matches!(next, Some(Step::S10 | Step::S6)),
-            _ => false,
-        };
-        if went {
-            for (name, _, words) in BEHIND_THE_PROXY.iter().filter(|(_, after, _)| after == step) {
-                let at = watched.iter().find(|(n, _)| n == name).map(|(_, at)| *at);
-                all.push(rung(name, at, words));
-            }
+        let next = seen.iter().skip(n + 1).map(|(s, _)| *s).find(|s| *s != Step::Again);
+        for name in behind(*step, next) {
+            let words = BEHIND_THE_PROXY.iter().find(|(known, ..)| known == name).map_or("", |(.., words)| words);
+            // A step that happened twice was watched once.
+            let at = watched.iter().find(|(known, _)| known == name).map(|(_, at)| *at);
+            let again = all.iter().any(|r: &Rung| r.step == *name);
+            all.push(rung(name, at.filter(|_| !again), words));
         }
     }
     // In the order of time where it is known; a step without a time stays after its predecessor.
@@ -61,11 +55,22 @@ pub fn ladder(seen: &[(Step, Duration)], watched: &[(&'static str, Duration)]) -
     keyed.into_iter().map(|(_, r)| r).collect()
 }
 
+/// The steps behind the proxy that must have followed `step`, as what the terminal saw next tells.
+const fn behind(step: Step, next: Option<Step>) -> &'static [&'static str] {
+    match (step, next) {
+        (Step::S1, Some(Step::S6)) => &["s2", "s3", "s4", "s5"],
+        (Step::S7, Some(Step::S10)) => &["s8", "s9", "s11"],
+        // The word was wrong: a new challenge.
+        (Step::S7, Some(Step::S6)) => &["s8", "s3", "s4", "s5"],
+        _ => &[],
+    }
+}
+
 /// The ladder as lines.
 pub fn lines(rungs: &[Rung]) -> Vec<String> {
     let line = |r: &Rung| {
-        let at = r.at_us.map_or_else(|| "-".to_owned(), |us| us.to_string());
-        format!("{at:>9} us  {:<9} {:>10} -> {:<10}  {}", r.step, r.from, r.to, r.carries)
+        let at = r.at_us.map_or_else(String::new, |us| format!("{us} us"));
+        format!("{at:>12}  {:<9} {:>10} -> {:<10}  {}", r.step, r.from, r.to, r.carries)
     };
     rungs.iter().map(line).collect()
 }
@@ -93,6 +98,14 @@ mod tests {
         assert_eq!(steps, all);
         assert!(rungs.iter().all(|r| !r.from.is_empty() && !r.to.is_empty() && r.at_us.is_some()));
         assert_eq!(ladder(&seen, &[]).len(), all.len());
+    }
+
+    #[test]
+    fn a_wrong_word_is_challenged_again_and_not_keyed() {
+        let ms = Duration::from_millis;
+        let seen = [(Step::S1, ms(0)), (Step::S6, ms(2)), (Step::S7, ms(3)), (Step::S6, ms(5)), (Step::S7, ms(6))];
+        let steps: Vec<_> = ladder(&seen, &[]).iter().map(|r| r.step).collect();
+        assert_eq!(steps, ["s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s3", "s4", "s5", "s6", "s7"]);
     }
 
     #[test]

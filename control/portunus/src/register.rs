@@ -148,8 +148,8 @@ fn tell(args: &RegisterArgs, profile: &Profile, result: &FleetResult, n: u32, ou
 
 fn failure(args: &RegisterArgs, server: SocketAddr, why: Option<Why>) -> Failure {
     let Some(why) = why else {
-        let what = format!("{server} did not finish the registration within {} s", args.limit);
-        return Failure::unreachable(what, "try again with a longer --limit");
+        let what = format!("{server}: the registration did not end within {} s", args.limit);
+        return Failure::unreachable(what, "check the address, the port and --transport, or raise --limit");
     };
     let exit = match (why, why.blame()) {
         (Why::Denied | Why::Mechanism, _) => Exit::Denied,

@@ -33,6 +33,8 @@ const DATA: &[&str] = &["codec", "keydist", "signalling", "sip", "channel"];
 /// And who may use more of it, why.
 const MORE: &[(&str, &[&str], &str)] = &[
     ("sim", &["engine", "io"], "runs the engine on its in-memory network"),
+    ("softswitch", &["io"], "its thin loop reads whole batches"),
+    ("terminal", &["io"], "fleets send and receive whole batches"),
     ("portunus", &["engine", "io", "node"], "assembles the roles"),
     ("benches", &["engine", "io", "node", "aaa", "auc", "softswitch", "terminal", "config"], "measures everything"),
 ];

@@ -4,7 +4,7 @@
 mod report;
 mod world;
 
-use crate::cli::{Carrier, DemoArgs};
+use crate::cli::{Carrier, DemoArgs, Topology};
 use crate::exit::{Exit, Failure};
 use crate::ladder;
 use crate::latency::Latency;
@@ -78,7 +78,7 @@ fn register_all(
         verified: result.registered,
         active: result.active,
         failures: result.failures.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect::<BTreeMap<_, _>>(),
-        ladder: ladder::ladder(&one.ladder, &watched),
+        ladder: rungs(args, &one, &watched),
         negotiated: report::Negotiated::of(&one, world),
         keyed_us: keyed,
         active_us: active,
@@ -92,6 +92,16 @@ fn register_all(
         retransmissions: result.retransmissions,
         counters: world.counters(),
     })
+}
+
+/// The ladder; without a proxy its steps are those of the softswitch's own access side.
+fn rungs(args: &DemoArgs, one: &FleetResult, watched: &[(&'static str, Duration)]) -> Vec<ladder::Rung> {
+    let mut rungs = ladder::ladder(&one.ladder, watched);
+    if args.topology == Topology::Direct {
+        let names = rungs.iter_mut().flat_map(|r| [&mut r.from, &mut r.to]);
+        names.filter(|name| *name == "proxy").for_each(|name| "access".clone_into(name));
+    }
+    rungs
 }
 
 fn millis(d: Duration) -> u64 {
