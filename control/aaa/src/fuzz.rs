@@ -50,10 +50,10 @@ pub fn radius(octets: &[u8]) {
         for a in packet.attributes() {
             b.put(a.kind, a.value);
         }
-        if let Ok(proven) = b.finish_request(&packet.authenticator(), &secret) {
-            if let Some(answer) = serve(&proven, &secret) {
-                assert!(Packet::parse(&answer).is_ok_and(|a| a.id() == packet.id()));
-            }
+        if let Ok(proven) = b.finish_request(&packet.authenticator(), &secret)
+            && let Some(answer) = serve(&proven, &secret)
+        {
+            assert!(Packet::parse(&answer).is_ok_and(|a| a.id() == packet.id()));
         }
     }
 }

@@ -114,8 +114,7 @@ impl Identity {
 /// Which of `names` a peer's certificate is for; the first that fits.
 pub(crate) fn name_of(certificate: &CertificateDer<'_>, names: &[String]) -> Option<Arc<str>> {
     let parsed = ParsedCertificate::try_from(certificate).ok()?;
-    let fits = |name: &&String| {
-        ServerName::try_from(name.as_str()).is_ok_and(|n| verify_server_name(&parsed, &n).is_ok())
-    };
+    let fits =
+        |name: &&String| ServerName::try_from(name.as_str()).is_ok_and(|n| verify_server_name(&parsed, &n).is_ok());
     names.iter().find(fits).map(|name| Arc::from(name.as_str()))
 }

@@ -92,11 +92,7 @@ impl Audit {
         let tail = recover(path, &mut file)?;
         let len = file.metadata()?.len();
         file.unlock()?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            max: max.max(LINE_MAX as u64),
-            open: Mutex::new(Open { file, tail, len }),
-        })
+        Ok(Self { path: path.to_path_buf(), max: max.max(LINE_MAX as u64), open: Mutex::new(Open { file, tail, len }) })
     }
 
     /// Appends entries in order. They are on the disk when this returns.
@@ -293,11 +289,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(good.lines().next().unwrap()).unwrap();
         assert_eq!(value["id"], "ali\"ce\n@example.test");
         let lines: Vec<&str> = good.lines().collect();
-        let tampered = [
-            (lines[1].replace("\"at\":2", "\"at\":9"), 2),
-            (String::new(), 2),
-            (lines[0].to_owned(), 2),
-        ];
+        let tampered = [(lines[1].replace("\"at\":2", "\"at\":9"), 2), (String::new(), 2), (lines[0].to_owned(), 2)];
         for (second, at) in tampered {
             std::fs::write(&path, format!("{}\n{second}\n{}\n", lines[0], lines[2])).unwrap();
             assert_eq!(verify(&path), Err(at), "{second}");

@@ -91,7 +91,10 @@ impl MasterKey {
         }
         if meta.mode() & 0o077 != 0 {
             let mode = meta.mode() & 0o777;
-            return Err(fault(&at, format!("mode {mode:04o} lets others in: chmod 600 it, and consider the key known")));
+            return Err(fault(
+                &at,
+                format!("mode {mode:04o} lets others in: chmod 600 it, and consider the key known"),
+            ));
         }
         let own = own_user();
         if meta.uid() != 0 && own.is_some_and(|own| own != meta.uid()) {

@@ -60,7 +60,10 @@ mod tests {
         let rand = [0x11; 16];
         let of = |a| word(a, "alice@example.test", "example.test", b"wonderland", "sip:example.test", &rand);
         let text = |w: DigestWord| w.as_bytes().iter().map(|b| format!("{b:02x}")).collect::<String>();
-        assert_eq!(text(of(DigestAlgorithm::Sha256)), "f94858df6b4b16912da6d80e628c4a4ff9207cd55d9f2d06aa79b9999ef97311");
+        assert_eq!(
+            text(of(DigestAlgorithm::Sha256)),
+            "f94858df6b4b16912da6d80e628c4a4ff9207cd55d9f2d06aa79b9999ef97311"
+        );
         assert_eq!(text(of(DigestAlgorithm::Md5)), "5d18069895faba93e5578b0c7c15eb06");
     }
 }

@@ -20,5 +20,5 @@ pub mod run;
 pub mod store;
 pub mod subscribers;
 
-pub use run::{AucHandle, AucStatus, RunConfig, start};
 pub use auc::{Auc, AucConfig, AucCounters, Notice, Verdict};
+pub use run::{AucHandle, AucStatus, RunConfig, start};

@@ -10,8 +10,8 @@
 //! An s11 is acknowledged only after the commit that holds it. While one commit is on its way to the disk, what
 //! arrives waits for the next: the busier the AuC, the more of them share a commit.
 
-use crate::audit::{Audit, AuditEntry};
 use crate::auc::{Auc, AucConfig, AucCounters, Notice, Verdict};
+use crate::audit::{Audit, AuditEntry};
 use crate::store::Store;
 use crate::subscribers::Cached;
 use core::net::SocketAddr;
@@ -309,10 +309,11 @@ impl Recorder {
         let entries: Vec<_> =
             accounts.iter().zip(&changes).filter_map(|(a, c)| registration_entry(wall_ms, a, c)).collect();
         if !entries.is_empty()
-            && let Err(e) = audit.append(&entries) {
-                // What is recorded stays recorded; the log's gap is told.
-                tracing::error!(error = %e, lines = entries.len(), "the audit log was not written");
-            }
+            && let Err(e) = audit.append(&entries)
+        {
+            // What is recorded stays recorded; the log's gap is told.
+            tracing::error!(error = %e, lines = entries.len(), "the audit log was not written");
+        }
         true
     }
 }

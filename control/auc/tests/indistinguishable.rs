@@ -50,7 +50,7 @@ fn known_and_unknown_identities_take_the_same_time() {
         let mut times = [Vec::with_capacity(ROUNDS), Vec::with_capacity(ROUNDS)];
         for round in 0..ROUNDS * 2 {
             // Taking turns at going first, far apart: neither kind profits from what the other left in the caches.
-            let unknown = (round ^ round / 2) % 2;
+            let unknown = (round ^ (round / 2)) % 2;
             let n = (round / 2 * 7_919 + unknown * SUBSCRIBERS / 2) % SUBSCRIBERS * 2 + unknown;
             let request = ask(format!("user{n:06}@example.test"));
             let begun = Instant::now();

@@ -328,7 +328,10 @@ impl Client {
         let mut down = true;
         for (server, link) in self.links.iter_mut().enumerate() {
             down &= link.health() == Health::Down;
-            if link.health() == Health::Up && link.has_room() && link.submit(now, key, &entry.request, self.rng.as_mut()) {
+            if link.health() == Health::Up
+                && link.has_room()
+                && link.submit(now, key, &entry.request, self.rng.as_mut())
+            {
                 entry.server = Some(server);
                 return;
             }

@@ -127,9 +127,10 @@ impl World {
                 Received::Nothing | Received::Close => None,
             };
             if let Some(octets) = back
-                && !self.lost() {
-                    self.client.on_packet(now, lane, to, &octets);
-                }
+                && !self.lost()
+            {
+                self.client.on_packet(now, lane, to, &octets);
+            }
         }
         while let Some(event) = self.client.poll_event() {
             self.events.push((self.ms, event));
@@ -339,6 +340,7 @@ fn a_connection_that_breaks_or_goes_silent_loses_nothing() {
     w.client.on_lane(now, lane(0), true);
     w.settle();
     assert!(w.rand_of(a).is_some());
+    assert_eq!(w.client.link_counters(0).unwrap().downs, 0);
     // The one connection breaks with a question open, and a second one takes it.
     w.ends[0].1 = false;
     let b = w.ask(2, None).unwrap();

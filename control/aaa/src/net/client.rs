@@ -71,7 +71,11 @@ enum Socket {
     Udp(UdpSocket),
     /// Not connected; to be tried again at this time.
     Idle(u64),
-    Tls { stream: Box<TlsStream>, since: u64, up: bool },
+    Tls {
+        stream: Box<TlsStream>,
+        since: u64,
+        up: bool,
+    },
 }
 
 struct Lane {
@@ -309,9 +313,10 @@ impl ClientRunner {
     fn lost(&mut self, now: Now, n: usize) {
         let Some(lane) = self.lanes.get_mut(n) else { return };
         if let Socket::Tls { since, up: true, .. } = &lane.socket
-            && now.mono_ms >= since + GOOD_MS {
-                lane.backoff = BACKOFF_MS;
-            }
+            && now.mono_ms >= since + GOOD_MS
+        {
+            lane.backoff = BACKOFF_MS;
+        }
         let span = lane.backoff / 4;
         let pause = lane.backoff - span + self.rng.next_u64() % (2 * span + 1);
         lane.backoff = (lane.backoff * 2).min(BACKOFF_MAX_MS);

@@ -150,8 +150,7 @@ mod tests {
                 let mut bad = octets.clone();
                 bad[bit / 8] ^= 1 << (bit % 8);
                 // The identifier is checked by whoever looks the request up, and by the digest here.
-                let believed =
-                    Packet::parse(&bad).is_ok_and(|p| check_answer(&p, (of, &asked), &secret()).is_ok());
+                let believed = Packet::parse(&bad).is_ok_and(|p| check_answer(&p, (of, &asked), &secret()).is_ok());
                 assert!(!believed, "{code:?} bit {bit}");
             }
         }

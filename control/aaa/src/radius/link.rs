@@ -264,8 +264,7 @@ impl RadiusLink {
         let stream = self.config.stream;
         let timing = self.config.timing;
         let Some(e) = self.exchange(slot) else { return };
-        let silent =
-            self.heard(usize::from(e.lane)) == e.heard && now.mono_ms >= e.first_sent + timing.dead_after_ms;
+        let silent = self.heard(usize::from(e.lane)) == e.heard && now.mono_ms >= e.first_sent + timing.dead_after_ms;
         let Some(Some(e)) = self.table.get_mut(slot as usize) else { return };
         if e.purpose == Purpose::Probe {
             let lane = e.lane;
@@ -304,16 +303,18 @@ impl RadiusLink {
         if self.health == Health::Down {
             self.housekeeping_at = Some(now.mono_ms + jitter(timing.probe_every_ms, 25, rng));
             if !self.lanes.iter().any(|l| l.probing)
-                && let Some(lane) = self.free_lane() {
-                    self.probe(now, lane, rng);
-                }
+                && let Some(lane) = self.free_lane()
+            {
+                self.probe(now, lane, rng);
+            }
             return;
         }
         self.housekeeping_at = Some(now.mono_ms + jitter(timing.watchdog_ms, 10, rng));
         for lane in 0..self.lanes.len() {
-            let quiet = self.lanes.get(lane).is_some_and(|l| {
-                l.has_room() && !l.probing && l.last_rx + timing.watchdog_ms / 2 <= now.mono_ms
-            });
+            let quiet = self
+                .lanes
+                .get(lane)
+                .is_some_and(|l| l.has_room() && !l.probing && l.last_rx + timing.watchdog_ms / 2 <= now.mono_ms);
             if quiet {
                 self.probe(now, lane, rng);
             }
@@ -418,7 +419,10 @@ impl Link for RadiusLink {
         if !self.config.stream {
             return;
         }
-        self.drop_lane(now, lane, rng);
+        let was = self.lanes.get(usize::from(lane)).is_some_and(|l| l.up);
+        if was || !up {
+            self.drop_lane(now, lane, rng);
+        }
         if up {
             if let Some(l) = self.lanes.get_mut(usize::from(lane)) {
                 l.up = true;

@@ -272,9 +272,10 @@ impl End for RadiusEnd {
 
     fn abandon(&mut self, ticket: AskTicket) {
         if let Some(p) = self.pending.remove(&ticket.0)
-            && self.seen.get(&p.slot).is_some_and(|s| s.ticket == ticket.0) {
-                self.seen.remove(&p.slot);
-            }
+            && self.seen.get(&p.slot).is_some_and(|s| s.ticket == ticket.0)
+        {
+            self.seen.remove(&p.slot);
+        }
     }
 
     fn counters(&self) -> EndCounters {

@@ -144,9 +144,10 @@ pub fn check_answer(packet: &Packet<'_>, asked: (Code, &[u8; 16]), secret: &Shar
 pub(super) fn put_message_authenticator(octets: &mut [u8], at: usize, secret: &SharedSecret) {
     let Some(authenticator) = octets.get(4..HEADER_LEN).and_then(|a| <[u8; 16]>::try_from(a).ok()) else { return };
     if let Some(mac) = message_authenticator(octets, &authenticator, at, secret)
-        && let Some(room) = octets.get_mut(at..at + 16) {
-            room.copy_from_slice(&mac);
-        }
+        && let Some(room) = octets.get_mut(at..at + 16)
+    {
+        room.copy_from_slice(&mac);
+    }
 }
 
 /// Replaces the header's authenticator by the MD5 over the packet as it stands.

@@ -62,11 +62,8 @@ impl Bench {
             window: 512,
             timing: Timing { probe_every_ms: 200, ..Timing::default() },
         };
-        let config = RunnerConfig {
-            servers: vec![peer],
-            nas_identifier: "ss1.example.test".into(),
-            limits: Limits::default(),
-        };
+        let config =
+            RunnerConfig { servers: vec![peer], nas_identifier: "ss1.example.test".into(), limits: Limits::default() };
         let mut client = ClientRunner::new(config, generator(), generator()).unwrap();
         let poll = Poll::new().unwrap();
         server.register(poll.registry(), Token(1_000)).unwrap();
@@ -191,8 +188,7 @@ fn certificates_of_another_authority_or_for_another_name_open_nothing() {
             window: 16,
             timing: Timing::default(),
         };
-        let config =
-            RunnerConfig { servers: vec![peer], nas_identifier: "ss1".into(), limits: Limits::default() };
+        let config = RunnerConfig { servers: vec![peer], nas_identifier: "ss1".into(), limits: Limits::default() };
         b.client = ClientRunner::new(config, generator(), generator()).unwrap();
         server.register(b.poll.registry(), Token(2_000)).unwrap();
         let now = b.now();

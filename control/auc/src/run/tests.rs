@@ -182,7 +182,12 @@ fn many_events_share_a_commit_and_each_is_acknowledged() {
     let status = handle.status();
     handle.stop();
     let mut seen = 0;
-    open(&path).registrations(&mut |_, _| { seen += 1; true }).unwrap();
+    open(&path)
+        .registrations(&mut |_, _| {
+            seen += 1;
+            true
+        })
+        .unwrap();
     assert_eq!(seen, 3_000);
     assert!(status.commits < status.recorded / 2, "{} commits for {}", status.commits, status.recorded);
     println!("{} events in {} commits", status.recorded, status.commits);

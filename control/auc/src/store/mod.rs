@@ -12,10 +12,10 @@ pub use types::{Credential, Entry, IfThere, Kind, Listed, Space, StoreError, Sto
 use crate::custody::{Custody, MasterKey};
 use core::fmt;
 use portunus_aaa::Account;
+use portunus_keydist::Random;
 use portunus_keydist::auc::{Change, Decoy, Record};
 use portunus_keydist::ident::{Idc, Idsp};
 use portunus_keydist::steps::S11;
-use portunus_keydist::Random;
 use record::Head;
 use redb::{
     Builder, ConcurrencyMode, Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,

@@ -65,7 +65,12 @@ fn what_is_put_is_there_after_reopening_and_lists_without_keys() {
     // The spaces are apart.
     assert_eq!(octets(&store, Space::Subscriber, "sp1.example.test"), None);
     let mut seen = Vec::new();
-    store.list(Space::Subscriber, &mut |l| { seen.push(l); true }).unwrap();
+    store
+        .list(Space::Subscriber, &mut |l| {
+            seen.push(l);
+            true
+        })
+        .unwrap();
     assert_eq!(seen.len(), 2);
     assert_eq!((seen[1].id.as_str(), seen[1].kind, seen[1].made_ms), ("phone@example.test", Kind::Digest, 5));
     assert_eq!((store.count(Space::Subscriber).unwrap(), store.count(Space::Device).unwrap()), (2, 1));
@@ -97,7 +102,12 @@ fn a_batch_is_all_or_nothing_and_each_policy_does_as_it_says() {
     assert_eq!(replaced, Stored { added: 0, replaced: 2, kept: 0 });
     assert_eq!(octets(&store, Space::Subscriber, "alice@example.test"), Some(vec![4; 32]));
     let mut seen = Vec::new();
-    store.list(Space::Subscriber, &mut |l| { seen.push((l.made_ms, l.rotated_ms)); true }).unwrap();
+    store
+        .list(Space::Subscriber, &mut |l| {
+            seen.push((l.made_ms, l.rotated_ms));
+            true
+        })
+        .unwrap();
     assert_eq!(seen, [(1, 4), (3, 4)]);
     assert!(store.generation().unwrap() > before);
     // Forms and kinds are checked before anything is written.
@@ -185,7 +195,12 @@ fn registrations_start_move_refresh_and_end() {
     assert_eq!(store.record(60, &many).unwrap().len(), 500);
     drop(store);
     let mut seen = Vec::new();
-    lab.open().registrations(&mut |id, r| { seen.push((id.to_owned(), r.since_ms)); seen.len() < 500 }).unwrap();
+    lab.open()
+        .registrations(&mut |id, r| {
+            seen.push((id.to_owned(), r.since_ms));
+            seen.len() < 500
+        })
+        .unwrap();
     assert_eq!(seen.len(), 500);
     assert_eq!(seen[499], ("user499".to_owned(), 60));
 }

@@ -198,8 +198,12 @@ impl fmt::Display for StoreError {
             }
             Self::Exists { space, id } => write!(f, "{} {id} is there already", space.noun()),
             Self::Missing { space, id } => write!(f, "there is no {} {id}", space.noun()),
-            Self::Malformed { kind, id } => write!(f, "{id:?} cannot be the identity of a {}, or its secret \
-                does not fit one", kind.name()),
+            Self::Malformed { kind, id } => write!(
+                f,
+                "{id:?} cannot be the identity of a {}, or its secret \
+                does not fit one",
+                kind.name()
+            ),
             Self::Custody(e) => e.fmt(f),
         }
     }
@@ -239,4 +243,3 @@ pub struct Stored {
     /// Identities left as they were.
     pub kept: u64,
 }
-

@@ -145,11 +145,8 @@ fn s4_looks_as_specified() {
     let packet = Packet::parse(&octets).unwrap();
     let kinds: Vec<u8> = packet.attributes().map(|a| a.kind).collect();
     assert_eq!(kinds, [80, 24, 104, 105, 111, 117, 117, 117]);
-    let params: Vec<String> = packet
-        .attributes()
-        .filter(|a| a.kind == 117)
-        .map(|a| String::from_utf8(a.value.to_vec()).unwrap())
-        .collect();
+    let params: Vec<String> =
+        packet.attributes().filter(|a| a.kind == 117).map(|a| String::from_utf8(a.value.to_vec()).unwrap()).collect();
     assert_eq!(params[0], format!("authc=\"{}\"", "ab".repeat(32)));
     assert_eq!(params[1], format!("ekc=\"{}\"", "_".repeat(64)));
     assert_eq!(params[2], format!("eksp=\"{}\"", "A".repeat(64)));
@@ -165,8 +162,7 @@ fn repeated_missing_or_foreign_attributes_are_named() {
     let read = |edit: &dyn Fn(&mut Attributes)| {
         let octets = octets_of(&good);
         let packet = Packet::parse(&octets).unwrap();
-        let mut attrs: Attributes =
-            packet.attributes().skip(1).map(|a| (a.kind, a.value.to_vec())).collect();
+        let mut attrs: Attributes = packet.attributes().skip(1).map(|a| (a.kind, a.value.to_vec())).collect();
         edit(&mut attrs);
         let mut b = Builder::new(Vec::new(), Code::AccessRequest, 3);
         for (kind, value) in &attrs {
