@@ -5,11 +5,12 @@
 #   sh control/tidy/test.sh            everything
 #   sh control/tidy/test.sh fmt unit   only these stages
 #
-# Stages: tools fmt lint unit loom fuzz demo peers load
+# Stages: tools (install), fmt, lint, unit (unit, integration, simulator, loom, live peers, kept fuzz seeds), demo,
+# fuzz (each target briefly; FUZZ_SECONDS), load (a look at the measurements).
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 
-WANTED="${*:-tools fmt lint unit loom fuzz demo peers load}"
+WANTED="${*:-tools fmt lint unit demo fuzz load}"
 PASSED=0
 FAILED=0
 LOG="$(mktemp)"
@@ -73,6 +74,21 @@ demo() {
     run check cargo run --release -q -p portunus -- check --config tuning/lab.toml
 }
 
+# The kept seeds of every target are replayed by the ordinary tests; here the fuzzers look further for a while.
+fuzz() {
+    for target in sip radius config engine; do
+        run fuzz sh dataplane/fuzz/run.sh "$target" "${FUZZ_SECONDS:-20}"
+    done
+}
+
+# A look at the measurements: that they run and that their checks of validity hold. Figures need a quiet machine and
+# more pairs; see benches/BASELINES.md.
+load() {
+    run load cargo run --release -q -p portunus-benches --bin portunus-load -- compare --quick
+    run load cargo run --release -q -p portunus-benches --bin portunus-load -- memory --terminals 50000 --pairs 3
+    run count cargo run --release -q -p portunus-benches --bin portunus-load -- count
+}
+
 wanted tools && run tools tools
 wanted fmt && run fmt cargo fmt --all --check
 wanted lint && run lint cargo clippy --workspace --all-targets --locked -q -- -D warnings
@@ -81,6 +97,8 @@ if wanted lint && cargo deny --version > /dev/null 2>&1; then
 fi
 wanted unit && run unit cargo test --workspace --locked --no-fail-fast
 wanted demo && demo
+wanted fuzz && fuzz
+wanted load && load
 
 printf '\n%d passed, %d failed\n' "$PASSED" "$FAILED"
 [ "$FAILED" -eq 0 ]

@@ -232,14 +232,25 @@ secret = "lab-radius-secret"
         )
     }
 
-    pub fn start(mut self) -> Self {
+    /// Writes the configuration and what it needs; nothing runs yet.
+    pub fn prepared(self) -> Self {
         std::fs::copy(SUBSCRIBERS, self.path("subscribers.csv")).expect("the lab's subscribers");
         std::fs::write(self.path("lab.toml"), self.config()).expect("a configuration");
         for (id, password) in &self.phones {
             self.add_digest_subscriber(id, password);
         }
-        self.run();
         self
+    }
+
+    /// Where the configuration lies.
+    pub fn config_file(&self) -> PathBuf {
+        self.path("lab.toml")
+    }
+
+    pub fn start(self) -> Self {
+        let mut lab = self.prepared();
+        lab.run();
+        lab
     }
 
     fn run(&mut self) {
