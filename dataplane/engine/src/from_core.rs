@@ -17,9 +17,19 @@ enum Named {
     Session { slot: u32, kind: TicketKind },
 }
 
+const fn ticket_of(read: &FromCore<'_>) -> Option<Ticket> {
+    match *read {
+        FromCore::Challenge { ticket, .. }
+        | FromCore::Key { ticket, .. }
+        | FromCore::Refused { ticket, .. }
+        | FromCore::Answer { ticket, .. } => Some(ticket),
+        FromCore::Request { .. } | FromCore::Own => None,
+    }
+}
+
 impl Engine {
     /// Takes a batch of messages from the core, all of one protocol. The s9 among them are answered together, after
-    /// the others.
+    /// the others, unless one of these is for the same registration: then what came first is answered first.
     pub fn on_core(&mut self, now: Now, messages: &[&[u8]], protocol: Protocol, sink: &mut dyn Sink) {
         self.counters.rx_core += messages.len() as u64;
         let Some(signalling) = self.site.protocol(protocol as u8) else {
@@ -37,7 +47,15 @@ impl Engine {
                         }
                         _ => self.counters.core_unmatched += 1,
                     },
-                    Ok(read) => self.on_core_message(now, signalling, &read, message, sink),
+                    Ok(read) => {
+                        // An s9 waits for its batch; whatever else comes for that registration comes after it.
+                        let parts = ticket_of(&read).and_then(|ticket| TicketParts::read(ticket, self.site.worker));
+                        if claims.iter().any(|claim| parts.as_ref().is_some_and(|of| of.slot == claim.slot)) {
+                            self.grant(now, signalling, &claims, sink);
+                            claims.clear();
+                        }
+                        self.on_core_message(now, signalling, &read, message, sink);
+                    }
                     Err(_) => self.counters.core_unreadable += 1,
                 }
             }

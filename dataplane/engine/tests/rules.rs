@@ -216,3 +216,24 @@ fn every_answer_to_a_stranger_is_within_its_limit_and_says_the_same() {
     let s6 = world.one(&phone, &s1);
     assert!(matches!(read_answer(&s6).unwrap().answer, Answer::Challenge(_)));
 }
+
+#[test]
+fn what_follows_an_s9_in_its_batch_is_late() {
+    let mut world = World::new();
+    let mut phone = world.phone("alice@example.test", "192.0.2.7:5060");
+    let s1 = phone.s1(world.now);
+    let s2 = world.access(phone.meta(), &s1).remove(0).1;
+    let s5 = world.core.answer(&s2);
+    let s6 = world.core_says(&s5).remove(0).1;
+    let s7 = phone.s7(world.now, &s6);
+    let s8 = world.access(phone.meta(), &s7).remove(0).1;
+    let s9 = world.core.answer(&s8);
+    // A core without memory answers the repeated s8 by a refusal; both answers arrive together.
+    let refused = written(|w| {
+        core_side::write_status(&Message::parse(&s8).unwrap(), "t", 403, "Forbidden", None, w).unwrap();
+    });
+    let mut out = world.core_says_all(&[&s9, &refused]);
+    assert_eq!(out.len(), 1, "one answer, the first");
+    assert!(phone.on_s10(&out.remove(0).1));
+    assert_eq!((world.count().core_unmatched, world.count().s10_sent), (1, 1));
+}

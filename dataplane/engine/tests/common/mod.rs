@@ -412,7 +412,12 @@ impl World {
     }
 
     pub fn core_says(&mut self, octets: &[u8]) -> Vec<(To, Vec<u8>)> {
-        self.engine.on_core(self.now, &[octets], Protocol::Sip, &mut self.sink);
+        self.core_says_all(&[octets])
+    }
+
+    /// Several messages of the core's in one batch.
+    pub fn core_says_all(&mut self, batch: &[&[u8]]) -> Vec<(To, Vec<u8>)> {
+        self.engine.on_core(self.now, batch, Protocol::Sip, &mut self.sink);
         self.taken()
     }
 
