@@ -11,6 +11,10 @@ export RUSTC_BOOTSTRAP=1
 export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address -Ccodegen-units=1"
-cargo build --quiet --release --target "$triple" --bin "$target"
+case $target in
+radius | config) features=control ;;
+*) features= ;;
+esac
+cargo build --quiet --release --target "$triple" --features "$features" --bin "$target"
 built=${CARGO_TARGET_DIR:-target}/$triple/release/$target
 "$built" "corpus/$target" "seeds/$target" -max_total_time="$seconds" -max_len=4096 -artifact_prefix=artifacts/ -verbosity=0

@@ -1,4 +1,5 @@
 //! Replays kept seeds through a target's body.
+#![allow(unreachable_pub)] // Tests of other crates include this file.
 
 use std::path::Path;
 

@@ -1,5 +1,6 @@
 //! What must hold for SIP, whatever the octets: nothing panics, what is read once reads the same again, and what this
 //! product writes it can read.
+#![allow(unreachable_pub)] // The tests of `portunus-sip` include this file.
 
 use portunus_codec::Writer;
 use portunus_keydist::ident::{Idc, Idsp, N1};

@@ -1,6 +1,5 @@
 //! Whatever arrives: nothing panics, work is bounded, and what was read reads the same again. The properties are
 //! those of the fuzz target, so that what fuzzing finds is kept and replayed here.
-#![allow(unreachable_pub)] // The target's body is shared with the fuzz crate.
 
 mod common;
 #[path = "../../fuzz/src/seeds.rs"]
