@@ -373,7 +373,8 @@ fn what_registered_can_be_reached() {
     let id = w.terminals[0].send_request(w.now, &mut w.rng, "MESSAGE", "bob@example.test", b"hello").unwrap();
     w.settle(&mut fine);
     let heard = w.events.iter().any(|(i, e)| {
-        *i == 1 && matches!(e, Event::Request { method, from, body, status: 200 }
+        *i == 1
+            && matches!(e, Event::Request { method, from, body, status: 200 }
             if method == "MESSAGE" && from == "sip:alice@example.test" && body == b"hello")
     });
     assert!(heard, "{:?}", w.events);
@@ -382,7 +383,9 @@ fn what_registered_can_be_reached() {
     let invite = w.terminals[0].send_request(w.now, &mut w.rng, "INVITE", "bob@example.test", b"").unwrap();
     w.settle(&mut fine);
     assert!(w.events.contains(&(0, Event::Response { id: invite, status: 200 })));
-    let acked = |w: &World| w.events.iter().any(|(i, e)| *i == 1 && matches!(e, Event::Request { method, .. } if method == "ACK"));
+    let acked = |w: &World| {
+        w.events.iter().any(|(i, e)| *i == 1 && matches!(e, Event::Request { method, .. } if method == "ACK"))
+    };
     assert!(acked(&w));
     // The callee hangs up: its dialog is the mirror of the caller's.
     let bye = w.terminals[1].hang_up(w.now, &mut w.rng).unwrap();

@@ -43,10 +43,9 @@ fn literal_or_comment(b: &[u8], at: usize) -> usize {
     if rest.starts_with(b"\"") {
         return at + quoted(rest, b'"');
     }
-    if !word_before && (rest.starts_with(b"r\"") || rest.starts_with(b"r#") || rest.starts_with(b"br")) {
-        if let Some(len) = raw_string(rest) {
-            return at + len;
-        }
+    let raw = !word_before && (rest.starts_with(b"r\"") || rest.starts_with(b"r#") || rest.starts_with(b"br"));
+    if raw && let Some(len) = raw_string(rest) {
+        return at + len;
     }
     if rest.starts_with(b"'") && is_char(rest) {
         return at + quoted(rest, b'\'');

@@ -107,6 +107,7 @@ pub enum FaultKind {
 
 /// What an unprotected message from the access side is.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::large_enum_variant, reason = "one lives on the stack at a time; a box would allocate on the hot path")]
 pub enum FromTerminal<'m> {
     /// A PKD1 registration.
     S1(S1<'m>),
@@ -284,14 +285,7 @@ pub trait Signalling: Send + Sync {
     ///
     /// # Errors
     /// [`Full`].
-    fn write_s8(
-        &self,
-        hop: &Hop<'_>,
-        s7_msg: &[u8],
-        s7: &S7<'_>,
-        s8: &S8<'_>,
-        w: &mut Writer<'_>,
-    ) -> Result<(), Full>;
+    fn write_s8(&self, hop: &Hop<'_>, s7_msg: &[u8], s7: &S7<'_>, s8: &S8<'_>, w: &mut Writer<'_>) -> Result<(), Full>;
 
     /// s10 from s7 and the core's s9. The MAC field is written as its placeholder; the returned range, counted from
     /// the start of `w`'s buffer, is where [`Signalling::put_mac`] puts the MAC. The MAC covers everything that this
@@ -365,21 +359,14 @@ pub trait Signalling: Send + Sync {
     ///
     /// # Errors
     /// A [`Fault`] when it cannot be read or does not fit; the engine counts it.
-    fn relay_up(&self, hop: &Hop<'_>, session: &SessionRef<'_>, msg: &[u8], w: &mut Writer<'_>)
-    -> Result<Up, Fault>;
+    fn relay_up(&self, hop: &Hop<'_>, session: &SessionRef<'_>, msg: &[u8], w: &mut Writer<'_>) -> Result<Up, Fault>;
 
     /// A message from the core towards a session's terminal: core-only fields removed, the terminal's own Contact
     /// restored or its address filled in.
     ///
     /// # Errors
     /// A [`Fault`] when it cannot be read or does not fit; the engine counts it.
-    fn relay_down(
-        &self,
-        hop: &Hop<'_>,
-        session: &SessionRef<'_>,
-        msg: &[u8],
-        w: &mut Writer<'_>,
-    ) -> Result<(), Fault>;
+    fn relay_down(&self, hop: &Hop<'_>, session: &SessionRef<'_>, msg: &[u8], w: &mut Writer<'_>) -> Result<(), Fault>;
 
     /// The answer to a core request for a terminal that has no active session (SIP 480), or to one for the proxy
     /// itself (SIP 200). Nothing is written when none is due.

@@ -100,10 +100,10 @@ impl InProcess {
                 Peer::LocalProxy => {
                     self.sent += 1;
                     // What the engine answers for itself comes back to the softswitch at once.
-                    if let Delivered::Answer(n) = up.deliver(Protocol::Sip, &bytes, &mut answer) {
-                        if let Some(reply) = answer.get(..n) {
-                            self.joined.on_sip(now, Peer::LocalProxy, reply);
-                        }
+                    if let Delivered::Answer(n) = up.deliver(Protocol::Sip, &bytes, &mut answer)
+                        && let Some(reply) = answer.get(..n)
+                    {
+                        self.joined.on_sip(now, Peer::LocalProxy, reply);
                     }
                 }
                 Peer::Udp(addr) => {

@@ -235,15 +235,8 @@ impl Fleet {
                 self.exhausted = true;
                 return;
             };
-            let mut member = Member {
-                terminal,
-                intended,
-                stream: None,
-                keyed: false,
-                active: false,
-                verified: false,
-                ended: false,
-            };
+            let mut member =
+                Member { terminal, intended, stream: None, keyed: false, active: false, verified: false, ended: false };
             member.terminal.start(self.clock.now(), &mut self.rng);
             self.members.push(member);
             self.under_way += 1;

@@ -43,7 +43,15 @@ impl Sockets {
             let local = port.local_addr()?;
             shared.push(Shared { port, local, tx: Batch::new(BATCH, MESSAGE_MAX), readable: true });
         }
-        Ok(Self { shared, rx: Batch::new(BATCH, MESSAGE_MAX), sent: 0, received: 0, octets_sent: 0, octets_received: 0, errors: 0 })
+        Ok(Self {
+            shared,
+            rx: Batch::new(BATCH, MESSAGE_MAX),
+            sent: 0,
+            received: 0,
+            octets_sent: 0,
+            octets_received: 0,
+            errors: 0,
+        })
     }
 
     pub(super) fn len(&self) -> usize {

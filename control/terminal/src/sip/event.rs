@@ -52,7 +52,9 @@ impl Step {
             Self::S7 => "terminal -> proxy: the verification word over Rand, and the mechanisms by priority",
             Self::S10 => "proxy -> terminal: the wrapped session key, the choice, the list echoed, all under a MAC",
             Self::Confirm => "terminal -> proxy: the first protected message, so the key works this way",
-            Self::Confirmed => "proxy -> terminal: a protected answer, so the key works both ways; the session is active",
+            Self::Confirmed => {
+                "proxy -> terminal: a protected answer, so the key works both ways; the session is active"
+            }
             Self::Again => "terminal -> proxy: the same request once more, no answer came in time",
         }
     }

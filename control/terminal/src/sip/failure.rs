@@ -110,7 +110,9 @@ impl Failure {
             Self::Malformed => "a message of this terminal was not understood: report it with a capture",
             Self::Busy { .. } => "wait as long as the proxy said; it or its core is overloaded or cut off",
             Self::Clock => "set the clocks: terminal and proxy disagree although the terminal corrected its offset",
-            Self::Rejected(_) => "somebody altered the answer, or the proxy does not hold the right key: do not trust it",
+            Self::Rejected(_) => {
+                "somebody altered the answer, or the proxy does not hold the right key: do not trust it"
+            }
             Self::Unconfirmed => "check that the sealed port is open in both directions",
             Self::Connection => "check the proxy's address, port and transport",
             Self::Status(_) => "look the status up; the registrar does not take this registration",

@@ -130,8 +130,7 @@ impl SipTerminal {
         tag: u32,
         rng: &mut dyn Random,
     ) -> Option<Self> {
-        let machine =
-            Terminal::new(Idc::new(idc)?, Idsp::new(&profile.idsp)?, key, Arc::clone(&profile.registering));
+        let machine = Terminal::new(Idc::new(idc)?, Idsp::new(&profile.idsp)?, key, Arc::clone(&profile.registering));
         Some(Self {
             profile,
             machine,

@@ -179,14 +179,7 @@ impl SipTerminal {
         self.step(now, Step::S1);
     }
 
-    fn on_refusal(
-        &mut self,
-        now: Now,
-        rng: &mut dyn Random,
-        n1: Option<N1>,
-        refusal: &Refusal,
-        status: u16,
-    ) {
+    fn on_refusal(&mut self, now: Now, rng: &mut dyn Random, n1: Option<N1>, refusal: &Refusal, status: u16) {
         let (spelled, (cseq, branch)) = (self.spelled(), self.next_txn(rng));
         let octets = match self.machine.on_refusal(now, rng, n1.as_ref(), refusal) {
             Ok(Next::Send(s1)) => compose_s1(&self.profile, self.local, &spelled, cseq, &branch, &s1),

@@ -64,6 +64,9 @@ mod tests {
     fn a_contact_is_a_uri() {
         let local = SocketAddr::from(([192, 0, 2, 7], 5060));
         assert_eq!(contact("alice@example.test", local, Transport::Udp), "sip:alice@192.0.2.7:5060");
-        assert_eq!(contact("[2001:db8::1]:5", local, Transport::Tcp), "sip:%5B2001%3Adb8%3A%3A1%5D%3A5@192.0.2.7:5060;transport=tcp");
+        assert_eq!(
+            contact("[2001:db8::1]:5", local, Transport::Tcp),
+            "sip:%5B2001%3Adb8%3A%3A1%5D%3A5@192.0.2.7:5060;transport=tcp"
+        );
     }
 }
