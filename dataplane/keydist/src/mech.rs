@@ -144,7 +144,7 @@ impl MechList {
 
     /// The entries in the order in which they were sent.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.text.split(' ').map(Entry::checked)
+        pieces(&self.text, b' ').map(Entry::checked)
     }
 
     /// The entry of a mechanism.
@@ -176,18 +176,18 @@ impl MechList {
     fn build(value: &str, separator: u8) -> Result<Self, MechError> {
         let mut text = ArrayString::new();
         let mut from = 0;
-        for (index, raw) in value.split(char::from(separator)).enumerate() {
+        for (index, raw) in pieces(value, separator).enumerate() {
             // A space-separated list is canonical already; only SIP's commas stand among blanks.
             let blank = |c: char| separator == b',' && c.is_ascii() && is_blank(c as u8);
             let begun = raw.trim_start_matches(blank);
-            let at = from + raw.len() - begun.len();
+            let at = if begun.is_empty() { from } else { from + raw.len() - begun.len() };
             let part = begun.trim_end_matches(blank);
             from += raw.len() + 1;
             if index == ENTRIES_MAX {
                 return Err(MechError { fault: MechFault::TooManyEntries, at });
             }
             let token = check_entry(part, at)?;
-            if text.split(' ').any(|e: &str| e.split(';').next() == Some(token)) {
+            if index > 0 && pieces(&text, b' ').any(|e| pieces(e, b';').next() == Some(token)) {
                 return Err(MechError { fault: MechFault::EntryTwice, at });
             }
             let joined = if index == 0 { Ok(()) } else { text.try_push(' ').map_err(|_| ()) };
@@ -220,7 +220,7 @@ pub struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// From text that [`check_entry`] accepted.
     fn checked(text: &'a str) -> Self {
-        let token = text.split(';').next().unwrap_or_default();
+        let token = pieces(text, b';').next().unwrap_or_default();
         let q = params(text).find(|(name, _)| *name == "q").and_then(|(_, value)| priority(value));
         Self { token, mech: Mech::from_token(token), q_milli: q.unwrap_or(1000), text }
     }
@@ -247,13 +247,31 @@ const fn is_token(c: u8) -> bool {
         || matches!(c, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
 }
 
+/// Cuts a text at the first `separator`, an ASCII octet. The standard library's search is made for long texts; these
+/// are a few octets, and a proxy reads them for every registration.
+fn cut(text: &str, separator: u8) -> Option<(&str, &str)> {
+    let n = text.bytes().position(|c| c == separator)?;
+    Some((text.get(..n)?, text.get(n + 1..)?))
+}
+
+/// The pieces between separators: one more than there are separators.
+fn pieces(text: &str, separator: u8) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    core::iter::from_fn(move || {
+        let here = rest.take()?;
+        let Some((piece, after)) = cut(here, separator) else { return Some(here) };
+        rest = Some(after);
+        Some(piece)
+    })
+}
+
 fn params(entry: &str) -> impl Iterator<Item = (&str, &str)> {
-    entry.split(';').skip(1).filter_map(|p| p.split_once('='))
+    pieces(entry, b';').skip(1).filter_map(|p| cut(p, b'='))
 }
 
 /// qvalue of RFC 3261 section 25.1, in thousandths.
 fn priority(value: &str) -> Option<u16> {
-    let (whole, decimals) = value.split_once('.').unwrap_or((value, ""));
+    let (whole, decimals) = cut(value, b'.').unwrap_or((value, ""));
     if decimals.len() > 3 || !decimals.bytes().all(|c| c.is_ascii_digit()) {
         return None;
     }
@@ -278,19 +296,19 @@ fn check_entry(entry: &str, at: usize) -> Result<&str, MechError> {
     if let Some(bad) = entry.bytes().position(|c| !is_token(c) && !matches!(c, b';' | b'=')) {
         return fail(MechFault::Character, bad);
     }
-    let token = entry.split(';').next().unwrap_or_default();
+    let token = pieces(entry, b';').next().unwrap_or_default();
     if token.is_empty() {
         return fail(MechFault::EmptyEntry, 0);
     }
-    if let Some(bad) = token.find('=') {
+    if let Some(bad) = token.bytes().position(|c| c == b'=') {
         return fail(MechFault::Character, bad);
     }
     let mut offset = token.len() + 1;
-    for param in entry.split(';').skip(1) {
-        let Some((name, value)) = param.split_once('=') else {
+    for param in pieces(entry, b';').skip(1) {
+        let Some((name, value)) = cut(param, b'=') else {
             return fail(MechFault::Parameter, offset);
         };
-        if name.is_empty() || value.is_empty() || value.contains('=') {
+        if name.is_empty() || value.is_empty() || value.bytes().any(|c| c == b'=') {
             return fail(MechFault::Parameter, offset);
         }
         // An entry is at most 512 octets, so this looks at no more than 128 earlier parameters.
