@@ -179,14 +179,15 @@ fn fault(subject: &Subject, r: &FleetResult, stored: u64, errors: u64) -> Option
     if r.registered != r.terminals || (subject.confirmed && r.active != r.terminals) {
         return Some(format!("{} of {} registered, failures {:?}", r.registered, r.terminals, r.failures));
     }
-    if stored != u64::from(r.terminals) {
+    // The stand-in has no memory: an s7 that was repeated is granted, and counted, again.
+    if stored < u64::from(r.terminals) || stored > u64::from(r.terminals) + r.retransmissions {
         return Some(format!("{} registered, {stored} stored", r.terminals));
     }
     if errors != 0 {
         return Some(format!("{errors} datagrams lost in receive buffers"));
     }
-    // Up to one in a thousand: a neighbour on this machine may stop us for longer than T1.
-    (r.retransmissions > u64::from(r.terminals) / 1_000).then(|| format!("{} retransmissions", r.retransmissions))
+    // Up to one in a hundred: a neighbour on this machine may stop us for longer than T1.
+    (r.retransmissions > u64::from(r.terminals) / 100).then(|| format!("{} retransmissions", r.retransmissions))
 }
 
 fn drive(server: core::net::SocketAddr, confirmed: bool, plan: &Plan) -> io::Result<FleetResult> {

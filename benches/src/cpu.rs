@@ -79,7 +79,8 @@ impl Meter {
 /// Resident octets of this process, from `/proc/self/smaps_rollup` (exact) or `/proc/self/statm`.
 pub fn resident() -> u64 {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
-    let exact = rollup.lines().find_map(|l| l.strip_prefix("Rss:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    let exact =
+        rollup.lines().find_map(|l| l.strip_prefix("Rss:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
     if let Some(kb) = exact {
         return kb * 1024;
     }

@@ -43,10 +43,16 @@ impl Kind {
     pub const fn does(self) -> &'static str {
         match self {
             Self::Proxy => "s1>s2, s5>s6 (seals N2a), s7>s8, s9>s10 (unwraps, derives, signs); all checks of the spec",
-            Self::F0 => "same packets through recvmmsg/sendmmsg on one thread, nothing read; a trailer as long as Via and Path",
+            Self::F0 => {
+                "same packets through recvmmsg/sendmmsg on one thread, nothing read; a trailer as long as Via and Path"
+            }
             Self::F1 => "F0 and the proxy's cryptography: seal and open N2a, unwrap, S, K_mac, traffic keys, MAC",
-            Self::Fn => "as F0, in the proxy's own workers, rings and control thread: what the node costs without engine",
-            Self::KamailioStateless => "forwards s1, s7 and their answers with Via and Path; speaks no PKD1: the core does",
+            Self::Fn => {
+                "as F0, in the proxy's own workers, rings and control thread: what the node costs without engine"
+            }
+            Self::KamailioStateless => {
+                "forwards s1, s7 and their answers with Via and Path; speaks no PKD1: the core does"
+            }
             Self::KamailioStateful => "as stateless, with a transaction for each request (tm)",
         }
     }
@@ -92,7 +98,10 @@ impl Element {
             }
             Kind::Fn => {
                 let workers = setup.workers.to_string();
-                Self::own(kind, &["floor", "--node", "--workers", &workers, "--core", &setup.behind_forwarder.to_string()])
+                Self::own(
+                    kind,
+                    &["floor", "--node", "--workers", &workers, "--core", &setup.behind_forwarder.to_string()],
+                )
             }
             Kind::F0 => Self::own(kind, &["floor", "--core", &setup.behind_forwarder.to_string()]),
             Kind::F1 => Self::own(kind, &["floor", "--crypto", "--core", &setup.behind_forwarder.to_string()]),
@@ -103,11 +112,8 @@ impl Element {
 
     /// This program again, under a hidden sub-command, which says `ready ADDRESS` and ends when its input does.
     fn own(kind: Kind, args: &[&str]) -> io::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child =
+            Command::new(std::env::current_exe()?).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         if let Some(out) = child.stdout.take() {
             BufReader::new(out).read_line(&mut line)?;
@@ -131,8 +137,9 @@ impl Element {
         let path = files.path().join("kamailio.cfg");
         std::fs::File::create(&path)?.write_all(config.as_bytes())?;
         let child = Command::new("kamailio")
-            // 256 MB shared, 16 MB private: enough for every transaction of a run.
-            .args(["-x", "tlsf", "-X", "fm", "-m", "256", "-M", "16", "-DD", "-E", "-f"])
+            // Shared memory in MB: transactions stay for 5 s after their end, some 20 kB each, so two slices one after
+            // the other may need 500 MB. With less it drops requests and measures its own retransmissions.
+            .args(["-x", "tlsf", "-X", "fm", "-m", "2048", "-M", "16", "-DD", "-E", "-f"])
             .arg(&path)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

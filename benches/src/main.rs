@@ -14,7 +14,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 #[derive(Parser)]
-#[command(version, about = "Loads a signalling proxy with registrations, and says what it costs beside floors and peers")]
+#[command(
+    version,
+    about = "Loads a signalling proxy with registrations, and says what it costs beside floors and peers"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -301,7 +304,8 @@ fn register(args: &Register) -> io::Result<u8> {
     };
     bar.finish_and_clear();
     if args.json {
-        let runs: Vec<_> = outcomes.iter().map(|(name, o)| serde_json::json!({ "run": name, "outcome": o.json() })).collect();
+        let runs: Vec<_> =
+            outcomes.iter().map(|(name, o)| serde_json::json!({ "run": name, "outcome": o.json() })).collect();
         println!("{}", serde_json::to_string_pretty(&runs).map_err(io::Error::other)?);
     } else {
         print!("{}", register::text(&outcomes));

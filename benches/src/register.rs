@@ -51,7 +51,8 @@ pub struct Load {
 /// The file's, or the line that is not such.
 pub fn read_subscribers(path: &Path) -> io::Result<Vec<(String, Key)>> {
     let text = std::fs::read_to_string(path)?;
-    let lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty() && !l.starts_with('#') && l.trim() != "id,key");
+    let lines =
+        text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty() && !l.starts_with('#') && l.trim() != "id,key");
     lines
         .map(|(n, line)| {
             let bad = || io::Error::other(format!("{}:{}: want id,key with 64 hex digits", path.display(), n + 1));
@@ -164,7 +165,18 @@ pub fn sweep(load: &Load, window: usize, tell: &mut dyn FnMut(&str)) -> io::Resu
 
 /// The runs as a table, with what is wrong with them below.
 pub fn text(outcomes: &[(String, Outcome)]) -> String {
-    let mut t = table(&["run", "registered", "active", "rate/s", "p50 us", "p90 us", "p99 us", "max us", "repeated", "rx errors"]);
+    let mut t = table(&[
+        "run",
+        "registered",
+        "active",
+        "rate/s",
+        "p50 us",
+        "p90 us",
+        "p99 us",
+        "max us",
+        "repeated",
+        "rx errors",
+    ]);
     let mut below = String::new();
     for (name, o) in outcomes {
         let (r, at) = (&o.result, |p| number(o.result.keyed_us.value_at_percentile(p)));

@@ -37,7 +37,9 @@ pub fn all_met(outcome: &Outcome) -> bool {
 
 /// Slices that do not count, with the reason.
 pub fn invalid(outcome: &Outcome) -> Vec<String> {
-    let bad = |row: &Row| row.slices.iter().filter_map(|s| Some(format!("{}: {}", row.label, s.invalid.as_ref()?))).collect::<Vec<_>>();
+    let bad = |row: &Row| {
+        row.slices.iter().filter_map(|s| Some(format!("{}: {}", row.label, s.invalid.as_ref()?))).collect::<Vec<_>>()
+    };
     outcome.rows.iter().flat_map(bad).collect()
 }
 
@@ -49,7 +51,8 @@ pub fn text(outcome: &Outcome) -> String {
          {} A B B A pairs, {} registrations a slice, {} under way, {} worker(s). Median (quartiles).\n\n",
         plan.pairs, plan.registrations, plan.window, plan.workers
     );
-    let mut t = table(&["element", "CPU us / registration", "registrations/s", "p50 us", "p99 us", "proxy / this", "target"]);
+    let mut t =
+        table(&["element", "CPU us / registration", "registrations/s", "p50 us", "p99 us", "proxy / this", "target"]);
     for row in &outcome.rows {
         t.add_row(vec![
             Cell::new(&row.label),

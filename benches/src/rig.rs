@@ -112,8 +112,7 @@ impl Rig {
         let mut rng = SystemRandom::new();
         let keys = Keys::new(key_of(IDSP).prk(), &mut rng);
         let engine = Engine::new(config, Arc::new(Policy::default()), keys, Box::new(SystemRandom::new()));
-        let mut profile =
-            Profile::new(local(5_060), Transport::Udp, IDSP, REALM, MECHS).map_err(io::Error::other)?;
+        let mut profile = Profile::new(local(5_060), Transport::Udp, IDSP, REALM, MECHS).map_err(io::Error::other)?;
         profile.probe_ms = 0;
         Ok(Self {
             engine: engine.map_err(io::Error::other)?,
@@ -167,7 +166,8 @@ impl Rig {
             self.downwards(now, &mut terminals);
         }
         self.timers(now);
-        let became = |t: &mut SipTerminal| core::iter::from_fn(|| t.poll_event()).any(|e| matches!(e, Event::Active(_)));
+        let became =
+            |t: &mut SipTerminal| core::iter::from_fn(|| t.poll_event()).any(|e| matches!(e, Event::Active(_)));
         let active = terminals.iter_mut().map(became).filter(|a| *a).count();
         self.active += active as u64;
         active

@@ -99,7 +99,8 @@ pub fn node_floor(core: SocketAddr, workers: usize) -> io::Result<()> {
     let steer = PlanKind::Udp(portunus_io::steer::Steer::Source { seed: 1 });
     let listeners = vec![PlanListener { bind: any(), advertised: None, kind: steer }];
     let plan = Plan { topology: topology(workers), listeners, middleware: None };
-    let node = Node::start_with(&plan, upstream(core), |_| Box::new(FloorRouter), |seat| Ok(NodeFloor::new(seat.worker)));
+    let node =
+        Node::start_with(&plan, upstream(core), |_| Box::new(FloorRouter), |seat| Ok(NodeFloor::new(seat.worker)));
     let node = node.map_err(io::Error::other)?;
     let address = node.listeners().first().copied().unwrap_or_else(any);
     until_parent_ends(address)?;

@@ -73,7 +73,8 @@ impl StandIn {
     /// # Errors
     /// What the system reports.
     pub fn start(port: u16) -> io::Result<Self> {
-        let bind = |port| listen::udp(SocketAddr::from(([127, 0, 0, 1], port)), Buffers { receive: 16 << 20, send: 8 << 20 });
+        let bind =
+            |port| listen::udp(SocketAddr::from(([127, 0, 0, 1], port)), Buffers { receive: 16 << 20, send: 8 << 20 });
         let proxied = UdpPort::new(bind(port)?, BATCH);
         let forwarded = UdpPort::new(bind(if port == 0 { 0 } else { port + 1 })?, BATCH);
         let (behind_proxy, behind_forwarder) = (proxied.local_addr()?, forwarded.local_addr()?);
