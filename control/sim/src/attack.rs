@@ -12,7 +12,9 @@ use portunus_keydist::mech::MechList;
 use portunus_keydist::steps::{S1, S7};
 use portunus_keydist::{Idc, Idsp, N1, Now, Word};
 use portunus_signalling::Transport;
-use portunus_sip::carriage::terminal::{Agent, Answer, Plain, Txn, read_answer, write_request, write_s1, write_s7};
+use portunus_sip::carriage::terminal::{
+    Agent, Answer, Plain, StockAnswer, Txn, read_answer, write_request, write_s1, write_s7, write_stock_register,
+};
 use std::collections::VecDeque;
 
 /// Datagrams remembered.
@@ -131,7 +133,7 @@ impl Attackers {
 
     /// A moment to act: what they send.
     pub fn act(&mut self, scenario: &Scenario, now: Now) -> Vec<Datagram> {
-        match self.rng.between(0, 9) {
+        match self.rng.between(0, 10) {
             0 | 1 => self.replay(),
             2 => self.replay_from_elsewhere(),
             3 | 4 => self.pretend(scenario, now),
@@ -139,6 +141,7 @@ impl Attackers {
             6 => self.flood(scenario, now),
             7 => self.speak_plainly(scenario),
             8 => self.claim_to_be_inside(scenario),
+            9 => self.bid_down(scenario),
             _ => self.answer_for_the_proxy(),
         }
     }
@@ -300,6 +303,22 @@ impl Attackers {
             .collect()
     }
 
+    /// A subscriber's registration as if its terminal were a stock phone.
+    fn bid_down(&mut self, scenario: &Scenario) -> Vec<Datagram> {
+        let victim = phone::name(self.rng.between(0, scenario.phones as u64 - 1) as usize);
+        let (at, (cseq, branch)) = (addr::attacker(60), self.transaction());
+        let Some(idc) = Idc::new(&victim) else { return Vec::new() };
+        let response = format!("{:016x}", self.rng.bits()).repeat(4);
+        let nonce = self.heard.iter().rev().find_map(|d| value(&d.bytes, b"nonce=\"", b'"')).unwrap_or(b"AAAA");
+        let nonce = String::from_utf8_lossy(nonce).into_owned();
+        let answer = StockAnswer { nonce: &nonce, response: &response, algorithm: "SHA-256" };
+        let answer = self.rng.chance(500).then_some(&answer);
+        let txn = Txn { cseq, branch: &branch };
+        let bytes = written(|w| write_stock_register(&agent(idc, at), &txn, 300, answer, w));
+        let to = addr::stock(self.rng.between(0, scenario.proxies as u64 - 1) as usize);
+        bytes.map(|bytes| Datagram { from: at, to, bytes }).into_iter().collect()
+    }
+
     /// A REGISTER with what only the core may say, towards proxy and softswitch.
     fn claim_to_be_inside(&mut self, scenario: &Scenario) -> Vec<Datagram> {
         let victim = if self.rng.chance(500) { phone::name(0) } else { nobody(0) };
@@ -314,6 +333,38 @@ impl Attackers {
         );
         let to = if self.rng.chance(500) { addr::access(0) } else { addr::switch() };
         vec![Datagram { from: addr::attacker(7), to, bytes: text.into_bytes() }]
+    }
+
+    /// What the owner of a real session says in it, in other names than its own.
+    pub fn inside(&mut self, scenario: &Scenario) -> String {
+        let other = if scenario.phones > 1 { phone::name(scenario.phones - 1) } else { nobody(0) };
+        let own = phone::name(0);
+        let (cseq, branch) = self.transaction();
+        let via = format!("Via: SIP/2.0/UDP 10.0.0.1:5060;branch={branch};rport\r\nMax-Forwards: 70\r\n");
+        let tail = format!("Call-ID: evil\r\nCSeq: {cseq}");
+        match self.rng.between(0, 3) {
+            // A request of somebody else.
+            0 => format!(
+                "MESSAGE sip:{own} SIP/2.0\r\n{via}From: <sip:{other}>;tag=e\r\nTo: <sip:{own}>\r\n{tail} MESSAGE\r\n\
+                 Content-Type: text/plain\r\nContent-Length: 6\r\n\r\nforged"
+            ),
+            // Somebody else's registration, to its own address.
+            1 => format!(
+                "REGISTER sip:example.test SIP/2.0\r\n{via}From: <sip:{other}>;tag=e\r\nTo: <sip:{other}>\r\n{tail} REGISTER\r\n\
+                 Contact: <sip:evil@203.0.113.66>;expires=300\r\nContent-Length: 0\r\n\r\n"
+            ),
+            // Its own, with a Contact of its making and words that only the core may say.
+            2 => format!(
+                "REGISTER sip:example.test SIP/2.0\r\n{via}From: <sip:{own}>;tag=e\r\nTo: <sip:{own}>\r\n{tail} REGISTER\r\n\
+                 Path: <sip:evil@203.0.113.66;lr>\r\nContact: <sip:evil@203.0.113.66>;expires=300\r\n\
+                 P-Asserted-Identity: <sip:{other}>\r\nContent-Length: 0\r\n\r\n"
+            ),
+            // A way out of the trusted network.
+            _ => format!(
+                "MESSAGE sip:x@203.0.113.66 SIP/2.0\r\n{via}Route: <sip:192.0.2.100;lr>, <sip:203.0.113.66;lr>\r\n\
+                 From: <sip:{own}>;tag=e\r\nTo: <sip:x@203.0.113.66>\r\n{tail} MESSAGE\r\nContent-Length: 0\r\n\r\n"
+            ),
+        }
     }
 
     /// A refusal, a challenge or a key in the proxy's name, made from what was heard.

@@ -21,6 +21,7 @@ pub mod phone;
 pub mod prng;
 pub mod proxy;
 pub mod scenario;
+pub mod stock;
 pub mod switch;
 pub mod world;
 

@@ -30,6 +30,16 @@ pub mod addr {
         ([192, 0, 2, 10 + proxy as u8], 5065).into()
     }
 
+    /// A proxy's listener for stock phones.
+    pub fn stock(proxy: usize) -> SocketAddr {
+        ([192, 0, 2, 10 + proxy as u8], 5080).into()
+    }
+
+    /// Where a stock phone is.
+    pub fn stock_phone(index: usize) -> SocketAddr {
+        ([198, 51, 100, 100 + index as u8], 5060).into()
+    }
+
     /// A proxy's address towards the core.
     pub fn core(proxy: usize) -> SocketAddr {
         ([192, 0, 2, 10 + proxy as u8], 5070).into()

@@ -12,6 +12,7 @@ use crate::proxy::Told;
 use core::net::SocketAddr;
 use portunus_channel::Mechanism as _;
 use portunus_channel::sealed::{Header, Keys, Sealed};
+use portunus_codec::Writer;
 use portunus_keydist::mech::{Mech, Sel};
 use portunus_keydist::schedule::{For, Secret, TrafficCtx, WrapCtx};
 use portunus_keydist::steps::{Registration, S6, S10};
@@ -19,7 +20,7 @@ use portunus_keydist::{Idc, Idsp, Key, N1, Rand, Word};
 use portunus_signalling::{FromTerminal, Signalling as _};
 use portunus_sip::Sip;
 use portunus_sip::carriage::terminal::{Answer, read_answer};
-use portunus_sip::view::Message;
+use portunus_sip::view::{Message, Uri};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A proxy process: which proxy, and which of its lives.
@@ -73,6 +74,9 @@ struct Traffic {
 /// How long after its challenge an s10 may still come: the challenge's 10 s, and the core's 4 s with some to spare.
 const CHALLENGE_MS: u64 = 10_000 + 4_000 + 500;
 
+/// How long after it was accepted an N1 may not be accepted again: as long as any s1 that bears it may be fresh.
+const REPLAY_MS: u64 = 2 * 30_000;
+
 /// The model.
 #[derive(Default)]
 pub struct Oracle {
@@ -83,7 +87,7 @@ pub struct Oracle {
     devices: BTreeMap<String, Key>,
     vectors: BTreeMap<Rand, Vector>,
     challenges: BTreeMap<Vec<u8>, Challenge>,
-    answered: BTreeMap<(Life, u64, String, N1), (Rand, SocketAddr)>,
+    answered: BTreeMap<(Life, u64, String, N1), (Rand, SocketAddr, u64)>,
     workers: u64,
     /// By identity and N2a.
     responses: BTreeMap<(String, Vec<u8>), Response>,
@@ -101,6 +105,10 @@ pub struct Oracle {
     /// What a proxy can have given a key for, by identity and N1b.
     arrived: BTreeMap<(Life, String, N1), Vec<Arrived>>,
     by_rand: BTreeMap<Rand, Vec<u8>>,
+    /// Stock phones, and where they are.
+    stock: BTreeMap<String, SocketAddr>,
+    /// Digest challenges, and whose they are.
+    digests: BTreeMap<Rand, String>,
 }
 
 impl core::fmt::Debug for Oracle {
@@ -157,10 +165,29 @@ impl Oracle {
             Did::Recorded(a) if a.event != Registration::Stop => {
                 let proven = self.authenticated.contains(&(a.idc.clone(), a.rand));
                 // After a restart the softswitch names the record of a session that its proxy vouches for itself.
-                let vouched = !self.vectors.contains_key(&a.rand) && self.ever_active.contains(&a.idc);
+                let drawn = self.vectors.contains_key(&a.rand) || self.digests.contains_key(&a.rand);
+                let vouched = !drawn && self.ever_active.contains(&a.idc);
                 self.hold(proven || vouched, || format!("the AuC records {} although it never answered", a.idc));
             }
+            Did::Digest { idc, rand } => {
+                let twice = self.digests.insert(*rand, idc.clone()).is_some();
+                self.hold(!twice, || "a Rand was used twice".into());
+            }
+            Did::Noted(text) => self.look("a notice of the AuC", text.as_bytes()),
             Did::Recorded(_) => {}
+        }
+    }
+
+    /// There is a stock phone.
+    pub fn stock_phone(&mut self, idc: &str, at: SocketAddr, secret: &[u8]) {
+        self.leaks.watch(&format!("the secret of {idc}"), secret);
+        self.stock.insert(idc.to_owned(), at);
+    }
+
+    /// A stock phone answered a challenge.
+    pub fn stock_answers(&mut self, idc: &str, rand: &Rand) {
+        if self.digests.get(rand).is_some_and(|i| i == idc) {
+            self.authenticated.insert((idc.to_owned(), *rand));
         }
     }
 
@@ -186,7 +213,7 @@ impl Oracle {
 
     /// A proxy receives from the access side.
     pub fn proxy_receives(&mut self, life: Life, datagram: &Datagram) {
-        if datagram.to == addr::access(life.0) {
+        if [addr::access(life.0), addr::stock(life.0)].contains(&datagram.to) {
             self.traffic.entry((life, datagram.from)).or_default().received += datagram.bytes.len();
             if let Ok(FromTerminal::S7(s7)) = Sip.read_terminal(&datagram.bytes) {
                 let arrived = self.arrived.entry((life, s7.idc.as_str().to_owned(), s7.n1)).or_default();
@@ -207,9 +234,11 @@ impl Oracle {
             }
             return;
         }
-        if datagram.from != addr::access(life.0) {
+        if ![addr::access(life.0), addr::stock(life.0)].contains(&datagram.from) {
             return;
         }
+        // What is sent to stock phones is as weak as they are; but to them alone is anything sent unprotected.
+        let stock = datagram.from == addr::stock(life.0) && self.stock.values().any(|at| *at == datagram.to);
         let bytes = &datagram.bytes;
         let msg = match Message::parse(bytes) {
             Ok(msg) => msg,
@@ -220,7 +249,7 @@ impl Oracle {
                 return self.forbid(format!("a proxy sends what is not SIP: {fault:?} in {text}"));
             }
         };
-        self.hold(!msg.is_request(), || "a proxy sends an unprotected request".into());
+        self.hold(stock || !msg.is_request(), || "a proxy sends an unprotected request".into());
         self.hold(!contains(bytes, b"eksp="), || "E_Ksp[K] is sent to a terminal".into());
         let idc = msg.to().sip().and_then(|u| u.as_idc()).map(|i| i.as_str().to_owned()).unwrap_or_default();
         let answer = read_answer(bytes).map(|r| r.answer);
@@ -231,7 +260,7 @@ impl Oracle {
         }
         let traffic = self.traffic.entry((life, datagram.to)).or_default();
         traffic.sent += bytes.len();
-        let (amplified, to) = (!traffic.proven && traffic.sent > 3 * traffic.received, datagram.to);
+        let (amplified, to) = (!stock && !traffic.proven && traffic.sent > 3 * traffic.received, datagram.to);
         self.hold(!amplified, || format!("{to} got more than three times what it sent, and has proven nothing"));
     }
 
@@ -245,9 +274,12 @@ impl Oracle {
         // Each worker remembers for itself which N1 it accepted, and a copy from elsewhere may meet another worker.
         let worker = u64::from(to.port()) % self.workers;
         let question = (life, worker, idc.to_owned(), s6.n1);
-        let (rand, whose) = *self.answered.entry(question).or_insert((s6.rand, to));
-        let (same, n1) = (rand == s6.rand && whose == to, s6.n1);
-        self.hold(same, || format!("the N1 {n1} of {idc} was accepted twice"));
+        let first = self.answered.entry(question).or_insert((s6.rand, to, now_ms));
+        if now_ms > first.2 + REPLAY_MS {
+            *first = (s6.rand, to, now_ms);
+        }
+        let same = (first.0, first.1) == (s6.rand, to);
+        self.hold(same, || format!("the N1 {} of {idc} was accepted twice", s6.n1));
         let alone = self.by_rand.entry(s6.rand).or_insert_with(|| s6.n2.to_vec()) == s6.n2;
         self.hold(alone, || "two registrations share a vector".into());
     }
@@ -356,7 +388,11 @@ impl Oracle {
 
     /// An engine told something.
     pub fn proxy_told(&mut self, life: Life, told: &Told) {
-        let Told::Active { idc, kid } = told else { return };
+        let Told::Active { idc, kid, keyed } = told else { return };
+        if !keyed {
+            let phone = self.stock.contains_key(idc);
+            return self.hold(phone, || format!("{idc} is admitted as a stock phone, and is none"));
+        }
         let session = self.by_kid.get(&(life, *kid)).copied().and_then(|i| self.sessions.get_mut(i));
         let Some(session) = session.filter(|s| s.idc == *idc) else {
             return self.forbid(format!("a session of {idc} is active and was never granted"));
@@ -374,17 +410,35 @@ impl Oracle {
 
     /// A request reached a terminal inside its session.
     pub fn heard(&mut self, phone: &Phone, from: &str, body: &[u8]) {
-        if body.is_empty() {
-            return;
-        }
-        let real = self.said.get(body).is_some_and(|idc| from.contains(idc.as_str()));
-        self.hold(real, || format!("{} heard something that {from} never said", phone.idc));
+        self.heard_by(&phone.idc, from, body);
+    }
+
+    /// A request reached somebody, on whatever way.
+    pub fn heard_by(&mut self, who: &str, from: &str, body: &[u8]) {
+        let real = body.is_empty() || self.said.get(body).is_some_and(|idc| from.contains(idc.as_str()));
+        self.hold(real, || format!("{who} heard something that {from} never said"));
     }
 
     /// The softswitch has a binding for an identity.
-    pub fn bound(&mut self, idc: &str) {
+    pub fn bound(&mut self, idc: &str, binding: &str) {
         let proven = self.authenticated.iter().any(|(i, _)| i == idc);
         self.hold(proven, || format!("{idc} is bound and never answered a challenge"));
+        // A terminal's location is its proxy, whatever anybody said in a Contact.
+        let uri = Uri::parse(binding.as_bytes());
+        let token = uri.and_then(|u| u.token()).is_some_and(|t| t.as_idc().as_str() == idc);
+        let inside = binding.contains("@192.0.2.") && token || self.stock.contains_key(idc);
+        self.hold(inside, || format!("{idc} is bound to {binding}, which is not its proxy"));
+    }
+
+    /// What the owner of a terminal's session can send who does not keep to the rules.
+    pub fn seal_as(&self, phone: &Phone, seq: u64, text: &[u8]) -> Option<Vec<u8>> {
+        let kid = phone.active()?;
+        let session = self.sessions.get(*self.by_phone.get(&(phone.index, kid))?)?;
+        let mut buf = vec![0; text.len() + 64];
+        let mut w = Writer::new(&mut buf);
+        Sealed::seal(&session.keys.c2s, kid, 1, seq, text, &mut w).ok()?;
+        w.finish().ok()?;
+        Some(w.written().to_vec())
     }
 
     /// True when both ends hold this session and it is the same one.

@@ -34,6 +34,7 @@ pub const CAPACITY: Capacity = Capacity {
 
 const ACCESS: u8 = 0;
 const SEALED: u8 = 1;
+const STOCK: u8 = 2;
 
 /// Something that an engine told its control side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub enum Told {
         idc: String,
         /// Its handle.
         kid: u64,
+        /// False for a stock phone's.
+        keyed: bool,
     },
     /// An active session ended.
     Ended {
@@ -71,7 +74,7 @@ impl Sink for Collect {
 
     fn event(&mut self, event: Event<'_>) {
         self.told.push(match event {
-            Event::Active { idc, kid, .. } => Told::Active { idc: idc.as_str().into(), kid },
+            Event::Active { idc, kid, keyed } => Told::Active { idc: idc.as_str().into(), kid, keyed },
             Event::Ended { idc, kid, .. } => Told::Ended { idc: idc.as_str().into(), kid },
         });
     }
@@ -119,15 +122,17 @@ impl Proxy {
         let policy = Arc::new(policy);
         let keys = Keys::new(key.prk(), rng);
         let engine = |worker: u8, rng: &mut Prng| {
-            let access = ListenerKind::Access { signalling: &SIP, transport: Transport::Udp, stock_phones: false };
+            let listens =
+                |stock_phones| ListenerKind::Access { signalling: &SIP, transport: Transport::Udp, stock_phones };
             let config = Config {
                 worker,
                 idsp: name(scenario, index),
                 realm: "example.test".into(),
                 core: addr::core(index),
                 listeners: vec![
-                    Listener { address: addr::access(index), kind: access },
+                    Listener { address: addr::access(index), kind: listens(false) },
                     Listener { address: addr::sealed(index), kind: ListenerKind::Sealed },
+                    Listener { address: addr::stock(index), kind: listens(true) },
                 ],
                 capacity: CAPACITY,
             };
@@ -162,7 +167,12 @@ impl Proxy {
             Ok(header) if sealed => (header.kid >> 56) % workers,
             _ => u64::from(datagram.from.port()) % workers,
         };
-        let meta = Meta { source: datagram.from, listener: if sealed { SEALED } else { ACCESS }, conn: 0 };
+        let listener = match datagram.to {
+            to if to == addr::sealed(self.index) => SEALED,
+            to if to == addr::stock(self.index) => STOCK,
+            _ => ACCESS,
+        };
+        let meta = Meta { source: datagram.from, listener, conn: 0 };
         let mut sink = Collect::default();
         if let Some(engine) = self.engines.get_mut(worker as usize) {
             engine.on_batch(now, &mut [Packet { meta, bytes: &mut datagram.bytes }], &mut sink);
@@ -190,7 +200,11 @@ impl Proxy {
         for (to, bytes) in sink.sends {
             match (to, &mut self.inside) {
                 (To::Access { listener, addr: to, .. }, _) => {
-                    let from = if listener == SEALED { addr::sealed(self.index) } else { addr::access(self.index) };
+                    let from = match listener {
+                        SEALED => addr::sealed(self.index),
+                        STOCK => addr::stock(self.index),
+                        _ => addr::access(self.index),
+                    };
                     out.sends.push(Datagram { from, to, bytes });
                 }
                 (To::Core { .. }, None) => {
@@ -218,7 +232,7 @@ impl Proxy {
     /// The directory: one session an identity; a newer one ends the older, on whatever worker it is.
     fn keep(&mut self, now: Now, worker: usize, told: &Told, out: &mut Out) {
         match told {
-            Told::Active { idc, kid } => {
+            Told::Active { idc, kid, .. } => {
                 let older = self.directory.insert(idc.clone(), (worker, *kid)).filter(|(w, _)| *w != worker);
                 let Some((other, old)) = older else { return };
                 let mut sink = Collect::default();

@@ -29,6 +29,8 @@ pub enum Node {
     Auc,
     /// A terminal.
     Phone(usize),
+    /// A stock phone.
+    Stock(usize),
 }
 
 /// Kinds of link.
@@ -68,6 +70,8 @@ pub struct Malice {
     pub flood: u64,
     /// How many octets of a word a forger happens to guess right.
     pub luck: usize,
+    /// The first terminal is an attacker's own: it has a key, a session, and speaks in other names.
+    pub insider: bool,
 }
 
 /// A whole run.
@@ -83,6 +87,8 @@ pub struct Scenario {
     pub workers: u8,
     /// Terminals.
     pub phones: usize,
+    /// Stock phones, on listeners that admit them.
+    pub stock: usize,
     /// Identities that attackers pretend to be although no subscriber has them.
     pub nobodies: usize,
     /// Mechanism list of each terminal, as `Security-Client` has it.
@@ -146,6 +152,7 @@ impl Scenario {
             proxies,
             workers: r.between(1, 3) as u8,
             phones,
+            stock: if r.chance(400) { r.between(1, 2) as usize } else { 0 },
             nobodies: 2,
             mechs: (0..phones).map(|_| *r.pick(&LISTS).unwrap_or(&LISTS[0])).collect(),
             expires_s: *r.pick(&[60, 90, 180, 300]).unwrap_or(&60),
@@ -171,6 +178,7 @@ impl Scenario {
                 race: r.between(0, 500) * r.between(0, 1),
                 flood: r.between(0, 60),
                 luck: r.between(0, 31) as usize,
+                insider: r.chance(400),
             };
         }
         s

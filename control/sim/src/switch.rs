@@ -6,6 +6,7 @@ use crate::prng::Prng;
 use crate::proxy;
 use crate::scenario::Scenario;
 use core::net::SocketAddr;
+use portunus_aaa::DigestAlgorithm;
 use portunus_aaa::client::link::{LinkConfig, Timing};
 use portunus_aaa::client::{Client, Effect, LaneId, Limits};
 use portunus_aaa::secret::SharedSecret;
@@ -41,6 +42,7 @@ impl Switch {
         config.retries = scenario.retries;
         config.expires.min_s = 30;
         config.retry_after_s = (1, 4);
+        config.digest = Some(DigestAlgorithm::Sha256);
         config.limits = portunus_softswitch::Limits {
             identities: 64,
             challenges: 64,

@@ -10,6 +10,7 @@ use crate::phone::{self, Phone};
 use crate::prng::Prng;
 use crate::proxy::{self, CAPACITY, Proxy};
 use crate::scenario::{LinkKind, Mishap, Node, Scenario};
+use crate::stock::{self, Stock};
 use crate::switch::Switch;
 use core::net::SocketAddr;
 use portunus_keydist::{Idc, Idsp, Key, Random as _};
@@ -68,6 +69,8 @@ pub struct World {
     store: Store,
     phones: Vec<Phone>,
     phone_wakes: Vec<Option<u64>>,
+    stock: Vec<Stock>,
+    stock_wakes: Vec<Option<u64>>,
     attackers: Attackers,
     /// The reference model.
     pub oracle: Oracle,
@@ -77,6 +80,7 @@ pub struct World {
     pub events: u64,
     /// Since when everybody has been registered and reachable.
     well_since: Option<u64>,
+    insider_seq: u64,
     delivered: u64,
 }
 
@@ -90,15 +94,22 @@ impl World {
     /// The world of a scenario, with everything switched on.
     pub fn new(scenario: Scenario, picture: bool) -> Self {
         let mut rng = Prng::new(scenario.seed ^ 0x706f_7274_756e_7573);
-        let mut store = Store::default();
+        let mut store = Store::new(&mut rng);
         for p in 0..scenario.proxies {
-            store.devices.insert(proxy::name(&scenario, p), Key::new(rng.array()));
+            store.add_device(&proxy::name(&scenario, p), Key::new(rng.array()));
         }
         let mut phones = Vec::new();
         for i in 0..scenario.phones {
             let key = Key::new(rng.array());
-            store.subscribers.insert(phone::name(i), key.clone());
+            store.add_subscriber(&phone::name(i), key.clone());
             phones.push(Phone::new(&scenario, i, key, &mut rng));
+        }
+        let mut stock = Vec::new();
+        for i in 0..scenario.stock {
+            let secret = format!("{:016x}{:016x}", rng.bits(), rng.bits()).into_bytes();
+            store.add_phone(&stock::name(i), &secret);
+            let due = rng.between(0, 3_000);
+            stock.push(Stock::new(i, i % scenario.proxies, &secret, due, rng.fork()));
         }
         let mut columns: Vec<String> = phones.iter().map(|p| column(&p.idc)).collect();
         columns.extend((0..scenario.proxies).map(|p| column(&proxy::name(&scenario, p))));
@@ -114,11 +125,14 @@ impl World {
             oracle: Oracle::new(scenario.workers, &store.devices, &store.subscribers),
             store,
             phone_wakes: vec![None; scenario.phones],
+            stock_wakes: vec![None; scenario.stock],
+            stock,
             phones,
             attackers: Attackers::new(rng.fork()),
             ladder: Ladder::new(picture, columns),
             events: 0,
             well_since: None,
+            insider_seq: 0,
             delivered: 0,
             rng,
             scenario,
@@ -136,6 +150,11 @@ impl World {
         for i in 0..self.scenario.phones {
             let at = self.rng.between(0, 3_000);
             self.at(at, Event::Restart(Node::Phone(i)));
+        }
+        for i in 0..self.stock.len() {
+            let (phone, secret) = (&self.stock[i], self.store.phones.get(&self.stock[i].idc));
+            self.oracle.stock_phone(&phone.idc, phone.addr, secret.map_or(&[][..], Vec::as_slice));
+            self.stock_out(i, None);
         }
         for (at, mishap) in self.scenario.mishaps.clone() {
             self.at(at, Event::Happen(mishap));
@@ -216,7 +235,8 @@ impl World {
 
     fn proxy_at(&self, at: SocketAddr) -> Option<usize> {
         let lane = self.scenario.direct && self.is_lane(at);
-        (0..self.scenario.proxies).find(|p| lane || [addr::access(*p), addr::sealed(*p), addr::core(*p)].contains(&at))
+        (0..self.scenario.proxies)
+            .find(|p| lane || [addr::access(*p), addr::sealed(*p), addr::stock(*p), addr::core(*p)].contains(&at))
     }
 
     /// Somebody honest sends: over the path, where attackers and weather are.
@@ -279,13 +299,23 @@ impl World {
             let now = self.auc.clock.now(self.now_ms);
             let store = &mut self.store;
             let Some((sends, did)) = self.auc.it.as_mut().map(|a| a.receive(now, store, &datagram)) else { return };
-            self.auc_out(sends, did);
+            self.auc_out(sends, &did);
         } else if let Some(i) = self.phones.iter().position(|p| p.addr == to) {
             let taken = datagram.bytes.clone();
             let from = datagram.from;
             let out =
                 self.phones[i].with(self.now_ms, |t, now, rng| t.on_datagram(now, rng, from, &mut datagram.bytes));
             self.phone_out(i, out, &taken);
+        } else if let Some(i) = self.stock.iter().position(|p| p.addr == to) {
+            let (heard, answer) = self.stock[i].receive(self.now_ms, &datagram.bytes);
+            // Nobody protects what a stock phone hears: what attackers say to it directly is not the system's saying.
+            if let Some((from, body)) = heard.filter(|_| self.proxy_at(datagram.from).is_some()) {
+                let idc = self.stock[i].idc.clone();
+                if self.scenario.malice.every == 0 {
+                    self.oracle.heard_by(&idc, &from, &body);
+                }
+            }
+            self.stock_out(i, answer);
         } else if addr::is_attacker(to) {
             self.attacker_receives(&datagram);
         }
@@ -341,10 +371,10 @@ impl World {
         }
     }
 
-    fn auc_out(&mut self, sends: Vec<Datagram>, did: Option<Did>) {
-        if let Some(did) = did {
-            self.oracle.auc(&did);
-            if let (true, Did::Recorded(a)) = (self.ladder.is_on(), &did) {
+    fn auc_out(&mut self, sends: Vec<Datagram>, did: &[Did]) {
+        for did in did {
+            self.oracle.auc(did);
+            if let (true, Did::Recorded(a)) = (self.ladder.is_on(), did) {
                 self.ladder.note(self.now_ms, "auc", format!("s11 {:?} {}", a.event, a.idc));
             }
         }
@@ -364,6 +394,20 @@ impl World {
         let due = self.phones[i].deadline();
         if let Some(at) = sooner(self.now_ms, due, &mut self.phone_wakes[i]) {
             self.at(at, Event::Wake(Node::Phone(i)));
+        }
+    }
+
+    fn stock_out(&mut self, i: usize, out: Option<Datagram>) {
+        for rand in core::mem::take(&mut self.stock[i].answered) {
+            let idc = self.stock[i].idc.clone();
+            self.oracle.stock_answers(&idc, &rand);
+        }
+        if let Some(d) = out {
+            self.send(d);
+        }
+        let due = Some(self.stock[i].deadline());
+        if let Some(at) = sooner(self.now_ms, due, &mut self.stock_wakes[i]) {
+            self.at(at, Event::Wake(Node::Stock(i)));
         }
     }
 
@@ -405,6 +449,11 @@ impl World {
                 let out = self.switch.it.as_mut().map(|s| s.timer(now));
                 self.switch_out(out);
             }
+            Node::Stock(i) if self.stock_wakes[i] == Some(now_ms) => {
+                self.stock_wakes[i] = None;
+                let out = (self.stock[i].deadline() <= now_ms).then(|| self.stock[i].timer(now_ms)).flatten();
+                self.stock_out(i, out);
+            }
             Node::Phone(i) if self.phone_wakes[i] == Some(now_ms) => {
                 self.phone_wakes[i] = None;
                 let out = self.phones[i].with(now_ms, |t, now, rng| t.on_timer(now, rng));
@@ -427,9 +476,9 @@ impl World {
                 let it = Switch::start(&self.scenario, rng);
                 self.switch.live(it, rng);
             }
-            Node::Switch => {}
+            Node::Switch | Node::Stock(_) => {}
             Node::Auc => {
-                let it = Auc::start(rng);
+                let it = Auc::start(&self.store, rng);
                 self.auc.live(it, rng);
             }
             Node::Phone(i) => {
@@ -447,6 +496,7 @@ impl World {
             Node::Switch => "softswitch".into(),
             Node::Auc => "auc".into(),
             Node::Phone(i) => column(&self.phones[i].idc),
+            Node::Stock(i) => column(&self.stock[i].idc),
         }
     }
 
@@ -464,6 +514,7 @@ impl World {
                     Node::Switch => self.switch.it = None,
                     Node::Auc => self.auc.it = None,
                     Node::Phone(i) => self.phones[i].crash(),
+                    Node::Stock(_) => {}
                 }
                 self.at(self.now_ms + down, Event::Restart(node));
             }
@@ -486,9 +537,23 @@ impl World {
         for d in self.attackers.act(&self.scenario, now) {
             self.slip_in(d);
         }
+        if self.scenario.malice.insider && self.rng.chance(300) {
+            self.speak_inside();
+        }
         let every = self.scenario.malice.every;
         let next = self.now_ms + self.rng.between(1, 2 * every);
         self.at(next, Event::Attack);
+    }
+
+    /// The attackers' own terminal says in its session what it may not.
+    fn speak_inside(&mut self) {
+        let text = self.attackers.inside(&self.scenario);
+        self.insider_seq += 1;
+        let (phone, seq) = (&self.phones[0], (1 << 20) + self.insider_seq);
+        if let Some(bytes) = self.oracle.seal_as(phone, seq, text.as_bytes()) {
+            let (from, to) = (phone.addr, addr::sealed(phone.proxy));
+            self.slip_in(Datagram { from, to, bytes });
+        }
     }
 
     /// Somebody says something to somebody, or calls.
@@ -496,7 +561,11 @@ impl World {
         let count = self.phones.len() as u64;
         let (a, b) = (self.rng.between(0, count - 1) as usize, self.rng.between(0, count - 1) as usize);
         let method = *self.rng.pick(&["MESSAGE", "MESSAGE", "OPTIONS", "INVITE", "BYE"]).unwrap_or(&"MESSAGE");
-        let (target, said) = (phone::name(b), self.phones[a].said);
+        let said = self.phones[a].said;
+        let target = match self.rng.chance(250) && !self.stock.is_empty() {
+            true => stock::name(0),
+            false => phone::name(b),
+        };
         let body = format!("{} says number {said}", self.phones[a].idc).into_bytes();
         self.phones[a].said += 1;
         self.oracle.saying(&self.phones[a], &body);
@@ -522,9 +591,9 @@ impl World {
             }
         }
         let idcs = self.phones.iter().map(|p| p.idc.clone()).chain((0..self.scenario.nobodies).map(nobody));
-        for idc in idcs.collect::<Vec<_>>() {
-            if !self.bindings(&idc).is_empty() {
-                self.oracle.bound(&idc);
+        for idc in idcs.chain(self.stock.iter().map(|s| s.idc.clone())).collect::<Vec<_>>() {
+            for binding in self.bindings(&idc) {
+                self.oracle.bound(&idc, &binding);
             }
         }
         if let Some(table) = self.a_switch().and_then(|(s, _)| s.overfull()) {
@@ -550,6 +619,10 @@ impl World {
 
     /// Who is not registered and reachable, and why not.
     fn unwell(&self) -> Option<String> {
+        let stock = self.stock.iter().find(|s| self.bindings(&s.idc).is_empty());
+        if let Some(phone) = stock {
+            return Some(format!("{} cannot be reached", phone.idc));
+        }
         self.phones.iter().find_map(|phone| {
             let p = phone.proxy;
             let theirs = self.proxies[p].it.as_ref().and_then(|proxy| proxy.active(&phone.idc));
