@@ -6,6 +6,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -89,11 +90,13 @@ pub fn bounded(command: &mut Command, limit: Duration) -> Report {
     Report::of(&Output { status, stdout: reader.join().unwrap_or_default(), stderr: errors.join().unwrap_or_default() })
 }
 
-/// A process that ends with the test.
+/// A process that ends with the test, and with it whatever it started: it leads a group of its own.
 pub struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // A server that is killed alone leaves its workers behind.
+        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.0.id())]).stderr(Stdio::null()).status();
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -261,6 +264,7 @@ secret = "lab-radius-secret"
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
+            .process_group(0)
             .spawn()
             .expect("the binary starts");
         let stdout = child.stdout.take().expect("piped");
@@ -339,6 +343,7 @@ secret = "lab-radius-secret"
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
+            .process_group(0)
             .spawn()
             .expect("tshark starts");
         // It says so once the capture runs.
@@ -434,6 +439,7 @@ impl Peer {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
+            .process_group(0)
             .spawn()
             .expect("kamailio starts");
         let running = Running(child);
