@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use crossbeam::channel::Sender;
 use mio::event::Source;
@@ -20,7 +20,7 @@ use crate::control::{Control, ControlShared, Hub, Intake, LINKS, Way};
 use crate::directory::Directory;
 use crate::handler::Handler;
 use crate::node::{Failure, NodeHandle, Place, Plan, PlanKind, PlanListener, Seat, StartError, StartReport, guarded};
-use crate::outputs::{Outputs, Port};
+use crate::outputs::{News, Outputs, Port};
 use crate::pace::Pacer;
 use crate::readings::{Board, ControlCounters};
 use crate::route::Router;
@@ -71,9 +71,10 @@ pub(crate) fn start<H: Handler>(
         counters: ControlCounters::default(),
     };
     let (mut intakes, mut ready) = (Vec::new(), Vec::new());
+    let order = (workers > 1).then(|| Arc::new(AtomicU64::new(0)));
     for (number, bench) in benches(plan, groups, workers)?.into_iter().enumerate() {
         let seat = Seat { worker: number as u8, workers: workers as u8, listeners: &reached, core };
-        let parts = Parts { clock, control: Arc::clone(&bell), topology: &plan.topology, several: workers > 1 };
+        let parts = Parts { clock, control: Arc::clone(&bell), topology: &plan.topology, order: order.clone() };
         let (worker, way, intake) = parts.worker(bench, make(&seat)?);
         hub.ways.push(way);
         intakes.push(intake);
@@ -283,7 +284,8 @@ struct Parts<'a> {
     clock: Clock,
     control: Arc<Bell>,
     topology: &'a Topology,
-    several: bool,
+    /// The count that puts the workers' news in order, where there are several.
+    order: Option<Arc<AtomicU64>>,
 }
 
 impl Parts<'_> {
@@ -291,10 +293,14 @@ impl Parts<'_> {
         let size = self.topology.ring.clamp(65_536, 1 << 30).max(4 * self.topology.message_max);
         let (to_core, messages): (Producer, Consumer) = ring(size);
         let (to_worker, from_core) = ring(size);
-        let (send_events, events) = self.several.then(|| ring(size)).unzip();
+        let (news, events) = self
+            .order
+            .map(|order| (order, ring(size)))
+            .map(|(order, (ring, events))| (News { ring, order }, events))
+            .unzip();
         let (orders_in, orders) = rtrb::RingBuffer::new(ORDERS);
         let scratch = bench.streams.scratch();
-        let out = Outputs::new(bench.ports, bench.streams, to_core, send_events, self.topology.message_max);
+        let out = Outputs::new(bench.ports, bench.streams, to_core, news, self.topology.message_max);
         let board = Board::new(|show| {
             out.counters.readings(show);
             handler.readings(show);

@@ -60,7 +60,7 @@ pub struct Topology {
     pub buffers: Buffers,
     /// Limits of stream connections, a worker.
     pub streams: StreamLimits,
-    /// Terminals that the directory holds at most, when there is more than one worker. 20 octets each.
+    /// Terminals that the directory holds at most, when there is more than one worker. 30 octets each.
     pub directory: usize,
 }
 

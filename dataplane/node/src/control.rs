@@ -19,7 +19,7 @@ use portunus_signalling::Protocol;
 
 use crate::clock::Clock;
 use crate::directory::{Directory, Entered};
-use crate::outputs::{EVENT_ACTIVE, EVENT_ENDED, from_core_tag};
+use crate::outputs::{EVENT_ACTIVE, EVENT_ENDED, Told, from_core_tag};
 use crate::pace::Pacer;
 use crate::readings::{Board, ControlCounters};
 use crate::route::{Destination, Router};
@@ -113,13 +113,14 @@ impl Hub {
 
     fn on_event(&mut self, tag: u32, octets: &[u8]) {
         let Some(directory) = &mut self.directory else { return };
-        let Some((handle, name)) = octets.split_first_chunk::<8>() else { return };
+        let Some(Told { stamp, kid, name }) = Told::read(octets) else { return };
         let Some(idc) = Idc::from_octets(name) else { return };
-        let kid = u64::from_be_bytes(*handle);
         let mut moved = None;
         match tag {
-            EVENT_ACTIVE => match directory.enter(idc, kid) {
+            EVENT_ACTIVE => match directory.enter(idc, kid, stamp) {
                 Entered::Replaced(older) if older >> 56 != kid >> 56 => moved = Some(older),
+                // Its news came late: the newest confirmed session stays.
+                Entered::Older => moved = Some(kid),
                 Entered::Full => self.counters.directory_full += 1,
                 Entered::New | Entered::Replaced(_) => {}
             },
@@ -313,5 +314,75 @@ impl Control {
             }
         }
         Ok(!self.events.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outputs::{News, Outputs};
+    use mio::{Token, Waker};
+    use portunus_engine::{EndReason, Event, Sink as _};
+    use portunus_io::ring::ring;
+    use portunus_io::stream::{StreamLimits, Streams};
+    use std::sync::atomic::AtomicU64;
+
+    /// Nothing comes from the core here.
+    struct Nowhere;
+
+    impl Router for Nowhere {
+        fn route(&self, _: Protocol, _: &[u8]) -> Destination {
+            Destination::Unknown
+        }
+
+        fn answer(&self, _: Protocol, _: &[u8], _: bool, _: &mut [u8]) -> usize {
+            0
+        }
+    }
+
+    /// A hub with two workers; per worker its outgoing side, its orders and its news.
+    fn two_workers() -> (Hub, Vec<(Outputs, rtrb::Consumer<Command>, Consumer)>) {
+        let order = Arc::new(AtomicU64::new(0));
+        let poll = Poll::new().unwrap();
+        let bell = Arc::new(Bell::new(Waker::new(poll.registry(), Token(0)).unwrap()));
+        let mut ways = Vec::new();
+        let workers = (0..2).map(|_| {
+            let ((to_core, _), (to, _), (news, events)) = (ring(4096), ring(4096), ring(4096));
+            let (orders, taken) = rtrb::RingBuffer::new(16);
+            ways.push(Way { to, orders, backlog: VecDeque::new(), bell: Arc::clone(&bell), pushed: false });
+            let streams = Streams::new(StreamLimits::default(), 1);
+            let news = Some(News { ring: news, order: Arc::clone(&order) });
+            (Outputs::new(Vec::new(), streams, to_core, news, 1500), taken, events)
+        });
+        let workers = workers.collect();
+        let directory = Some(Directory::new(8, (1, 2)));
+        (Hub { ways, router: Box::new(Nowhere), directory, counters: ControlCounters::default() }, workers)
+    }
+
+    /// Whatever order the news of two workers is read in, the session that became active last stays.
+    #[test]
+    fn the_newest_session_stays_whichever_workers_news_is_read_first() {
+        let idc = Idc::new("alice@example.test").unwrap();
+        let kid = |worker: u64| worker << 56 | 5;
+        for first in [0, 1] {
+            let (mut hub, mut workers) = two_workers();
+            workers[0].0.event(Event::Active { idc, kid: kid(0), keyed: true });
+            workers[1].0.event(Event::Active { idc, kid: kid(1), keyed: true });
+            for worker in [first, 1 - first] {
+                workers[worker].2.drain(usize::MAX, |tag, octets| hub.on_event(tag, octets));
+            }
+            hub.flush();
+            assert_eq!(hub.directory.as_ref().unwrap().find(idc), Some(kid(1)), "news of {first} first");
+            let ended = workers[0].1.pop();
+            assert!(matches!(ended, Ok(Command::EndSession { kid: Some(ended), .. }) if ended == kid(0)), "{ended:?}");
+            assert!(workers[1].1.pop().is_err());
+            // The older one's end is no news; the newer one's is.
+            workers[0].0.event(Event::Ended { idc, kid: kid(0), why: EndReason::Commanded });
+            workers[0].2.drain(usize::MAX, |tag, octets| hub.on_event(tag, octets));
+            assert_eq!(hub.directory.as_ref().unwrap().find(idc), Some(kid(1)));
+            workers[1].0.event(Event::Ended { idc, kid: kid(1), why: EndReason::Deregistered });
+            workers[1].2.drain(usize::MAX, |tag, octets| hub.on_event(tag, octets));
+            assert_eq!(hub.directory.as_ref().unwrap().find(idc), None);
+        }
     }
 }

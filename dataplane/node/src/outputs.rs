@@ -1,6 +1,8 @@
 //! Everything that a worker's handler can send: the [`Sink`] over sockets, connections and rings.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use portunus_engine::{EndReason, Event, Sink, To};
 use portunus_io::stream::{Streams, Undeliverable};
@@ -21,13 +23,50 @@ pub(crate) struct Port {
 /// Marks that no port serves a listener.
 const NO_PORT: u8 = u8::MAX;
 
+/// Where a worker tells the control thread what became of sessions, and the count that all workers of a node share: it
+/// puts their news in order, which their rings do not.
+pub(crate) struct News {
+    pub(crate) ring: Producer,
+    pub(crate) order: Arc<AtomicU64>,
+}
+
+/// What one event says, as it passes the ring: stamp, handle and name.
+pub(crate) struct Told<'a> {
+    pub(crate) stamp: u64,
+    pub(crate) kid: u64,
+    pub(crate) name: &'a [u8],
+}
+
+/// Octets of a stamp and a handle.
+const HEAD: usize = 16;
+
+impl<'a> Told<'a> {
+    fn len(&self) -> usize {
+        HEAD + self.name.len()
+    }
+
+    fn write(&self, place: &mut [u8]) -> Option<usize> {
+        let (head, rest) = place.split_first_chunk_mut::<HEAD>()?;
+        *head = (u128::from(self.stamp) << 64 | u128::from(self.kid)).to_be_bytes();
+        rest.get_mut(..self.name.len())?.copy_from_slice(self.name);
+        Some(self.len())
+    }
+
+    /// `None` for what [`Told`] never wrote.
+    pub(crate) fn read(octets: &'a [u8]) -> Option<Self> {
+        let (head, name) = octets.split_first_chunk::<HEAD>()?;
+        let head = u128::from_be_bytes(*head);
+        Some(Self { stamp: (head >> 64) as u64, kid: head as u64, name })
+    }
+}
+
 /// A worker's outgoing side.
 pub(crate) struct Outputs {
     pub(crate) ports: Vec<Port>,
     port_of: [u8; 256],
     pub(crate) streams: Streams,
     to_core: Producer,
-    events: Option<Producer>,
+    news: Option<News>,
     message_max: usize,
     /// Something was put into a ring to the control thread since the last flush.
     pub(crate) pushed: bool,
@@ -61,7 +100,7 @@ impl Outputs {
         ports: Vec<Port>,
         streams: Streams,
         to_core: Producer,
-        events: Option<Producer>,
+        news: Option<News>,
         message_max: usize,
     ) -> Self {
         let mut port_of = [NO_PORT; 256];
@@ -71,7 +110,7 @@ impl Outputs {
             }
         }
         let counters = WorkerCounters::default();
-        Self { ports, port_of, streams, to_core, events, message_max, pushed: false, blocked: false, counters }
+        Self { ports, port_of, streams, to_core, news, message_max, pushed: false, blocked: false, counters }
     }
 
     fn send_datagram(
@@ -170,20 +209,16 @@ impl Sink for Outputs {
     }
 
     fn event(&mut self, event: Event<'_>) {
-        let Some(events) = &mut self.events else { return };
+        let Some(News { ring, order }) = &mut self.news else { return };
         let (tag, idc, kid) = match event {
             Event::Active { idc, kid, .. } => (EVENT_ACTIVE, idc, kid),
             // The worker that reports the newer session has replaced the older one in the directory already.
             Event::Ended { why: EndReason::Replaced, .. } => return,
             Event::Ended { idc, kid, .. } => (EVENT_ENDED, idc, kid),
         };
-        let name = idc.as_bytes();
-        let pushed = events.push_with(tag, 8 + name.len(), |place| {
-            let (handle, rest) = place.split_at_mut(8);
-            handle.copy_from_slice(&kid.to_be_bytes());
-            rest.copy_from_slice(name);
-            Some(8 + name.len())
-        });
+        // All steps of one counter have one order, whatever else is seen when: nothing else needs to be ordered by it.
+        let told = Told { stamp: order.fetch_add(1, Ordering::Relaxed), kid, name: idc.as_bytes() };
+        let pushed = ring.push_with(tag, told.len(), |place| told.write(place));
         self.pushed |= pushed.is_ok();
         self.counters.ring_events_lost += u64::from(pushed.is_err());
     }
