@@ -114,6 +114,7 @@ counters! {
     Counter core_timeout "Registrations that the core did not answer in time";
     Counter core_queue_full "Messages that the queue to the core did not take";
     Counter access_queue_full "Messages that the queue to the access side did not take";
+    Counter binding_lost "Changed bindings not kept: too long, no room, or too many waiting for the core";
     Counter session_full "Registrations refused: no session slot, or no room for its identity and binding";
     Counter replay_full "Registrations refused: the replay set was full";
     Counter answer_evicted "Cached answers overwritten before their time";

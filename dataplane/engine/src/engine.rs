@@ -7,6 +7,7 @@ use crate::site::{Site, TicketKind, TicketParts};
 use crate::store::answers::Answers;
 use crate::store::pendings::Pendings;
 use crate::store::sessions::{Sessions, State};
+use crate::store::staged::Stage;
 use crate::store::wheel::Wheel;
 use portunus_channel::sealed::Header;
 use portunus_keydist::bugs::{Bug, planted};
@@ -35,6 +36,8 @@ pub struct Engine {
     pub(crate) rng: Box<dyn Random + Send>,
     pub(crate) counters: Counters,
     pub(crate) sessions: Sessions,
+    /// Bindings that refreshes ask for.
+    pub(crate) staged: Stage,
     pub(crate) pendings: Pendings,
     pub(crate) answers: Answers,
     pub(crate) wheel: Wheel,
@@ -74,6 +77,7 @@ impl Engine {
         Ok(Self {
             role: Proxy::new(&keys.process, worker, sizes, rules(&policy)),
             sessions: Sessions::new(c.sessions, c.session_text, hash.clone(), worker, seeds as u32),
+            staged: Stage::new(),
             pendings: Pendings::new(c.pendings, c.request, (seeds >> 32) as u32),
             answers: Answers::new(c.answers, c.answer_octets, c.message),
             wheel: Wheel::new(c.pendings + c.sessions),

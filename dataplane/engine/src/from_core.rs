@@ -9,7 +9,7 @@ use crate::store::pendings::Task;
 use crate::store::sessions::State;
 use arrayvec::ArrayVec;
 use portunus_keydist::{Idc, Now};
-use portunus_signalling::{FromCore, Protocol, Signalling, Ticket};
+use portunus_signalling::{FromCore, Full, Hop, Protocol, Signalling, Ticket, Writer};
 
 /// What a ticket names.
 enum Named {
@@ -98,12 +98,18 @@ impl Engine {
                     Some(Task::Stock { .. }) => self.on_stock_answer(now, slot, message, false, sink),
                     _ => self.on_refused(now, slot, refusal, sink),
                 },
-                Some(Named::Session { slot, .. }) => _ = self.relay_down(signalling, slot, message, sink),
+                Some(Named::Session { slot, .. }) => {
+                    self.settle(signalling, slot, message, false);
+                    self.relay_down(signalling, slot, message, sink);
+                }
                 None => self.counters.core_unmatched += 1,
             },
             FromCore::Answer { ticket, last, success } => match self.named(signalling, ticket, message) {
                 Some(Named::Pending(slot)) => self.on_registration_answer(now, slot, message, (last, success), sink),
                 Some(Named::Session { slot, kind }) => {
+                    if last {
+                        self.settle(signalling, slot, message, success);
+                    }
                     let relayed = self.relay_down(signalling, slot, message, sink);
                     if relayed && kind == TicketKind::Deregister && last && success {
                         self.end_session(slot, crate::api::EndReason::Deregistered, sink);
@@ -114,7 +120,9 @@ impl Engine {
             FromCore::Request { idc } => self.on_core_request(signalling, idc.as_idc(), message, sink),
             FromCore::Own => {
                 self.counters.core_own += 1;
-                self.answer_core(signalling, None, message, true, sink);
+                self.answer_core(signalling, None, message, sink, &mut |hop, w| {
+                    signalling.answer_own(hop, message, true, w)
+                });
             }
             // Taken by the batch.
             FromCore::Key { .. } => {}
@@ -152,23 +160,26 @@ impl Engine {
             Some(slot) => _ = self.relay_down(signalling, slot, message, sink),
             None => {
                 self.counters.core_unreachable += 1;
-                self.answer_core(signalling, Some(idc), message, false, sink);
+                self.answer_core(signalling, Some(idc), message, sink, &mut |hop, w| {
+                    signalling.answer_own(hop, message, false, w)
+                });
             }
         }
     }
 
-    fn answer_core(
+    /// Sends the proxy's own answer to a request of the core's; nothing where nothing is written.
+    pub(crate) fn answer_core(
         &mut self,
-        signalling: &'static dyn Signalling,
+        signalling: &dyn Signalling,
         idc: Option<Idc<'_>>,
         message: &[u8],
-        reachable: bool,
         sink: &mut dyn Sink,
+        write: &mut dyn FnMut(&Hop<'_>, &mut Writer<'_>) -> Result<(), Full>,
     ) {
         let affinity = idc.map_or(0, |idc| self.sessions.hash_idc(idc));
         let to = crate::api::To::Core { protocol: signalling.protocol(), affinity };
         let salt = self.hash.digest(b'M', &[message]) as u64;
         let hop = self.site.own_hop(salt);
-        send(sink, &mut self.counters, to, usize::MAX, &mut |w| signalling.answer_own(&hop, message, reachable, w));
+        send(sink, &mut self.counters, to, usize::MAX, &mut |w| write(&hop, w));
     }
 }

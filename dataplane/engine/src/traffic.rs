@@ -124,6 +124,7 @@ impl Engine {
             sink.event(Event::Ended { idc: known.idc, kid, why });
         }
         self.wheel.disarm(self.session_timer(slot));
+        self.staged.take(kid);
         self.sessions.close(slot);
     }
 
@@ -188,7 +189,7 @@ impl Engine {
                     *(if keyed { &mut self.counters.sealed_up } else { &mut self.counters.plain_up }) += 1;
                 }
                 if up == Up::Refresh {
-                    self.rebind(signalling, slot, message);
+                    self.stage(signalling, slot, message);
                 }
             }
             Up::Answer => {
@@ -234,13 +235,34 @@ impl Engine {
         }
     }
 
-    /// A refresh may name another Contact: requests of the core go there from now on.
-    fn rebind(&mut self, signalling: &'static dyn Signalling, slot: u32, message: &[u8]) {
+    /// A refresh may name another binding: it waits for the core to grant it.
+    fn stage(&mut self, signalling: &'static dyn Signalling, slot: u32, message: &[u8]) {
+        let (Some(session), Some(known)) = (self.sessions.get(slot), self.sessions.known(slot)) else { return };
         let mut binding = [0u8; BINDING_MAX];
         let mut w = Writer::new(&mut binding);
-        let written = signalling.binding(message, &mut w).and_then(|()| w.finish());
-        let kept = written.ok().and_then(|len| binding.get(..len)).is_some_and(|b| self.sessions.rebind(slot, b));
-        self.counters.session_full += u64::from(!kept);
+        let written = signalling.rebinding(&known, message, &mut w).and_then(|()| w.finish());
+        match written.ok().and_then(|len| binding.get(..len)) {
+            // Nothing changes, and what was asked for before is no longer wanted.
+            Some(binding) if binding == known.binding => _ = self.staged.take(session.kid),
+            Some(binding) => self.counters.binding_lost += u64::from(!self.staged.put(session.kid, binding)),
+            None => self.counters.binding_lost += 1,
+        }
+    }
+
+    /// The core answered something of the session's: where it is a registration, the binding that it asked for is kept
+    /// when it is granted, and forgotten when it is not. A terminal has one registration under way at a time (RFC 3261
+    /// section 10.2).
+    pub(crate) fn settle(&mut self, signalling: &dyn Signalling, slot: u32, message: &[u8], granted: bool) {
+        if self.staged.is_empty() || !signalling.answers_registration(message) {
+            return;
+        }
+        let Some(kid) = self.sessions.get(slot).map(|session| session.kid) else { return };
+        if let Some(binding) = self.staged.take(kid)
+            && granted
+            && !self.sessions.rebind(slot, &binding)
+        {
+            self.counters.binding_lost += 1;
+        }
     }
 
     /// A message of the core, towards the session's terminal. False when it is none that may go there.
@@ -257,8 +279,16 @@ impl Engine {
         let ticket = self.session_ticket(slot, TicketKind::Session);
         let hop = self.site.hop(meta.listener, meta.source, ticket, salt);
         let mut w = Writer::new(&mut self.scratch);
-        if signalling.relay_down(&hop, &known, message, &mut w).is_err() {
+        if let Err(fault) = signalling.relay_down(&hop, &known, message, &mut w) {
             self.counters.relay_fault += 1;
+            let idc = portunus_keydist::ident::IdcBuf::new(known.idc);
+            self.answer_core(signalling, Some(idc.as_idc()), message, sink, &mut |hop, w| {
+                let before = w.len();
+                if !signalling.write_core_fault(hop, message, &fault, w)? {
+                    w.truncate(before);
+                }
+                Ok(())
+            });
             return false;
         }
         match w.finish() {

@@ -259,3 +259,103 @@ fn nothing_unprotected_is_relayed_and_nothing_sealed_taken_elsewhere() {
     let count = world.count();
     assert_eq!((count.unprotected_refused, count.wrong_listener, count.sealed_bad_header), (1, 1, 1));
 }
+
+/// A request of the core's for a terminal, by the name that the proxy gave it.
+fn core_request(idc: &str, max_forwards: u32) -> Vec<u8> {
+    let token = idc.replace('@', "%40");
+    format!(
+        "OPTIONS sip:{token}@10.0.0.1:5070 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.9:5060;branch=z9hG4bKabc\r\n\
+         Max-Forwards: {max_forwards}\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:{idc}>\r\nCall-ID: x\r\n\
+         CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// Where a request of the core's goes: the Request-URI that the terminal sees.
+fn called(world: &mut World, phone: &Phone) -> String {
+    let down = world.core_says(&core_request(&phone.idc, 70));
+    let (_, content) = phone.open(&down[0].1).expect("sealed");
+    String::from_utf8(Message::parse(&content).unwrap().uri().to_vec()).unwrap()
+}
+
+#[test]
+fn a_moved_contact_counts_once_the_core_granted_it() {
+    let mut world = World::new();
+    let mut phone = world.active("alice@example.test", "192.0.2.7:5060");
+    let (at, before) = (world.sealed(&phone), phone.contact());
+    phone.addr.set_port(7777);
+    for granted in [false, true] {
+        let request = phone.write(|a, t, w| write_register(a, t, 600, w));
+        let sealed = phone.seal(1, &request);
+        let up = world.access(at, &sealed).remove(0).1;
+        assert_eq!(called(&mut world, &phone), before, "only asked for so far");
+        let answer = world.core.answer(&up);
+        let answer = match granted {
+            true => answer,
+            false => String::from_utf8(answer).unwrap().replace("200 OK", "500 Not Now").into_bytes(),
+        };
+        assert_eq!(world.core_says(&answer).len(), 1);
+        let now_at = if granted { phone.contact() } else { before.clone() };
+        assert_eq!(called(&mut world, &phone), now_at);
+    }
+    assert_eq!(world.count().binding_lost, 0);
+}
+
+#[test]
+fn taking_one_of_two_contacts_back_leaves_the_session_and_the_other() {
+    let mut world = World::new();
+    let mut phone = world.active("alice@example.test", "192.0.2.7:5060");
+    let at = world.sealed(&phone);
+    let own = phone.contact();
+    let register = |phone: &mut Phone, contacts: &str| {
+        let request = phone.write(|a, t, w| write_register(a, t, 600, w));
+        let request = String::from_utf8(request).unwrap();
+        let line = request.lines().find(|l| l.starts_with("Contact:")).unwrap();
+        request.replace(line, &format!("Contact: {contacts}")).into_bytes()
+    };
+    let both = format!("<{own}>;q=0.5, <sip:other@192.0.2.8:5060>;q=0.9");
+    let first = register(&mut phone, &both);
+    let second = register(&mut phone, "<sip:other@192.0.2.8:5060>;expires=0");
+    let third = register(&mut phone, &format!("<{own}>;expires=0"));
+    let say = |world: &mut World, phone: &mut Phone, request: &[u8]| {
+        let sealed = phone.seal(1, request);
+        let up = world.access(at, &sealed).remove(0).1;
+        // The registrar keeps one binding of the proxy's; a query is answered with it.
+        let asked = Message::parse(&up).unwrap().has(portunus_sip::view::Name::Contact);
+        let mut answer = String::from_utf8(world.core.answer(&up)).unwrap();
+        if !asked {
+            let line = "Contact: <sip:alice%40example.test@10.0.0.1:5070>;expires=3000\r\nCSeq:";
+            let old = answer.lines().find(|l| l.starts_with("Contact:")).map(str::to_owned);
+            answer = match old {
+                Some(old) => answer.replace(&format!("{old}\r\n"), "").replace("CSeq:", line),
+                None => answer.replace("CSeq:", line),
+            };
+        }
+        let down = world.core_says(answer.as_bytes());
+        (asked, String::from_utf8(phone.open(&down[0].1).expect("sealed").1).unwrap())
+    };
+    let (asked, granted) = say(&mut world, &mut phone, &first);
+    assert!(asked && granted.contains(&own) && granted.contains("sip:other@"), "{granted}");
+    assert_eq!(called(&mut world, &phone), "sip:other@192.0.2.8:5060", "the higher priority");
+    let (asked, granted) = say(&mut world, &mut phone, &second);
+    assert!(!asked, "at the core nothing is taken back");
+    assert!(granted.contains(&format!("<{own}>;expires=3000")) && !granted.contains("sip:other@"), "{granted}");
+    assert_eq!((world.count().sessions_active, called(&mut world, &phone)), (1, own));
+    let (asked, _) = say(&mut world, &mut phone, &third);
+    assert!(asked);
+    assert_eq!((world.count().sessions_active, world.count().sessions_deregistered), (0, 1), "none is left");
+}
+
+#[test]
+fn the_core_is_told_when_hops_run_out() {
+    let mut world = World::new();
+    let phone = world.active("alice@example.test", "192.0.2.7:5060");
+    let back = world.core_says(&core_request(&phone.idc, 0));
+    assert_eq!(back.len(), 1);
+    assert!(matches!(back[0].0, To::Core { .. }));
+    let text = String::from_utf8_lossy(&back[0].1);
+    assert_eq!(status(&back[0].1), 483, "{text}");
+    assert!(text.contains("\r\nVia: SIP/2.0/UDP 10.0.0.9:5060;branch=z9hG4bKabc\r\n"), "as it came: {text}");
+    let ack = String::from_utf8(core_request(&phone.idc, 0)).unwrap().replace("OPTIONS", "ACK");
+    assert!(world.core_says(ack.as_bytes()).is_empty());
+}

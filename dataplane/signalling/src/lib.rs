@@ -215,7 +215,8 @@ pub struct SessionRef<'a> {
 pub enum Up {
     /// The writer holds what goes to the core.
     Forward,
-    /// As `Forward`; it is a refresh of the registration.
+    /// As `Forward`; it is a refresh of the registration, or takes a part of it back: [`Signalling::rebinding`] says
+    /// what the session remembers when it is granted.
     Refresh,
     /// As `Forward`; it ends the registration: the session ends after the reply.
     Deregister,
@@ -354,6 +355,16 @@ pub trait Signalling: Send + Sync {
     /// [`Full`].
     fn binding(&self, registration: &[u8], w: &mut Writer<'_>) -> Result<(), Full>;
 
+    /// What the session must remember instead of its binding once this refresh of it is granted; at most
+    /// [`BINDING_MAX`] octets.
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn rebinding(&self, session: &SessionRef<'_>, refresh: &[u8], w: &mut Writer<'_>) -> Result<(), Full>;
+
+    /// True when this answer of the core's is to a registration: its success grants what a refresh asked for.
+    fn answers_registration(&self, msg: &[u8]) -> bool;
+
     /// A message that arrived inside a session (or from a stock phone's proven source), towards the core. Identities
     /// are bound here: what does not bear the session's IDc gets the protocol's refusal as `Up::Answer`.
     ///
@@ -367,6 +378,12 @@ pub trait Signalling: Send + Sync {
     /// # Errors
     /// A [`Fault`] when it cannot be read or does not fit; the engine counts it.
     fn relay_down(&self, hop: &Hop<'_>, session: &SessionRef<'_>, msg: &[u8], w: &mut Writer<'_>) -> Result<(), Fault>;
+
+    /// The answer to a core request that [`Signalling::relay_down`] did not take; `Ok(false)` when none is due.
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn write_core_fault(&self, hop: &Hop<'_>, request: &[u8], fault: &Fault, w: &mut Writer<'_>) -> Result<bool, Full>;
 
     /// The answer to a core request for a terminal that has no active session (SIP 480), or to one for the proxy
     /// itself (SIP 200). Nothing is written when none is due.

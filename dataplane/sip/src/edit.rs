@@ -76,6 +76,8 @@ impl Routes {
 pub(crate) enum Contacts<'a> {
     /// They stay.
     Keep,
+    /// All leave.
+    Drop,
     /// One of the proxy's making stands for them, with this `expires` where one was asked for.
     Own { idc: Idc<'a>, core: SocketAddr, expires: Option<u32> },
 }
@@ -160,7 +162,7 @@ pub(crate) fn request(msg: &Message<'_>, edit: &Request<'_>, w: &mut Writer<'_>)
 pub(crate) struct Response<'a> {
     /// Headers that only the core may see are left out.
     pub(crate) strip_core_only: bool,
-    /// A registration's answer: this Contact URI stands for the proxy's, with what was granted to it.
+    /// A registration's answer: the Contacts of this binding stand for the proxy's, with what was granted to it.
     pub(crate) contact: Option<(&'a [u8], u32)>,
 }
 
@@ -174,8 +176,11 @@ pub(crate) fn response(msg: &Message<'_>, edit: &Response<'_>, w: &mut Writer<'_
         match name {
             Name::Via if first => remove_first(msg, value, line, &mut p),
             Name::Contact => match edit.contact {
-                Some((uri, expires)) if first => {
-                    p.replace(range(msg, value)).put(b"<").put(uri).put(b">;expires=").decimal(expires.into());
+                Some((binding, expires)) if first => {
+                    let w = p.replace(range(msg, value));
+                    for (i, uri) in binding_uris(binding).enumerate() {
+                        w.put(if i == 0 { b"<" } else { b", <" }).put(uri).put(b">;expires=").decimal(expires.into());
+                    }
                 }
                 Some(_) => p.remove(line),
                 None => {}
@@ -186,6 +191,14 @@ pub(crate) fn response(msg: &Message<'_>, edit: &Response<'_>, w: &mut Writer<'_
     }
     put_length(msg, p.insert(msg.headers_end()));
     p.finish()
+}
+
+/// Stands between the URIs of a binding: no line of a message holds it.
+pub(crate) const BETWEEN: u8 = b'\n';
+
+/// The Contact URIs of a binding; requests go to the first.
+pub(crate) fn binding_uris(binding: &[u8]) -> impl Iterator<Item = &[u8]> {
+    binding.split(|c| *c == BETWEEN)
 }
 
 fn put_length(msg: &Message<'_>, w: &mut Writer<'_>) {
@@ -230,10 +243,11 @@ fn contact(
     contacts: Contacts<'_>,
     p: &mut Patch<'_, '_, '_>,
 ) {
-    let Contacts::Own { idc, core, expires } = contacts else { return };
-    if !first {
-        return p.remove(line);
-    }
+    let (idc, core, expires) = match contacts {
+        Contacts::Keep => return,
+        Contacts::Own { idc, core, expires } if first => (idc, core, expires),
+        Contacts::Own { .. } | Contacts::Drop => return p.remove(line),
+    };
     let w = p.replace(range(msg, value));
     put_token_uri(idc, core, w);
     w.put(b">");

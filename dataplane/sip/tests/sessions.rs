@@ -161,3 +161,27 @@ fn keep_alives() {
         assert!(matches!(Sip.read_terminal(quiet), Ok(FromTerminal::KeepAlive(b""))));
     }
 }
+
+/// A phone that knows no domain registers with the proxy's address: towards the core that is the domain.
+#[test]
+fn a_registration_for_the_proxys_own_address_is_for_the_domain() {
+    for w in worlds() {
+        let asked = refreshes(&w).remove(0).octets;
+        let to = |uri: &str| {
+            let asked = text(&asked).replacen("REGISTER sip:example.test ", &format!("REGISTER {uri} "), 1);
+            let up = write(|o| Sip.write_digest(&w.hop(), asked.as_bytes(), w.idc, o));
+            let view = Message::parse(&up).unwrap();
+            let digest = view.digest(Name::Authorization).unwrap().unwrap();
+            assert_eq!(digest.get(portunus_sip::view::Field::Uri), Some(uri.as_bytes()), "what the phone hashes");
+            text(view.uri()).to_owned()
+        };
+        assert_eq!(to(&format!("sip:{}", w.access)), "sip:example.test");
+        assert_eq!(to(&format!("sip:{};transport=udp", w.access)), "sip:example.test");
+        assert_eq!(
+            to(&format!("sip:{}", w.access.ip().to_string().replace("2001:db8::1", "[2001:db8::1]"))),
+            "sip:example.test"
+        );
+        assert_eq!(to("sip:192.0.2.99"), "sip:192.0.2.99", "somebody else's");
+        assert_eq!(to("sip:example.test"), "sip:example.test");
+    }
+}

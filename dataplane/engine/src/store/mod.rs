@@ -5,5 +5,6 @@ pub(crate) mod answers;
 pub(crate) mod index;
 pub(crate) mod pendings;
 pub(crate) mod sessions;
+pub(crate) mod staged;
 pub(crate) mod text;
 pub(crate) mod wheel;

@@ -3,6 +3,7 @@
 use super::steps;
 use crate::view::{Message, Method, Name};
 use crate::write::{Tag, begin_response, end, simple};
+use core::net::SocketAddr;
 use portunus_codec::{Full, Writer};
 use portunus_keydist::ident::N1;
 use portunus_keydist::steps::Refusal;
@@ -38,8 +39,15 @@ pub(super) fn refusal(
     }
 }
 
-/// [`portunus_signalling::Signalling::write_fault`].
-pub(super) fn fault(hop: &Hop<'_>, request: &[u8], fault: &Fault, w: &mut Writer<'_>) -> Result<bool, Full> {
+/// [`portunus_signalling::Signalling::write_fault`], with `source` written down for the sender where it is a terminal, and
+/// [`portunus_signalling::Signalling::write_core_fault`].
+pub(super) fn fault(
+    hop: &Hop<'_>,
+    source: Option<SocketAddr>,
+    request: &[u8],
+    fault: &Fault,
+    w: &mut Writer<'_>,
+) -> Result<bool, Full> {
     if fault.kind == FaultKind::Unreadable {
         return Ok(false);
     }
@@ -47,7 +55,7 @@ pub(super) fn fault(hop: &Hop<'_>, request: &[u8], fault: &Fault, w: &mut Writer
     if msg.method() == Method::Ack {
         return Ok(false);
     }
-    let (tag, source) = (Tag::Salt(hop.salt), Some(hop.source));
+    let tag = Tag::Salt(hop.salt);
     let mut say = |status, reason: &[&str]| simple(&msg, status, reason, tag, source, None, w).map(|()| true);
     match fault.kind {
         FaultKind::Unreadable => Ok(false),

@@ -6,6 +6,7 @@ mod relay;
 mod steps;
 
 use crate::MAC_PLACEHOLDER;
+use crate::view::{Message, Method};
 use core::ops::Range;
 use portunus_codec::{Full, Writer, hex_encode};
 use portunus_keydist::ident::{Idc, N1};
@@ -17,8 +18,11 @@ use portunus_signalling::{Fault, FromCore, FromTerminal, Hop, Protocol, Route, S
 /// What the contract leaves to the protocol, and is so here:
 /// * ACK is never answered: writers of refusals then write nothing and say `Ok`.
 /// * A registration that the core refuses is [`FromCore::Refused`], a refresh's too.
-/// * [`Signalling::binding`] is the Contact URI with the highest `q` that does not expire at once; a refresh whose
-///   Contact differs gives another binding, which the engine keeps once the core granted it.
+/// * [`Signalling::binding`] is the Contact URIs that do not expire at once, that with the highest `q` first, as many as
+///   fit: requests go to the first. To the core all of them are one Contact, the proxy's.
+/// * A session registers exactly the Contacts that it last listed; a refresh that lists others gives another binding,
+///   which the engine keeps once the core granted it. One that only takes some of them back leaves the others and is a
+///   query towards the core; only one that leaves none ends the registration.
 /// * The branch of a relayed request is a keyed hash of the sender's own transaction, so that CANCEL and the ACK of a
 ///   refusal follow their INVITE without memory, as long as they bear the same handle, and so that no response passes,
 ///   up or down, but to what was relayed.
@@ -103,7 +107,7 @@ impl Signalling for Sip {
     }
 
     fn write_fault(&self, hop: &Hop<'_>, request: &[u8], fault: &Fault, w: &mut Writer<'_>) -> Result<bool, Full> {
-        answer::fault(hop, request, fault, w)
+        answer::fault(hop, Some(hop.source), request, fault, w)
     }
 
     fn write_cookie(
@@ -126,12 +130,24 @@ impl Signalling for Sip {
         relay::binding(registration, w)
     }
 
+    fn rebinding(&self, session: &SessionRef<'_>, refresh: &[u8], w: &mut Writer<'_>) -> Result<(), Full> {
+        relay::rebinding(session, refresh, w)
+    }
+
+    fn answers_registration(&self, msg: &[u8]) -> bool {
+        Message::index(msg).is_ok_and(|msg| !msg.is_request() && msg.method() == Method::Register)
+    }
+
     fn relay_up(&self, hop: &Hop<'_>, session: &SessionRef<'_>, msg: &[u8], w: &mut Writer<'_>) -> Result<Up, Fault> {
         relay::up(hop, session, msg, w)
     }
 
     fn relay_down(&self, hop: &Hop<'_>, session: &SessionRef<'_>, msg: &[u8], w: &mut Writer<'_>) -> Result<(), Fault> {
         relay::down(hop, session, msg, w)
+    }
+
+    fn write_core_fault(&self, hop: &Hop<'_>, request: &[u8], fault: &Fault, w: &mut Writer<'_>) -> Result<bool, Full> {
+        answer::fault(hop, None, request, fault, w)
     }
 
     fn answer_own(&self, hop: &Hop<'_>, request: &[u8], reachable: bool, w: &mut Writer<'_>) -> Result<(), Full> {

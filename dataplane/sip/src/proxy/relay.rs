@@ -41,17 +41,43 @@ pub(super) fn granted(answer: &Message<'_>, hop: &Hop<'_>) -> Option<u32> {
 /// [`portunus_signalling::Signalling::binding`].
 pub(super) fn binding(registration: &[u8], w: &mut Writer<'_>) -> Result<(), Full> {
     let msg = Message::index(registration).map_err(|_| Full)?;
+    // A folded line may stand in what is between brackets; nothing is ever sent there.
+    let kept = || msg.contacts().filter(|a| msg.contact_expires(a) != Some(0) && !a.uri.contains(&edit::BETWEEN));
     let mut best: Option<Addr<'_>> = None;
-    for contact in msg.contacts().filter(|a| msg.contact_expires(a) != Some(0)) {
+    for contact in kept() {
         if best.is_none_or(|b| contact.q_milli() > b.q_milli()) {
             best = Some(contact);
         }
     }
-    let uri = best.map(|a| a.uri).unwrap_or_default();
-    if uri.len() > BINDING_MAX {
-        return Err(Full);
+    let Some(best) = best.map(|a| a.uri) else { return w.finish().map(|_| ()) };
+    let others = kept().map(|a| a.uri).filter(|uri| *uri != best);
+    put_binding(core::iter::once(best).chain(others), w)
+}
+
+/// Writes a binding: the first URI must fit, others are left out where they do not.
+fn put_binding<'u>(uris: impl Iterator<Item = &'u [u8]>, w: &mut Writer<'_>) -> Result<(), Full> {
+    let from = w.len();
+    for uri in uris {
+        let used = w.len() - from;
+        if used + usize::from(used > 0) + uri.len() <= BINDING_MAX {
+            w.put(if used > 0 { &[edit::BETWEEN] } else { &[] }).put(uri);
+        } else if used == 0 {
+            return Err(Full);
+        }
     }
-    w.put(uri).finish().map(|_| ())
+    w.finish().map(|_| ())
+}
+
+/// [`portunus_signalling::Signalling::rebinding`].
+pub(super) fn rebinding(session: &SessionRef<'_>, refresh: &[u8], w: &mut Writer<'_>) -> Result<(), Full> {
+    let msg = Message::index(refresh).map_err(|_| Full)?;
+    if read::ends(&msg) { put_binding(remaining(session, &msg), w) } else { binding(refresh, w) }
+}
+
+/// The Contacts of a session that a REGISTER which only takes Contacts back leaves.
+fn remaining<'s>(session: &SessionRef<'s>, msg: &Message<'_>) -> impl Iterator<Item = &'s [u8]> {
+    let held = edit::binding_uris(session.binding).filter(|uri| !uri.is_empty());
+    held.filter(move |uri| !msg.contact_star() && msg.contacts().all(|a| a.uri != *uri))
 }
 
 /// The branch's second half for what is relayed for a terminal: made from what tells the sender's transaction from
@@ -142,14 +168,15 @@ fn register_in_session(
     steps::put_credentials(hop, session.idc, msg.uri(), ALGORITHM, ", integrity-protected=\"yes\"", &mut own);
     let len = own.finish().map_err(too_big)?;
     let credentials = Credentials::Replace(buf.get(..len).unwrap_or_default());
-    let bindings = msg.has(Name::Contact);
-    let how = steps::ToCore { idc: session.idc, own_contact: bindings, credentials, strip_agreement: true };
+    let (contacts, up) = match (msg.has(Name::Contact), read::ends(msg)) {
+        (true, true) if remaining(session, msg).next().is_some() => (steps::Binds::Nothing, Up::Refresh),
+        (_, true) => (steps::Binds::Own, Up::Deregister),
+        (true, false) => (steps::Binds::Own, Up::Refresh),
+        (false, false) => (steps::Binds::Nothing, Up::Forward),
+    };
+    let how = steps::ToCore { idc: session.idc, contacts, credentials, strip_agreement: true };
     steps::register_up(hop, msg, &how, w).map_err(too_big)?;
-    Ok(match (bindings, read::ends(msg)) {
-        (_, true) => Up::Deregister,
-        (true, false) => Up::Refresh,
-        (false, false) => Up::Forward,
-    })
+    Ok(up)
 }
 
 /// [`portunus_signalling::Signalling::relay_down`].
@@ -164,7 +191,7 @@ pub(super) fn down(hop: &Hop<'_>, session: &SessionRef<'_>, octets: &[u8], w: &m
     let route = msg.addrs(Name::Route).next().and_then(|a| a.sip());
     let called = Uri::parse(msg.uri()).is_some_and(|u| is_token_of(&u, own.core, session.idc));
     let edit = edit::Request {
-        uri: (called && !session.binding.is_empty()).then_some(session.binding),
+        uri: edit::binding_uris(session.binding).next().filter(|uri| called && !uri.is_empty()),
         top: Top::Own {
             transport: hop.transport,
             by: own.access,

@@ -2,7 +2,7 @@
 
 use crate::edit::{self, Contacts, Credentials, Top};
 use crate::view::field::seconds;
-use crate::view::{Addr, Field, Items, Message, Name, line_at, lines_at};
+use crate::view::{Addr, Field, Items, Message, Name, Uri, line_at, lines_at};
 use crate::write::{Stamp, Tag, begin_response, end, put_number, put_param, put_quoted};
 use crate::{ALGORITHM, MAC_PLACEHOLDER};
 use core::ops::Range;
@@ -11,6 +11,8 @@ use portunus_keydist::ident::{Idc, N1};
 use portunus_keydist::steps::{S1, S6, S10};
 use portunus_signalling::Hop;
 
+/// Room for `sip:` and the realm, which names the domain.
+const DOMAIN_MAX: usize = 260;
 /// Room for the credentials that the proxy writes: realm, IDc and URI are the long parts.
 const CREDENTIALS_MAX: usize = 1024;
 
@@ -30,13 +32,24 @@ pub(super) fn top<'a>(hop: &Hop<'a>, salt: u64, idc: Idc<'a>, path: bool, record
     }
 }
 
+/// What a registration binds at the core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Binds {
+    /// Nothing yet: its Contacts stay what they are.
+    Later,
+    /// A Contact of the proxy's, which stands for the terminal's.
+    Own,
+    /// Nothing changes there: its Contacts leave.
+    Nothing,
+}
+
 /// How a registration goes to the core.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ToCore<'a> {
     /// Whose it is.
     pub(super) idc: Idc<'a>,
-    /// True where the binding is made: a Contact of the proxy's stands for the terminal's.
-    pub(super) own_contact: bool,
+    /// What becomes of its Contacts.
+    pub(super) contacts: Binds,
     /// What becomes of the credentials.
     pub(super) credentials: Credentials<'a>,
     /// True where the security agreement ends: everywhere but in s2, which is s1 as it came.
@@ -45,13 +58,20 @@ pub(super) struct ToCore<'a> {
 
 /// Writes a registration towards the core.
 pub(super) fn register_up(hop: &Hop<'_>, msg: &Message<'_>, how: &ToCore<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    let &ToCore { idc, own_contact, credentials, strip_agreement } = how;
-    let contacts = match own_contact {
-        true => Contacts::Own { idc, core: hop.own.core, expires: asked(msg) },
-        false => Contacts::Keep,
+    let &ToCore { idc, contacts, credentials, strip_agreement } = how;
+    let contacts = match contacts {
+        Binds::Own => Contacts::Own { idc, core: hop.own.core, expires: asked(msg) },
+        Binds::Later => Contacts::Keep,
+        Binds::Nothing => Contacts::Drop,
     };
+    let mut buf = [0u8; DOMAIN_MAX];
+    let mut domain = Writer::new(&mut buf);
+    let addressed = is_own_address(hop, msg);
+    if addressed {
+        domain.put(b"sip:").text(hop.own.realm).finish()?;
+    }
     let edit = edit::Request {
-        uri: None,
+        uri: addressed.then_some(domain.written()),
         top: top(hop, hop.salt, idc, true, false),
         source: Some((hop.source, Stamp::Always)),
         // Whoever is not authenticated yet does not choose a way through the core; nor does a registration need to.
@@ -62,6 +82,15 @@ pub(super) fn register_up(hop: &Hop<'_>, msg: &Message<'_>, how: &ToCore<'_>, w:
         strip_core_only: false,
     };
     edit::request(msg, &edit, w)
+}
+
+/// True when a REGISTER is for this proxy's own address, as of phones that know no domain: the proxy stands for the
+/// domain there.
+fn is_own_address(hop: &Hop<'_>, msg: &Message<'_>) -> bool {
+    // A domain begins with neither; the others are not looked at further.
+    let literal = msg.uri().get(4).is_some_and(|c| c.is_ascii_digit() || *c == b'[');
+    let own = |u: Uri<'_>| [hop.own.access, hop.own.core].into_iter().any(|own| super::relay::is_at(&u, own));
+    literal && Uri::parse(msg.uri()).is_some_and(own)
 }
 
 /// True when the topmost Route is this proxy, by either of its addresses or by its name.
@@ -84,7 +113,7 @@ fn asked(msg: &Message<'_>) -> Option<u32> {
 pub(super) fn s2(hop: &Hop<'_>, octets: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
     let msg = Message::index(octets).map_err(|_| Full)?;
     let credentials = Credentials::Without(&[Field::Ts, Field::Cookie]);
-    let how = ToCore { idc: s1.idc, own_contact: false, credentials, strip_agreement: false };
+    let how = ToCore { idc: s1.idc, contacts: Binds::Later, credentials, strip_agreement: false };
     register_up(hop, &msg, &how, w)
 }
 
@@ -92,7 +121,7 @@ pub(super) fn s2(hop: &Hop<'_>, octets: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) 
 pub(super) fn s8(hop: &Hop<'_>, octets: &[u8], idc: Idc<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
     let msg = Message::index(octets).map_err(|_| Full)?;
     let credentials = Credentials::Without(&[Field::N2, Field::Ts, Field::Cookie]);
-    register_up(hop, &msg, &ToCore { idc, own_contact: true, credentials, strip_agreement: true }, w)
+    register_up(hop, &msg, &ToCore { idc, contacts: Binds::Own, credentials, strip_agreement: true }, w)
 }
 
 /// A stock phone's registration, with the proxy named in its credentials.
@@ -107,7 +136,7 @@ pub(super) fn digest(hop: &Hop<'_>, octets: &[u8], idc: Idc<'_>, w: &mut Writer<
     let (add, all) = (buf.get(..add).unwrap_or_default(), buf.get(add..all).unwrap_or_default());
     let credentials =
         Credentials::With { without: &[Field::Idsp, Field::N1, Field::N2, Field::Ts], add, else_all: all };
-    register_up(hop, &msg, &ToCore { idc, own_contact: true, credentials, strip_agreement: true }, w)
+    register_up(hop, &msg, &ToCore { idc, contacts: Binds::Own, credentials, strip_agreement: true }, w)
 }
 
 /// Credentials that the proxy writes for a terminal: nothing is proven by them.
