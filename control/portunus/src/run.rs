@@ -199,6 +199,11 @@ fn look_after(
     Ok(())
 }
 
+/// "1 change", "2 changes".
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// Reads the file again: takes over what can be taken over and says what needs a restart. A wrong file changes
 /// nothing.
 fn reload(path: &Path, running: &mut Loaded, roles: &Roles, logging: &Logging, out: Out) {
@@ -211,7 +216,8 @@ fn reload(path: &Path, running: &mut Loaded, roles: &Roles, logging: &Logging, o
             for mistake in &found {
                 tracing::error!("{mistake}");
             }
-            out.say(format!("portunus not reloaded: {} mistakes, the running configuration is untouched", found.len()));
+            let count = counted(found.len(), "mistake");
+            out.say(format!("portunus not reloaded: {count}, the running configuration is untouched"));
             out.machine(&json!({ "event": "reload", "done": false, "mistakes": found }));
         }
         Ok(new) => {
@@ -221,10 +227,11 @@ fn reload(path: &Path, running: &mut Loaded, roles: &Roles, logging: &Logging, o
                 tracing::info!("{change}");
             }
             let (live, restart) = (d.live().count(), d.restart().count());
-            let mut line = format!("portunus reloaded: {live} changes applied");
+            let mut line = format!("portunus reloaded: {} applied", counted(live, "change"));
             if restart > 0 {
                 let keys: Vec<&str> = d.restart().map(|c| c.key.as_str()).collect();
-                line += &format!("; {restart} need a restart: {}", keys.join(", "));
+                let verb = if restart == 1 { "needs" } else { "need" };
+                line += &format!("; {restart} {verb} a restart: {}", keys.join(", "));
             }
             out.say(line);
             out.machine(&json!({ "event": "reload", "done": true, "changes": d.changes }));

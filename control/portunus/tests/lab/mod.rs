@@ -42,6 +42,8 @@ pub fn free_port() -> SocketAddr {
 /// What a program said and whether it was content.
 pub struct Report {
     pub ok: bool,
+    /// The exit code; `None`: a signal ended it.
+    pub code: Option<i32>,
     pub text: String,
 }
 
@@ -53,7 +55,7 @@ impl Report {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-        Self { ok: output.status.success(), text }
+        Self { ok: output.status.success(), code: output.status.code(), text }
     }
 }
 

@@ -182,6 +182,11 @@ impl Fleet {
         self.members.iter().filter(|m| m.terminal.is_active()).count()
     }
 
+    /// Sessions of its terminals that became active so far: more than one a terminal where some had to register anew.
+    pub fn activations(&self) -> u64 {
+        self.members.iter().map(|m| u64::from(m.terminal.tally().activations)).sum()
+    }
+
     fn progress(&self, elapsed: Duration) -> Progress {
         Progress {
             started: self.members.len() as u32,
