@@ -66,11 +66,14 @@ const fn behind(step: Step, next: Option<Step>) -> &'static [&'static str] {
     }
 }
 
+/// The column at which what a step carries begins in [`lines`]; longer text goes on there.
+pub const INDENT: usize = 46;
+
 /// The ladder as lines.
 pub fn lines(rungs: &[Rung]) -> Vec<String> {
     let line = |r: &Rung| {
         let at = r.at_us.map_or_else(String::new, |us| format!("{us} us"));
-        format!("{at:>12}  {:<9} {:>10} -> {:<10}  {}", r.step, r.from, r.to, r.carries)
+        format!("{at:>10} {:<9} {:>10} -> {:<10} {}", r.step, r.from, r.to, r.carries)
     };
     rungs.iter().map(line).collect()
 }
@@ -98,6 +101,9 @@ mod tests {
         assert_eq!(steps, all);
         assert!(rungs.iter().all(|r| !r.from.is_empty() && !r.to.is_empty() && r.at_us.is_some()));
         assert_eq!(ladder(&seen, &[]).len(), all.len());
+        for (line, rung) in lines(&rungs).iter().zip(&rungs) {
+            assert_eq!(line.get(INDENT..), Some(rung.carries.as_str()), "text begins where it is said to");
+        }
     }
 
     #[test]

@@ -20,6 +20,13 @@ impl Out {
         }
     }
 
+    /// As [`Out::say`], but a line that is wider than the terminal goes on in the next one, under column `indent`.
+    /// Where nobody watches (a pipe, a file) a line stays a line.
+    pub fn say_under(self, indent: usize, line: impl AsRef<str>) {
+        let width = comfy_table::Table::new().width().map(usize::from);
+        self.say(wrapped(line.as_ref(), indent, width.unwrap_or(usize::MAX)));
+    }
+
     /// A line of JSON; nothing for people.
     pub fn machine(self, value: &impl Serialize) {
         if self.json {
@@ -36,7 +43,52 @@ impl Out {
             let value = serde_json::json!({ "error": f.what, "next": f.next, "exit": f.exit as u8 });
             let _ = writeln!(err, "{value}");
         } else {
-            let _ = writeln!(err, "portunus: {f}");
+            let width = comfy_table::Table::new().use_stderr().width().map_or(usize::MAX, usize::from);
+            for line in format!("portunus: {f}").lines() {
+                // "  next: " and "portunus: " keep to themselves what follows them.
+                let indent = line.find(": ").map_or(0, |at| at + 2);
+                let _ = writeln!(err, "{}", wrapped(line, indent, width));
+            }
         }
+    }
+}
+
+/// `line` cut at spaces so that no part is wider than `width` columns, all but the first behind `indent` spaces. A word
+/// too wide for that stands as it is, and so does everything where hardly any room is left beside the indentation.
+fn wrapped(line: &str, indent: usize, width: usize) -> String {
+    if line.chars().count() <= width || width < indent + 20 {
+        return line.to_owned();
+    }
+    let (head, rest) = line.char_indices().nth(indent).map_or((line, ""), |(at, _)| line.split_at(at));
+    let (mut out, mut column) = (head.to_owned(), indent);
+    for (n, word) in rest.split(' ').enumerate() {
+        let len = word.chars().count();
+        if n > 0 && column + 1 + len > width {
+            out.push('\n');
+            out.extend(core::iter::repeat_n(' ', indent));
+            column = indent;
+        } else if n > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += len;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_go_on_under_their_text() {
+        let line = "key     one two three four five six seven";
+        assert_eq!(wrapped(line, 8, 80), line);
+        assert_eq!(wrapped(line, 8, 28), "key     one two three four\n        five six seven");
+        assert!(wrapped(line, 8, 28).lines().all(|l| l.len() <= 28));
+        let lone = format!("key     {}", "x".repeat(60));
+        assert_eq!(wrapped(&lone, 8, 40), lone, "a word is not cut");
+        assert_eq!(wrapped(line, 8, 27), line, "too narrow to be of use");
     }
 }

@@ -44,7 +44,7 @@ pub fn register(args: &RegisterArgs, out: Out) -> Result<(), Failure> {
         }
     }
     if args.count > 1 {
-        out.say(format!("{active} of {} registrations active; {}", args.count, latency.words()));
+        out.say_under(0, format!("{active} of {} registrations active; {}", args.count, latency.words()));
     }
     out.machine(&json!({ "id": args.id, "count": args.count, "active": active, "latency_us": latency }));
     match last {
@@ -118,19 +118,23 @@ fn tell(args: &RegisterArgs, profile: &Profile, result: &FleetResult, n: u32, ou
     let rungs = ladder::ladder(&result.ladder, &[]);
     if n == 0 {
         let by = if profile.transport == Transport::Udp { "UDP" } else { "TCP" };
-        out.say(format!("{} registers at {} over {by}, through {}", args.id, profile.server, args.proxy_id));
-        ladder::lines(&rungs).iter().for_each(|l| out.say(l));
+        let through = format!("{} registers at {} over {by}, through {}", args.id, profile.server, args.proxy_id);
+        out.say_under(0, through);
+        ladder::lines(&rungs).iter().for_each(|l| out.say_under(ladder::INDENT, l));
     }
     if let Some(a) = result.first_active {
         let ms = result.active_us.max() as f64 / 1000.0;
         let life = Duration::from_secs(a.life_s.into());
-        out.say(format!(
-            "active after {ms:.1} ms: {}, session {:016x}, key for {} h, registered for {} s",
-            profile.registering.mechs.as_str().split(';').next().unwrap_or_default(),
-            a.kid,
-            life.as_secs() / 3600,
-            a.expires_s
-        ));
+        out.say_under(
+            0,
+            format!(
+                "active after {ms:.1} ms: {}, session {:016x}, key for {} h, registered for {} s",
+                profile.registering.mechs.as_str().split(';').next().unwrap_or_default(),
+                a.kid,
+                life.as_secs() / 3600,
+                a.expires_s
+            ),
+        );
     }
     if out.json {
         out.machine(&json!({

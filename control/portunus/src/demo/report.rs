@@ -8,6 +8,9 @@ use portunus_terminal::fleet::FleetResult;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// Columns of the words that begin the lines of totals.
+const LABEL: usize = 12;
+
 /// What the first terminal agreed on.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Negotiated {
@@ -87,35 +90,46 @@ impl Report {
             self.transport.to_uppercase()
         ));
         out.say("One terminal's way to its key:");
-        ladder::lines(&self.ladder).iter().for_each(|l| out.say(l));
+        ladder::lines(&self.ladder).iter().for_each(|l| out.say_under(ladder::INDENT, l));
         if let Some(n) = &self.negotiated {
-            out.say(format!(
-                "\nnegotiated  {} ({}), session {}, sealed datagrams to {}",
-                n.mechanism, n.protects, n.session, n.sealed_at
-            ));
-            out.say(format!(
-                "            key for {} h, registered for {} s; softswitch to AuC: {}",
-                n.key_life_s / 3600,
-                n.expires_s,
-                n.aaa
-            ));
+            out.say("");
+            out.say_under(
+                LABEL,
+                format!(
+                    "negotiated  {} ({}), session {}, sealed datagrams to {}",
+                    n.mechanism, n.protects, n.session, n.sealed_at
+                ),
+            );
+            out.say_under(
+                LABEL,
+                format!(
+                    "            key for {} h, registered for {} s; softswitch to AuC: {}",
+                    n.key_life_s / 3600,
+                    n.expires_s,
+                    n.aaa
+                ),
+            );
         }
         self.totals(out);
     }
 
     fn totals(&self, out: Out) {
-        out.say(format!(
-            "\nterminals   {} started, {} verified their s10, {} active, in {:.2} s ({:.0} a second)",
-            self.terminals,
-            self.verified,
-            self.active,
-            self.elapsed_ms as f64 / 1000.0,
-            self.rate
-        ));
-        out.say(format!("key         {}", self.keyed_us.words()));
-        out.say(format!("active      {}", self.active_us.words()));
+        out.say("");
+        out.say_under(
+            LABEL,
+            format!(
+                "terminals   {} started, {} verified their s10, {} active, in {:.2} s ({:.0} a second)",
+                self.terminals,
+                self.verified,
+                self.active,
+                self.elapsed_ms as f64 / 1000.0,
+                self.rate
+            ),
+        );
+        out.say_under(LABEL, format!("key         {}", self.keyed_us.words()));
+        out.say_under(LABEL, format!("active      {}", self.active_us.words()));
         let each = |n: u64| n as f64 / f64::from(self.terminals.max(1));
-        out.say(format!(
+        out.say_under(LABEL, format!(
             "traffic     terminals sent {} packets ({} octets), received {} ({}); {:.1} and {:.1} a terminal, {} repeated",
             self.packets_sent,
             self.octets_sent,
