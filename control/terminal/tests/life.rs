@@ -413,3 +413,23 @@ fn garbage_changes_nothing() {
     assert_eq!(w.terminals[0].tally().ignored, 600);
     assert_eq!(w.terminals[0].poll_transmit(), None);
 }
+
+#[test]
+fn only_a_2xx_de_registers() {
+    let mut w = World::new(&["alice@example.test"], |_| {});
+    w.start();
+    w.settle(&mut fine);
+    for (status, active) in [("500 Registration Out Of Order", true), ("200 OK", false)] {
+        assert!(w.terminals[0].deregister(w.now, &mut w.rng));
+        let mut sent = w.terminals[0].poll_transmit().unwrap().octets;
+        let asked = w.far.open(addr(10_000), &mut sent).unwrap();
+        let answer = String::from_utf8(w.far.answer_inside(&asked.text).unwrap()).unwrap();
+        let answer = answer.replace("200 OK", status);
+        let (_, mut answer) = w.far.seal(&asked.idc, answer.as_bytes()).unwrap();
+        w.terminals[0].on_datagram(w.now, &mut w.rng, addr(5065), &mut answer);
+        assert_eq!(w.terminals[0].is_active(), active, "{status}");
+    }
+    w.settle(&mut fine);
+    assert!(w.events.iter().any(|(_, e)| matches!(e, Event::Response { status: 500, .. })), "{:?}", w.events);
+    assert_eq!(w.events.iter().filter(|(_, e)| *e == Event::Deregistered).count(), 1);
+}

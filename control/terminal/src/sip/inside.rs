@@ -132,8 +132,9 @@ impl SipTerminal {
         self.request(now, Kind::Plain, bits, text)
     }
 
-    /// Ends the registration inside the channel; [`Event::Deregistered`] follows when it is answered. False: not
-    /// active, or too much under way.
+    /// Ends the registration inside the channel; [`Event::Deregistered`] follows when it is granted, or nobody
+    /// answers at all; [`Event::Response`] when it is refused, and the session goes on. False: not active, or too much
+    /// under way.
     pub fn deregister(&mut self, now: Now, rng: &mut dyn Random) -> bool {
         self.register_inside(now, rng, Kind::Deregister, 0).is_some()
     }
@@ -235,7 +236,9 @@ impl SipTerminal {
         let request = self.inside.pending.swap_remove(i);
         match request.kind {
             Kind::Refresh => self.refreshed(now, rng, message),
-            Kind::Deregister => self.deregistered(),
+            Kind::Deregister if (200..300).contains(&status) => self.deregistered(),
+            // Still registered, and able to ask again.
+            Kind::Deregister => self.events.push_back(Event::Response { id: request.id, status }),
             Kind::Probe => {}
             Kind::Plain => self.events.push_back(Event::Response { id: request.id, status }),
             Kind::Invite => {
