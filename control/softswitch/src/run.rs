@@ -33,6 +33,8 @@ impl Questions for ClientRunner {
 
 /// Messages moved by one system call at most.
 const BATCH: usize = 64;
+/// Datagrams read by one system call at most; each may bring many messages, joined.
+const JOINED: usize = 32;
 /// Batches read before everything else has its turn.
 const TURN: usize = 16;
 /// How often the numbers for the outside are renewed.
@@ -142,12 +144,14 @@ pub fn start_watched(mut config: Config, aaa: RunnerConfig, witness: Option<Witn
     let poll = Poll::new()?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
     let mut port = UdpPort::new(socket, BATCH);
+    // Few neighbours, many messages to each: they pass the system joined where it can do that.
+    port.coalesce();
     poll.registry().register(&mut port, SIP, Interest::READABLE)?;
     let shared = Arc::new(Shared { stop: AtomicBool::new(false), snapshot: Mutex::default() });
     let mut run = Loop {
         poll,
         port,
-        rx: Batch::new(BATCH, message_max),
+        rx: Batch::coalescing(JOINED),
         tx: Batch::new(BATCH * TURN, message_max),
         joined: Joined::new(softswitch, client),
         started: Instant::now(),
