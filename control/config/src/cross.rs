@@ -9,6 +9,7 @@ pub(crate) fn check(config: &Config, gather: &Gather<'_>) {
     addresses(config, gather);
     trust(config, gather);
     policies(config, gather);
+    sealed(config, gather);
 }
 
 /// Two sockets of one file on the same address and port of the same kind cannot both be opened.
@@ -84,14 +85,32 @@ fn trust(config: &Config, gather: &Gather<'_>) {
     }
 }
 
+/// The access sides of a file, with their sections' names.
+fn edges(config: &Config) -> impl Iterator<Item = (&'static str, &Edge)> {
+    let proxy = config.proxy.as_ref().map(|p| ("proxy", &p.edge));
+    let direct = config.softswitch.as_ref().and_then(|s| s.direct.as_ref()).map(|e| ("softswitch.direct", e));
+    proxy.into_iter().chain(direct)
+}
+
+/// Whoever registers at a listener must find the place for sealed datagrams by the same version of IP; else each of
+/// its registrations would be refused for want of a mechanism.
+fn sealed(config: &Config, gather: &Gather<'_>) {
+    for (path, edge) in edges(config) {
+        let place = edge.sealed.advertised.unwrap_or(edge.sealed.address);
+        for (n, l) in edge.listeners.iter().enumerate() {
+            let reached = l.advertised.unwrap_or(l.address);
+            if reached.is_ipv4() != place.is_ipv4() {
+                let problem = format!("{reached} and {path}.sealed, {place}, are not of one version of IP");
+                let write = "write addresses of one version; a second process serves the other";
+                gather.note_at(&format!("{path}.listener[{n}].address"), problem, write);
+            }
+        }
+    }
+}
+
 /// Times of one access side that contradict each other.
 fn policies(config: &Config, gather: &Gather<'_>) {
-    let edges = [
-        ("proxy", config.proxy.as_ref().map(|p| &p.edge)),
-        ("softswitch.direct", config.softswitch.as_ref().and_then(|s| s.direct.as_ref())),
-    ];
-    for (path, edge) in edges {
-        let Some(e) = edge else { continue };
+    for (path, e) in edges(config) {
         if e.policy.core_timeout > e.policy.answer_cache {
             let write = "keep core_timeout at or below answer_cache";
             gather.note_at(

@@ -414,6 +414,9 @@ pub struct Capacity {
     pub sessions: usize,
     /// Registrations under way; `None`: in proportion to `sessions`.
     pub pending: Option<usize>,
+    /// Registrations a second that are expected at most; `None`: all terminals within half an hour, and at least 1000
+    /// a worker.
+    pub registrations: Option<usize>,
     /// Longest registration that is accepted.
     pub request: Size,
     /// Longest message that is written.

@@ -93,6 +93,7 @@ fn contradictions_between_sections_are_found() {
         "address = \"127.0.0.1:5060\"",
         "proxy.sealed.address: 127.0.0.1:5060 is already",
     );
+    one("address = \"127.0.0.1:5065\"", "address = \"[::1]:5065\"", "proxy.listener[0].address: 127.0.0.1:5060 and");
     one("identities = [\"sp1.example.test\"]", "identities = []", "does not trust this proxy");
     one("address = \"127.0.0.1:5080\"", "address = \"127.0.0.1:5081\"", "does not trust this proxy");
     one("identities = [\"sp1.", "identities = [\"ss1.example.test\", \"sp1.", "own identity among its proxies");

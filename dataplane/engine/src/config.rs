@@ -89,9 +89,23 @@ impl Capacity {
             message: 4096,
             answer_octets: (half_minute * 2 * 768).max(16 << 20),
             answers: (half_minute * 2).max(24 << 10),
-            replay: (half_minute * 12).max(1 << 18),
+            replay: Self::replay_for((terminals as u64 / 1800).max(1000), 30_000),
             lockout: (terminals / 64).clamp(1024, 1 << 20),
         }
+    }
+}
+
+/// Fingerprints that one registration leaves in the replay set: of its s1, and of its s7 with the challenge.
+const MARKS: u64 = 3;
+/// Freshness windows for which they are kept, at most.
+const WINDOWS: u64 = 3;
+
+impl Capacity {
+    /// The replay set for so many registrations a second under this window: a third more than they fill, because a set
+    /// of small buckets says that it is full before it is.
+    pub fn replay_for(registrations_s: u64, window_ms: u64) -> usize {
+        let kept = registrations_s.saturating_mul(MARKS * WINDOWS).saturating_mul(window_ms) / 1000;
+        usize::try_from(kept.saturating_add(kept / 3)).unwrap_or(usize::MAX).clamp(1024, 1 << 30)
     }
 }
 

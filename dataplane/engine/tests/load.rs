@@ -250,3 +250,25 @@ fn a_bad_configuration_is_named_and_a_bad_reload_ignored() {
     world.pass(3_900);
     assert_eq!(world.count().core_timeout, 0);
 }
+
+/// At the rate that it was made for, the replay set never says that it is full; with a quarter of the room it does.
+#[test]
+fn the_replay_set_fits_the_rate_that_it_was_made_for() {
+    let window_ms = 5_000;
+    let fits = Capacity::replay_for(100, window_ms);
+    for (replay, enough) in [(fits, true), (fits / 4, false)] {
+        let policy = Policy { window_ms, challenge_ms: window_ms, ..Policy::default() };
+        let mut world = World::with(policy, Capacity { replay, ..capacity() });
+        let mut phone = world.phone("alice@example.test", "192.0.2.7:5060");
+        for _ in 0..2_000 {
+            let s1 = phone.s1(world.now);
+            let s6 = world.one(&phone, &s1);
+            if status(&s6) == 401 {
+                let s7 = phone.s7(world.now, &s6);
+                world.one(&phone, &s7);
+            }
+            world.pass(10);
+        }
+        assert_eq!(world.count().replay_full == 0, enough, "{} of {replay}", world.count().replay_full);
+    }
+}

@@ -171,6 +171,7 @@ fn capacity(mut c: Section<'_, '_, '_>) -> Capacity {
     let capacity = Capacity {
         sessions: count(c.key("sessions").within(16, 100_000_000).or(d::SESSIONS)),
         pending: c.key("pending").within(64, 16_777_216).optional().map(count),
+        registrations: c.key("registrations").within(1, 1_000_000).optional().map(count),
         request: c.key("request").within_size(512, 65_507).or(d::REQUEST),
         message: c.key("message").within_size(512, 65_507).or(d::MESSAGE),
         connections: count(c.key("connections").within(1, 1_000_000).or(d::CONNECTIONS)),

@@ -95,6 +95,17 @@ fn capacity(edge: &Edge) -> Capacity {
     if let Some(pending) = c.pending {
         capacity.pendings = share(pending).max(16);
     }
+    // What was accepted is remembered for up to three freshness windows, what was answered for half a minute.
+    let expected = match c.registrations {
+        Some(a_second) => share(a_second),
+        None => share(c.sessions / 1800).max(1000),
+    };
+    let window_ms = edge.policy.clock_window.as_millis().try_into().unwrap_or(u64::MAX);
+    capacity.replay = Capacity::replay_for(expected as u64, window_ms);
+    if c.registrations.is_some() {
+        capacity.answers = capacity.answers.max(expected.saturating_mul(2 * 33)).min(1 << 24);
+        capacity.answer_octets = capacity.answer_octets.max(capacity.answers * 768);
+    }
     capacity.request = octets(c.request);
     capacity.message = octets(c.message);
     capacity.answer_octets = capacity.answer_octets.max(128 * capacity.message);
