@@ -32,7 +32,7 @@ pub fn check(args: &ConfigArgs, out: Out) -> Result<(), Failure> {
 pub fn load(path: &std::path::Path, out: Out) -> Result<Loaded, Failure> {
     portunus_config::load(path).map_err(|Mistakes(found)| {
         for mistake in &found {
-            out.say(mistake.to_string());
+            out.say_under(4, mistake.to_string());
         }
         out.machine(&json!({ "good": false, "mistakes": found }));
         let n = found.len();

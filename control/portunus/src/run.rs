@@ -164,7 +164,7 @@ fn addresses(roles: &Roles, config: &Config) -> Vec<(String, Vec<String>)> {
 fn ready(roles: &Roles, config: &Config, out: Out) {
     let all = addresses(roles, config);
     let line: Vec<String> = all.iter().map(|(role, list)| format!("{role} {}", list.join(", "))).collect();
-    out.say(format!("portunus ready: {}", line.join("; ")));
+    out.say_under(4, format!("portunus ready: {}", line.join("; ")));
     if out.json {
         let roles: serde_json::Map<_, _> = all.iter().map(|(role, list)| (role.clone(), json!(list))).collect();
         out.machine(&json!({ "event": "ready", "roles": roles }));
@@ -233,7 +233,7 @@ fn reload(path: &Path, running: &mut Loaded, roles: &Roles, logging: &Logging, o
                 let verb = if restart == 1 { "needs" } else { "need" };
                 line += &format!("; {restart} {verb} a restart: {}", keys.join(", "));
             }
-            out.say(line);
+            out.say_under(4, line);
             out.machine(&json!({ "event": "reload", "done": true, "changes": d.changes }));
             // What needs a restart is still what runs, and is told again with the next reload.
             for change in d.live() {

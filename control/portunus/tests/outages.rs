@@ -190,8 +190,9 @@ fn an_auc_away_under_load_admits_nobody_ends_nothing_and_is_not_stormed() {
     // Each waiting one asks once; one more each is borne, for a question that died with the AuC.
     assert!(of_new.len() <= 2 * waiting as usize, "{} questions", of_new.len());
     assert!(of_new.iter().all(|u| *u >= identity(OLD).as_str()), "an old one had to register anew");
-    // The lots are spread over Retry-After: at most half of all may meet in any one second.
-    assert!(peak <= (waiting + FALSE) as usize / 2, "{peak} questions within a second");
+    // Questions that wait at the softswitch (3.5 s) are asked together, the others as their Retry-After spread them: no
+    // second sees all of them, and none sees anybody twice.
+    assert!(peak <= (waiting + FALSE) as usize * 2 / 3, "{peak} questions within a second");
 }
 
 #[test]

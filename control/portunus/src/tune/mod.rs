@@ -68,7 +68,7 @@ fn check(args: &TuneArgs, out: Out) -> Result<(), Failure> {
     for s in &all {
         if stage != Some(s.stage) {
             stage = Some(s.stage);
-            out.say(format!("{}: {}", s.stage.name(), s.stage.purpose()));
+            out.say_under(4, format!("{}: {}", s.stage.name(), s.stage.purpose()));
         }
         let (word, now) = match state(&args.root, s) {
             State::Good => ("good", None),
@@ -79,7 +79,8 @@ fn check(args: &TuneArgs, out: Out) -> Result<(), Failure> {
             State::Absent => ("absent", None),
         };
         let now_text = now.as_ref().map_or(String::new(), |n| format!(" (now {n:?})"));
-        out.say(format!("  {word:<8} {}: {}{now_text}\n           {}", s.path, s.want, s.why));
+        out.say_under(11, format!("  {word:<8} {}: {}{now_text}", s.path, s.want));
+        out.say_under(11, format!("           {}", s.why));
         rows.push(json!({
             "stage": s.stage.name(), "path": s.path, "wanted": s.want.to_string(), "now": now, "state": word,
             "why": s.why, "by_hand": s.by_hand,
