@@ -335,6 +335,24 @@ fn refreshes_inside_the_channel_and_ends_there() {
 }
 
 #[test]
+fn a_core_that_is_away_costs_nobody_a_session() {
+    let mut w = World::new(&["alice@example.test"], |p| p.expires_s = 100);
+    w.start();
+    w.pass(1_000, &mut fine);
+    let kid = w.terminals[0].kid();
+    // The proxy answers for itself, that is, what has no content; nothing gets beyond it.
+    let mut cut_off = |_: &World, way: Way, octets: &mut Vec<u8>| way == Way::Down(Path::Sealed) || octets.len() == 36;
+    let id = w.terminals[0].send_request(w.now, &mut w.rng, "MESSAGE", "bob@example.test", b"hello").unwrap();
+    w.pass(600_000, &mut cut_off);
+    assert!(w.events.iter().any(|(_, e)| *e == Event::Response { id, status: 408 }));
+    assert_eq!(w.terminals[0].kid(), kid, "neither a silent peer nor a silent core ends a session");
+    assert!(!w.failures().contains(&Failure::Lost));
+    w.pass(300_000, &mut fine);
+    assert!(w.terminals[0].is_active());
+    assert!(w.events.iter().any(|(_, e)| matches!(e, Event::Refreshed { .. }) || matches!(e, Event::Active(_))));
+}
+
+#[test]
 fn a_restarted_proxy_is_noticed_and_registered_with_again() {
     let mut w = World::new(&["alice@example.test"], |_| {});
     w.start();

@@ -27,7 +27,8 @@ pub struct Profile {
     pub registering: Arc<Registering>,
     /// Retransmission of requests inside the channel.
     pub inside: Repeat,
-    /// An active terminal that heard nothing for this many milliseconds asks for a sign of life (OPTIONS); 0: never.
+    /// An active terminal that heard nothing for this many milliseconds asks its proxy for a sign of life (a protected
+    /// message without content); 0: never.
     pub probe_ms: u32,
     /// Attempts in a row that may fail before the terminal stops trying; 0: it never stops.
     pub attempts_max: u32,

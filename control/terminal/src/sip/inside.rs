@@ -8,6 +8,7 @@ use super::event::Event;
 use super::failure::Failure;
 use super::registering::{MESSAGE_MAX, SIP, branch, compose};
 use super::{Path, SipTerminal, Why, text};
+use portunus_channel::sealed::NO_PROTOCOL;
 use portunus_codec::{Full, Writer};
 use portunus_keydist::timing::{Due, Repeating};
 use portunus_keydist::{Idc, Now, Random};
@@ -26,13 +27,14 @@ pub(super) struct Inside {
     pending: Vec<Request>,
     dialogs: Vec<Dialog>,
     last_id: u32,
+    /// A sign of life that the proxy was asked for and has not given yet.
+    sign: Option<Repeating>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Refresh,
     Deregister,
-    Probe,
     /// The owner's.
     Plain,
     Invite,
@@ -44,7 +46,6 @@ struct Request {
     kind: Kind,
     branch: [u8; 23],
     text: Vec<u8>,
-    sent_ms: u64,
     repeat: Repeating,
 }
 
@@ -202,13 +203,27 @@ impl SipTerminal {
         self.inside.last_id = self.inside.last_id.wrapping_add(1);
         let id = self.inside.last_id;
         let repeat = Repeating::begin(self.profile.inside, now);
-        self.inside.pending.push(Request { id, kind, branch, text, sent_ms: now.mono_ms, repeat });
+        self.inside.pending.push(Request { id, kind, branch, text, repeat });
         Some(id)
     }
 
     fn send_sealed(&mut self, text: &[u8]) -> bool {
         let sealed = self.session.as_mut().and_then(|s| Some((s.to, s.seal(SIP, text)?)));
         sealed.map(|(to, octets)| self.send(Path::Sealed, to, octets)).is_some()
+    }
+
+    /// Asks the proxy itself for a sign of life: a protected message without content, which it answers with one of its
+    /// own, whatever becomes of the core behind it.
+    fn ask_for_sign(&mut self) {
+        let sealed = self.session.as_mut().and_then(|s| Some((s.to, s.seal(NO_PROTOCOL, &[])?)));
+        if let Some((to, octets)) = sealed {
+            self.send(Path::Sealed, to, octets);
+        }
+    }
+
+    /// Something protected verified: the proxy is there.
+    pub(super) fn heard(&mut self) {
+        self.inside.sign = None;
     }
 
     /// Takes a message that arrived inside the channel.
@@ -239,7 +254,6 @@ impl SipTerminal {
             Kind::Deregister if (200..300).contains(&status) => self.deregistered(),
             // Still registered, and able to ask again.
             Kind::Deregister => self.events.push_back(Event::Response { id: request.id, status }),
-            Kind::Probe => {}
             Kind::Plain => self.events.push_back(Event::Response { id: request.id, status }),
             Kind::Invite => {
                 if status < 300 {
@@ -413,6 +427,7 @@ impl SipTerminal {
                 None => i += 1,
             }
         }
+        self.watch(now, rng);
         self.upkeep(now, rng);
     }
 
@@ -420,17 +435,29 @@ impl SipTerminal {
         if matches!(request.kind, Kind::Plain | Kind::Invite) {
             self.events.push_back(Event::Response { id: request.id, status: 408 });
         }
-        let silent = self.session.as_ref().is_some_and(|s| s.heard_ms < request.sent_ms);
+        // Whoever was asked may be gone, or the core: only the proxy's own silence ends the session.
         if request.kind == Kind::Deregister {
             self.deregistered();
-        } else if silent && request.kind != Kind::Invite {
-            self.machine.session_lost(now, rng);
-            self.forget_session();
-            if self.pending.is_none() && self.provisional.is_none() {
-                self.failed(now, Failure::Lost);
-            }
         } else if request.kind == Kind::Refresh && self.pending.is_none() && self.provisional.is_none() {
             self.begin(now, rng);
+        }
+    }
+
+    /// The sign of life is repeated, and given up: then the session is lost.
+    fn watch(&mut self, now: Now, rng: &mut dyn Random) {
+        match self.inside.sign.as_mut().and_then(|sign| sign.poll(now)) {
+            Some(Due::Repeat) => {
+                self.tally.repeated += 1;
+                self.ask_for_sign();
+            }
+            Some(Due::GiveUp) => {
+                self.machine.session_lost(now, rng);
+                self.forget_session();
+                if self.pending.is_none() && self.provisional.is_none() {
+                    self.failed(now, Failure::Lost);
+                }
+            }
+            None => {}
         }
     }
 
@@ -449,9 +476,10 @@ impl SipTerminal {
         }
         if stale && !busy(Kind::Refresh, &self.inside) {
             self.register_inside(now, rng, Kind::Refresh, self.profile.expires_s);
-        } else if quiet && self.inside.pending.is_empty() {
-            let registrar = self.profile.registrar.clone();
-            self.request_to(now, rng, Kind::Probe, "OPTIONS", &registrar, &[]);
+        }
+        if quiet && self.inside.sign.is_none() {
+            self.inside.sign = Some(Repeating::begin(self.profile.inside, now));
+            self.ask_for_sign();
         }
     }
 
@@ -469,8 +497,10 @@ impl SipTerminal {
         let again = self.inside.pending.iter().map(|r| (r.repeat.deadline().0, Why::Inside)).min_by_key(|d| d.0);
         let refresh = (session.refresh_ms != u64::MAX).then_some((session.refresh_ms, Why::Refresh));
         let probe_ms = u64::from(self.profile.probe_ms);
-        let probes = probe_ms != 0 && self.inside.pending.is_empty();
-        let probe = probes.then_some((session.heard_ms + probe_ms, Why::Probe));
+        let probe = match &self.inside.sign {
+            Some(sign) => Some((sign.deadline().0, Why::Probe)),
+            None => (probe_ms != 0).then_some((session.heard_ms + probe_ms, Why::Probe)),
+        };
         [again, refresh, probe].into_iter().flatten().min_by_key(|d| d.0)
     }
 }

@@ -230,11 +230,13 @@ impl SipTerminal {
         let Some(heard) = session.as_mut().and_then(|s| s.open(now.mono_ms, datagram)) else {
             return false;
         };
+        let (protocol, text) = (heard.protocol, heard.text);
         if newest {
             self.confirmed(now, rng);
         }
-        if heard.protocol == SIP {
-            self.on_inside(now, rng, heard.text);
+        self.heard();
+        if protocol == SIP {
+            self.on_inside(now, rng, text);
         }
         true
     }
@@ -321,6 +323,7 @@ impl SipTerminal {
     }
 
     pub(super) fn forget_session(&mut self) {
+        self.heard();
         if let Some(gone) = self.session.take() {
             self.events.push_back(Event::Forget { kid: gone.kid });
         }
