@@ -13,7 +13,7 @@ use portunus_keydist::mech::{Mech, Sel};
 use portunus_keydist::schedule::{For, WrapCtx, message_mac, words_equal};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S8, S9, S10};
 use portunus_keydist::{Key, Now, Prk, Random, SessionKey, SystemRandom, TrafficCtx};
-use portunus_signalling::{FromCore, FromTerminal, Hop, Own, Signalling as _, Ticket, Transport};
+use portunus_signalling::{FromCore, FromTerminal, Hop, Marks, Own, Signalling as _, Ticket, Transport};
 use portunus_sip::Sip;
 use portunus_sip::carriage::core::{self as carriage, Ask, Granted};
 use portunus_sip::view::{Message, Method};
@@ -199,7 +199,14 @@ impl FarEnd {
         let here = SocketAddr::from(([127, 0, 0, 1], 5_060));
         let (idsp, realm) = (self.idsp.clone(), self.core.realm.clone());
         let own = Own { idsp: Idsp::new(&idsp)?, realm: &realm, access: here, core: here };
-        let hop = Hop { own, source: from, transport: Transport::Udp, ticket: Ticket(1), salt: self.rng.next_u64() };
+        let hop = Hop {
+            own,
+            source: from,
+            transport: Transport::Udp,
+            ticket: Ticket(1),
+            salt: self.rng.next_u64(),
+            marks: &Marks::NONE,
+        };
         match Sip.read_terminal(octets).ok()? {
             FromTerminal::S1(s1) => self.on_s1(now, &hop, octets, &s1, w),
             FromTerminal::S7(s7) => self.on_s7(now, &hop, octets, &s7, w),

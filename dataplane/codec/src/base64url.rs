@@ -3,7 +3,7 @@
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-const REVERSE: [u8; 256] = {
+static REVERSE: [u8; 256] = {
     let mut table = [0xffu8; 256];
     let mut i = 0u8;
     while i < 64 {
@@ -20,7 +20,14 @@ pub const fn b64_len(n: usize) -> usize {
 
 /// Encodes into the first [`b64_len`] octets of `out`; a shorter `out` gets whole groups only.
 pub fn b64_encode(octets: &[u8], out: &mut [u8]) {
-    for (group, o) in octets.chunks(3).zip(out.chunks_mut(4)) {
+    let (groups, rest) = octets.as_chunks::<3>();
+    let (places, _) = out.as_chunks_mut::<4>();
+    for ([a, b, c], o) in groups.iter().zip(places) {
+        let n = u32::from(*a) << 16 | u32::from(*b) << 8 | u32::from(*c);
+        *o = [18, 12, 6, 0].map(|shift| ALPHABET[(n >> shift & 63) as usize]);
+    }
+    let last = out.get_mut(groups.len() * 4..).unwrap_or_default();
+    for (group, o) in rest.chunks(3).zip(last.chunks_mut(4)) {
         let n = u32::from(group[0]) << 16
             | u32::from(group.get(1).copied().unwrap_or(0)) << 8
             | u32::from(group.get(2).copied().unwrap_or(0));
@@ -38,7 +45,18 @@ pub fn b64_decode(text: &[u8], out: &mut [u8]) -> Option<usize> {
     }
     let len = text.len() / 4 * 3 + [0, 0, 1, 2][text.len() % 4];
     let out = out.get_mut(..len)?;
-    for (chars, o) in text.chunks(4).zip(out.chunks_mut(3)) {
+    let ((groups, rest), (places, last)) = (text.as_chunks::<4>(), out.as_chunks_mut::<3>());
+    let mut seen = 0;
+    for (chars, o) in groups.iter().zip(places) {
+        let [a, b, c, d] = chars.map(|c| REVERSE[usize::from(c)]);
+        seen |= a | b | c | d;
+        let n = u32::from(a) << 18 | u32::from(b) << 12 | u32::from(c) << 6 | u32::from(d);
+        *o = [(n >> 16) as u8, (n >> 8) as u8, n as u8];
+    }
+    if seen > 63 {
+        return None;
+    }
+    for (chars, o) in rest.chunks(4).zip(last.chunks_mut(3)) {
         let mut n = 0u32;
         for i in 0..4 {
             let v = match chars.get(i) {

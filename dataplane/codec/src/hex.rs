@@ -11,13 +11,19 @@ pub fn hex_encode(octets: &[u8], out: &mut [u8]) {
     }
 }
 
-const fn nibble(c: u8) -> Option<u8> {
-    match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
-        _ => None,
+/// What is no digit.
+const BAD: u8 = 0xff;
+
+/// The value of every digit. A table, since what is random cannot be predicted digit by digit.
+static VALUES: [u8; 256] = {
+    let mut table = [BAD; 256];
+    let mut i = 0u8;
+    while i < 16 {
+        table[DIGITS[i as usize] as usize] = i;
+        i += 1;
     }
-}
+    table
+};
 
 /// Reads exactly `N` octets from `2 * N` lower-case digits; `None` for any other length or character.
 pub fn hex_decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
@@ -25,10 +31,13 @@ pub fn hex_decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
         return None;
     }
     let mut out = [0u8; N];
-    for (o, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
-        *o = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    let mut seen = 0;
+    for (o, [high, low]) in out.iter_mut().zip(text.as_chunks::<2>().0) {
+        let (high, low) = (VALUES[usize::from(*high)], VALUES[usize::from(*low)]);
+        seen |= high | low;
+        *o = high << 4 | low & 15;
     }
-    Some(out)
+    (seen < 16).then_some(out)
 }
 
 /// The sixteen lower-case digits of a 64-bit number.

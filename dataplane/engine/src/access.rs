@@ -3,11 +3,11 @@
 use crate::api::{Meta, Sink};
 use crate::engine::Engine;
 use crate::out::{send, send_octets};
-use crate::site::Access;
+use crate::site::{Access, Site};
 use portunus_keydist::proxy::{Reject, Source};
 use portunus_keydist::steps::Refusal;
 use portunus_keydist::{N1, Now};
-use portunus_signalling::{Fault, FaultKind, FromTerminal, Ticket, Transport, Writer};
+use portunus_signalling::{Fault, FaultKind, FromTerminal, Hop, Marks, Ticket, Transport, Writer};
 
 /// Octets that a source may get back for each of its own before it is proven (spec section 2).
 const AMPLIFICATION: usize = 3;
@@ -22,11 +22,19 @@ pub(crate) struct Incoming<'m> {
     pub(crate) of: u128,
     /// Octets that may still be sent back while the source is unproven.
     pub(crate) budget: usize,
+    /// What its protocol noted of it.
+    pub(crate) marks: &'m Marks,
 }
 
 impl Incoming<'_> {
     pub(crate) const fn salt(&self) -> u64 {
         self.of as u64
+    }
+
+    /// The way of what is written from it.
+    pub(crate) fn hop<'a>(&'a self, site: &'a Site, ticket: Ticket) -> Hop<'a> {
+        let hop = site.hop(self.meta.listener, self.meta.source, ticket, self.salt());
+        Hop { marks: self.marks, ..hop }
     }
 }
 
@@ -36,7 +44,8 @@ impl Engine {
             self.counters.wrong_listener += 1;
             return;
         };
-        let read = access.signalling.read_terminal(bytes);
+        let mut marks = Marks::NONE;
+        let read = access.signalling.read_marked(bytes, &mut marks);
         if let Ok(FromTerminal::KeepAlive(answer)) = read {
             if !answer.is_empty() {
                 send_octets(sink, &mut self.counters, meta.back(), usize::MAX, answer);
@@ -50,7 +59,7 @@ impl Engine {
         };
         let source = Source::new(meta.source, meta.listener);
         let of = self.digest(meta, bytes);
-        let mut incoming = Incoming { meta, bytes, access, source, of, budget };
+        let mut incoming = Incoming { meta, bytes, access, source, of, budget, marks: &marks };
         match read {
             Ok(FromTerminal::S1(s1)) => {
                 self.acknowledge(&mut incoming, sink);
@@ -73,7 +82,7 @@ impl Engine {
 
     /// Sends what a transaction protocol owes at once; it counts against what the source may get.
     fn acknowledge(&mut self, incoming: &mut Incoming<'_>, sink: &mut dyn Sink) {
-        let hop = self.site.hop(incoming.meta.listener, incoming.meta.source, Ticket(0), incoming.salt());
+        let hop = incoming.hop(&self.site, Ticket(0));
         let mut w = Writer::new(&mut self.scratch);
         incoming.access.signalling.acknowledge(&hop, incoming.bytes, &mut w);
         let Some(octets) = w.finish().ok().filter(|len| *len > 0).and_then(|len| self.scratch.get(..len)) else {
@@ -93,7 +102,7 @@ impl Engine {
             FaultKind::Forbidden => counters.fault_forbidden += 1,
             FaultKind::Unsupported => counters.fault_unsupported += 1,
         }
-        let hop = self.site.hop(incoming.meta.listener, incoming.meta.source, Ticket(0), incoming.salt());
+        let hop = incoming.hop(&self.site, Ticket(0));
         let (signalling, bytes) = (incoming.access.signalling, incoming.bytes);
         send(sink, counters, incoming.meta.back(), incoming.budget, &mut |w| {
             let before = w.len();
@@ -106,7 +115,7 @@ impl Engine {
 
     /// Refuses a message without remembering it.
     pub(crate) fn refuse(&mut self, incoming: &Incoming<'_>, refusal: Refusal, n1: Option<&N1>, sink: &mut dyn Sink) {
-        let hop = self.site.hop(incoming.meta.listener, incoming.meta.source, Ticket(0), incoming.salt());
+        let hop = incoming.hop(&self.site, Ticket(0));
         let (signalling, bytes) = (incoming.access.signalling, incoming.bytes);
         send(sink, &mut self.counters, incoming.meta.back(), incoming.budget, &mut |w| {
             signalling.write_refusal(&hop, bytes, &refusal, n1, w)

@@ -39,22 +39,22 @@ impl Engine {
         for batch in messages.chunks(BATCH) {
             let mut claims: ArrayVec<Claim<'_>, BATCH> = ArrayVec::new();
             for message in batch {
-                match signalling.read_core(message) {
-                    Ok(FromCore::Key { ticket, idc, s9 }) => match self.named(signalling, ticket, message) {
+                match signalling.read_answer(message) {
+                    Ok((FromCore::Key { ticket, idc, s9 }, salt)) => match self.named(ticket, salt) {
                         // The same s9 twice in a batch: the second is late.
                         Some(Named::Pending(slot)) if claims.iter().all(|claim| claim.slot != slot) => {
                             claims.push(Claim { slot, core_msg: message, idc, s9 });
                         }
                         _ => self.counters.core_unmatched += 1,
                     },
-                    Ok(read) => {
+                    Ok((read, salt)) => {
                         // An s9 waits for its batch; whatever else comes for that registration comes after it.
                         let parts = ticket_of(&read).and_then(|ticket| TicketParts::read(ticket, self.site.worker));
                         if claims.iter().any(|claim| parts.as_ref().is_some_and(|of| of.slot == claim.slot)) {
                             self.grant(now, signalling, &claims, sink);
                             claims.clear();
                         }
-                        self.on_core_message(now, signalling, &read, message, sink);
+                        self.on_core_message(now, signalling, (&read, salt), message, sink);
                     }
                     Err(_) => self.counters.core_unreadable += 1,
                 }
@@ -64,14 +64,14 @@ impl Engine {
         self.gauge();
     }
 
-    /// What a handle that came with `message` names. Handles can be guessed: a registration's answer must bring its salt
+    /// What a handle that came with this salt names. Handles can be guessed: a registration's answer must bring its salt
     /// back too; for sessions the protocol checks that as it relays.
-    fn named(&self, signalling: &dyn Signalling, ticket: Ticket, message: &[u8]) -> Option<Named> {
+    fn named(&self, ticket: Ticket, salt: Option<u64>) -> Option<Named> {
         let TicketParts { kind, generation, slot } = TicketParts::read(ticket, self.site.worker)?;
         match kind {
             TicketKind::Pending => {
                 let pending = self.pendings.get(slot)?;
-                let salted = signalling.returned_salt(message).is_none_or(|salt| salt == pending.of as u64);
+                let salted = salt.is_none_or(|salt| salt == pending.of as u64);
                 (pending.generation == generation && salted).then_some(Named::Pending(slot))
             }
             TicketKind::Session | TicketKind::Deregister => {
@@ -84,16 +84,16 @@ impl Engine {
         &mut self,
         now: Now,
         signalling: &'static dyn Signalling,
-        read: &FromCore<'_>,
+        (read, salt): (&FromCore<'_>, Option<u64>),
         message: &[u8],
         sink: &mut dyn Sink,
     ) {
         match *read {
-            FromCore::Challenge { ticket, idc, idsp, rand } => match self.named(signalling, ticket, message) {
+            FromCore::Challenge { ticket, idc, idsp, rand } => match self.named(ticket, salt) {
                 Some(Named::Pending(slot)) => self.on_challenge(now, slot, message, (idc, idsp), rand, sink),
                 _ => self.counters.core_unmatched += 1,
             },
-            FromCore::Refused { ticket, refusal } => match self.named(signalling, ticket, message) {
+            FromCore::Refused { ticket, refusal } => match self.named(ticket, salt) {
                 Some(Named::Pending(slot)) => match self.pendings.get(slot).map(|pending| pending.task) {
                     Some(Task::Stock { .. }) => self.on_stock_answer(now, slot, message, false, sink),
                     _ => self.on_refused(now, slot, refusal, sink),
@@ -104,7 +104,7 @@ impl Engine {
                 }
                 None => self.counters.core_unmatched += 1,
             },
-            FromCore::Answer { ticket, last, success } => match self.named(signalling, ticket, message) {
+            FromCore::Answer { ticket, last, success } => match self.named(ticket, salt) {
                 Some(Named::Pending(slot)) => self.on_registration_answer(now, slot, message, (last, success), sink),
                 Some(Named::Session { slot, kind }) => {
                     if last {

@@ -82,7 +82,7 @@ impl Desk<'_> {
         };
         let mut binding = [0u8; BINDING_MAX];
         let mut w = Writer::new(&mut binding);
-        let bound = case.signalling.binding(case.request, &mut w).and_then(|()| w.finish());
+        let bound = case.signalling.binding(case.request, case.hop.marks, &mut w).and_then(|()| w.finish());
         let Some(binding) = bound.ok().and_then(|len| binding.get(..len)) else {
             self.counters.write_full += 1;
             return Outcome::Refused(Refusal::Malformed);
@@ -159,7 +159,7 @@ fn collect<'a>(
 ) -> u64 {
     let mut mismatched = 0;
     for claim in claims {
-        let (slot, request) = (claim.slot, pendings.request(claim.slot));
+        let (slot, (request, marks)) = (claim.slot, pendings.request(claim.slot));
         let Some(pending) = pendings.get(slot) else { continue };
         let granted = match pending.task {
             Task::Pkd(exchange) => Granted::new(&exchange, &claim.s9),
@@ -173,6 +173,7 @@ fn collect<'a>(
         };
         let (meta, of) = (pending.meta, pending.of);
         let hop = site.hop(meta.listener, meta.source, pending.ticket(slot, site.worker), of as u64);
+        let hop = Hop { marks, ..hop };
         cases.push(Case { slot, core_msg: claim.core_msg, request, idc, mechs, granted, meta, of, hop, signalling });
     }
     mismatched

@@ -116,7 +116,7 @@ impl Engine {
 
     fn send_cookie(&mut self, now: Now, incoming: &Incoming<'_>, s1: &S1<'_>, sink: &mut dyn Sink) {
         let cookie = self.role.cookie(now, &incoming.source, s1);
-        let hop = self.site.hop(incoming.meta.listener, incoming.meta.source, Ticket(0), incoming.salt());
+        let hop = incoming.hop(&self.site, Ticket(0));
         let (signalling, bytes) = (incoming.access.signalling, incoming.bytes);
         send(sink, &mut self.counters, incoming.meta.back(), incoming.budget, &mut |w| {
             signalling.write_cookie(&hop, bytes, &s1.n1, now.wall_ms, &cookie, w)
@@ -190,7 +190,7 @@ impl Engine {
                 return None;
             }
         }
-        let slot = self.pendings.insert(work, *incoming.meta, incoming.of, incoming.bytes)?;
+        let slot = self.pendings.insert(work, *incoming.meta, incoming.of, (incoming.bytes, incoming.marks))?;
         if let Some(pending) = self.pendings.get_mut(slot) {
             // From a source that has shown what was sent to it, or by a stream, there is no limit.
             let proven = !work.task.is_unproven() || incoming.access.transport == Transport::Tcp;
@@ -202,7 +202,7 @@ impl Engine {
 
     fn send_s2(&mut self, slot: u32, incoming: &Incoming<'_>, s1: &S1<'_>, sink: &mut dyn Sink) {
         let (ticket, to) = (self.pending_ticket(slot), self.to_core(incoming.access.signalling.protocol(), s1.idc));
-        let hop = self.site.hop(incoming.meta.listener, incoming.meta.source, ticket, incoming.salt());
+        let hop = incoming.hop(&self.site, ticket);
         send(sink, &mut self.counters, to, usize::MAX, &mut |w| {
             incoming.access.signalling.write_s2(&hop, incoming.bytes, s1, w)
         });
@@ -211,7 +211,7 @@ impl Engine {
     fn send_s8(&mut self, slot: u32, incoming: &Incoming<'_>, s7: &S7<'_>, sink: &mut dyn Sink) {
         let Some(Task::Pkd(Exchange::AwaitS9 { rand, .. })) = self.pendings.get(slot).map(|p| p.task) else { return };
         let (ticket, to) = (self.pending_ticket(slot), self.to_core(incoming.access.signalling.protocol(), s7.idc));
-        let hop = self.site.hop(incoming.meta.listener, incoming.meta.source, ticket, incoming.salt());
+        let hop = incoming.hop(&self.site, ticket);
         let s8 = S8 { idc: s7.idc, idsp: s7.idsp, rand, auth_c: s7.auth_c, ipc: incoming.meta.source };
         send(sink, &mut self.counters, to, usize::MAX, &mut |w| {
             incoming.access.signalling.write_s8(&hop, incoming.bytes, s7, &s8, w)
@@ -228,8 +228,9 @@ impl Engine {
     pub(crate) fn answer(&mut self, now: Now, slot: u32, sink: &mut dyn Sink, write: WriteAnswer<'_>) -> bool {
         let Some(&Pending { meta, of, budget, .. }) = self.pendings.get(slot) else { return false };
         let Some(access) = self.site.access(meta.listener) else { return false };
+        let (request, marks) = self.pendings.request(slot);
         let hop = self.site.hop(meta.listener, meta.source, self.pending_ticket(slot), of as u64);
-        let request = self.pendings.request(slot);
+        let hop = Hop { marks, ..hop };
         let until = now.mono_ms + self.policy.answer_ms;
         let put = self.answers.put(now.mono_ms, of, until, |buf| {
             let mut w = Writer::new(buf);

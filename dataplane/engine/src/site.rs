@@ -3,7 +3,7 @@
 use crate::config::{Config, Listener, ListenerKind};
 use core::net::SocketAddr;
 use portunus_keydist::Idsp;
-use portunus_signalling::{Hop, Own, Signalling, Ticket, Transport};
+use portunus_signalling::{Hop, Marks, Own, Signalling, Ticket, Transport};
 
 /// Kinds of ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +126,7 @@ impl Site {
         let access = self.listener(listener).map_or(self.core, |l| l.address);
         let transport = self.access(listener).map_or(Transport::Udp, |a| a.transport);
         let own = Own { idsp: self.idsp(), realm: &self.realm, access, core: self.core };
-        Hop { own, source, transport, ticket, salt }
+        Hop { own, source, transport, ticket, salt, marks: &Marks::NONE }
     }
 
     /// The way of an answer to the core that no terminal has a part in.

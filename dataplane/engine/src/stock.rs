@@ -52,7 +52,7 @@ impl Engine {
 
     fn send_digest(&mut self, slot: u32, incoming: &Incoming<'_>, idc: Idc<'_>, sink: &mut dyn Sink) {
         let (ticket, to) = (self.pending_ticket(slot), self.to_core(incoming.access.signalling.protocol(), idc));
-        let hop = self.site.hop(incoming.meta.listener, incoming.meta.source, ticket, incoming.salt());
+        let hop = incoming.hop(&self.site, ticket);
         send(sink, &mut self.counters, to, usize::MAX, &mut |w| {
             incoming.access.signalling.write_digest(&hop, incoming.bytes, idc, w)
         });
@@ -64,11 +64,11 @@ impl Engine {
             return;
         };
         let Some(signalling) = self.site.access(meta.listener).map(|access| access.signalling) else { return };
-        let request = self.pendings.request(slot);
+        let (request, marks) = self.pendings.request(slot);
         let idc = idc.as_idc();
         let mut buf = [0u8; BINDING_MAX];
         let mut w = Writer::new(&mut buf);
-        let written = signalling.binding(request, &mut w).and_then(|()| w.finish());
+        let written = signalling.binding(request, marks, &mut w).and_then(|()| w.finish());
         let binding = written.ok().and_then(|len| buf.get(..len)).unwrap_or_default();
         let (protocol, state) = (signalling.protocol(), State::Stock);
         let ends_s = (now.mono_ms + self.policy.stock_life_ms).div_ceil(1000) as u32;

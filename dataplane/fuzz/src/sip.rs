@@ -6,7 +6,7 @@ use portunus_codec::Writer;
 use portunus_keydist::ident::{Idc, Idsp, N1};
 use portunus_keydist::steps::{Refusal, S6, S8, S9, S10};
 use portunus_signalling::{
-    BINDING_MAX, FromCore, FromTerminal, Hop, Own, Route, SessionRef, Signalling, Ticket, Transport, Up,
+    BINDING_MAX, FromCore, FromTerminal, Hop, Marks, Own, Route, SessionRef, Signalling, Ticket, Transport, Up,
 };
 use portunus_sip::carriage::{core, terminal};
 use portunus_sip::frame::{Frame, Framer, next_message};
@@ -58,6 +58,7 @@ pub fn hop() -> Hop<'static> {
         transport: Transport::Udp,
         ticket: Ticket(0x0700_0000_0000_0001),
         salt: 0x0123_4567_89ab_cdef,
+        marks: &Marks::NONE,
     }
 }
 
@@ -206,7 +207,7 @@ fn key(octets: &[u8], s8: &Message<'_>, mechs: &str, n1: &N1) {
         memchr::memmem::find(w10.written(), b"eksp").is_none_or(|_| memchr::memmem::find(octets, b"eksp").is_some())
     );
     let mut w = Writer::new(&mut core_buf);
-    if Sip.binding(octets, &mut w).is_ok() {
+    if Sip.binding(octets, &Marks::NONE, &mut w).is_ok() {
         let uri = std::str::from_utf8(w.written()).unwrap_or_default();
         assert!(w.len() <= BINDING_MAX);
         assert!(uri.is_empty() || terminal::granted(w10.written(), uri).is_some_and(|s| s <= 600));

@@ -16,6 +16,17 @@ pub const IDSP_MAX: usize = 63;
 /// Longest N2a token in octets.
 pub const N2_MAX: usize = 128;
 
+/// The octets that may stand in an IDc in ASCII.
+static IDC_ASCII: [bool; 256] = {
+    let mut good = [false; 256];
+    let mut c = b'!';
+    while c <= b'~' {
+        good[c as usize] = !matches!(c, b'"' | b'\\' | b';' | b',');
+        c += 1;
+    }
+    good
+};
+
 /// A terminal's identity, 1 to 128 octets, no controls, space, `"`, `\`, `;` or `,` (spec section 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Idc<'a>(&'a str);
@@ -23,9 +34,15 @@ pub struct Idc<'a>(&'a str);
 impl<'a> Idc<'a> {
     /// Checks the form; `None` when it is not an IDc.
     pub fn new(s: &'a str) -> Option<Self> {
-        let fits = (1..=IDC_MAX).contains(&s.len());
-        let bad = |c: char| c.is_control() || matches!(c, ' ' | '"' | '\\' | ';' | ',');
-        (fits && !s.chars().any(bad)).then_some(Self(s))
+        if !(1..=IDC_MAX).contains(&s.len()) {
+            return None;
+        }
+        // Of the characters beyond ASCII only U+0080 to U+009F are controls; a name in ASCII is looked at by octets.
+        let good = match s.is_ascii() {
+            true => s.bytes().fold(true, |good, c| good & IDC_ASCII[usize::from(c)]),
+            false => !s.chars().any(|c| c.is_control() || matches!(c, ' ' | '"' | '\\' | ';' | ',')),
+        };
+        good.then_some(Self(s))
     }
 
     /// As [`Idc::new`], from octets that must be UTF-8.

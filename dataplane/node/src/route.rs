@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use portunus_keydist::Idsp;
 use portunus_keydist::ident::IdcBuf;
-use portunus_signalling::{Hop, Own, Protocol, Route, Signalling, Ticket, Transport, Writer};
+use portunus_signalling::{Hop, Marks, Own, Protocol, Route, Signalling, Ticket, Transport, Writer};
 
 /// Finds the worker that a message of the core is for, and answers what no worker is to see.
 pub trait Router: Send {
@@ -66,6 +66,7 @@ impl Router for ByProtocol {
             transport: Transport::Udp,
             ticket: Ticket(0),
             salt: 0,
+            marks: &Marks::NONE,
         };
         let mut writer = Writer::new(out);
         match signalling.answer_own(&hop, message, reachable, &mut writer) {

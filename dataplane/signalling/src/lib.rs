@@ -77,6 +77,59 @@ pub struct Hop<'a> {
     /// the terminal's instead, the same for all its messages and sessions, from which a protocol makes what shows
     /// that an answer is to something that was relayed; it is never written itself.
     pub salt: u64,
+    /// What [`Signalling::read_marked`] noted of the terminal's message that is written from; [`Marks::NONE`] where
+    /// there is none.
+    pub marks: &'a Marks,
+}
+
+/// Most words of [`Marks`].
+pub const MARKS_MAX: usize = 104;
+
+/// What a protocol noted of a terminal's message when it read it, so that its writers need not look for it again. The
+/// engine keeps them beside the message's octets, gives them back with the very same octets, and knows nothing of
+/// what they say. They spare work only: without them everything is written as it is with them.
+#[derive(Clone, Copy)]
+pub struct Marks {
+    len: u8,
+    words: [u16; MARKS_MAX],
+}
+
+impl core::fmt::Debug for Marks {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Marks({})", self.len)
+    }
+}
+
+impl Marks {
+    /// Nothing noted.
+    pub const NONE: Self = Self { len: 0, words: [0; MARKS_MAX] };
+
+    /// Forgets everything.
+    pub const fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Notes some words behind the others; what does not fit as a whole leaves nothing noted at all, and false is said.
+    #[inline]
+    pub fn push(&mut self, words: &[u16]) -> bool {
+        let from = usize::from(self.len);
+        match self.words.get_mut(from..from + words.len()) {
+            Some(room) => {
+                room.copy_from_slice(words);
+                self.len += words.len() as u8;
+                true
+            }
+            None => {
+                self.clear();
+                false
+            }
+        }
+    }
+
+    /// What was noted.
+    pub fn words(&self) -> &[u16] {
+        self.words.get(..usize::from(self.len)).unwrap_or_default()
+    }
 }
 
 /// Why a message was not taken. `what` names the part in the protocol's own words, `at` is its octet offset.
@@ -244,20 +297,34 @@ pub trait Signalling: Send + Sync {
     /// A [`Fault`] that says what and where.
     fn read_terminal<'m>(&self, msg: &'m [u8]) -> Result<FromTerminal<'m>, Fault>;
 
+    /// As [`Signalling::read_terminal`]; `marks`, whatever they held, say afterwards what was noted of the message, for
+    /// [`Hop::marks`] and [`Signalling::binding`]. Protocols that note nothing leave them empty.
+    ///
+    /// # Errors
+    /// As [`Signalling::read_terminal`].
+    fn read_marked<'m>(&self, msg: &'m [u8], marks: &mut Marks) -> Result<FromTerminal<'m>, Fault> {
+        marks.clear();
+        self.read_terminal(msg)
+    }
+
     /// Reads a message from the core.
     ///
     /// # Errors
     /// A [`Fault`] that says what and where.
-    fn read_core<'m>(&self, msg: &'m [u8]) -> Result<FromCore<'m>, Fault>;
+    fn read_core<'m>(&self, msg: &'m [u8]) -> Result<FromCore<'m>, Fault> {
+        self.read_answer(msg).map(|(read, _)| read)
+    }
+
+    /// As [`Signalling::read_core`], with the [`Hop::salt`] that came back where the message answers one of the proxy's:
+    /// the handle alone can be guessed. 0, which a keyed hash is with no useful probability, where an answer carries
+    /// none; `None` where the protocol's answers have no room for it.
+    ///
+    /// # Errors
+    /// As [`Signalling::read_core`].
+    fn read_answer<'m>(&self, msg: &'m [u8]) -> Result<(FromCore<'m>, Option<u64>), Fault>;
 
     /// Finds where a message from the core belongs, touching as little of it as possible.
     fn route_core(&self, msg: &[u8]) -> Route;
-
-    /// The [`Hop::salt`] that came back with a message of the core's that answers a registration outside sessions;
-    /// `None` where the protocol carries none. The handle alone can be guessed.
-    fn returned_salt(&self, _msg: &[u8]) -> Option<u64> {
-        None
-    }
 
     /// Writes what a transaction protocol sends back at once to whoever sent `msg`, before any step follows. SIP
     /// writes nothing.
@@ -349,11 +416,11 @@ pub trait Signalling: Send + Sync {
     fn write_digest(&self, hop: &Hop<'_>, msg: &[u8], idc: Idc<'_>, w: &mut Writer<'_>) -> Result<(), Full>;
 
     /// What a session must remember of a registration so that requests reach the terminal; at most
-    /// [`BINDING_MAX`] octets.
+    /// [`BINDING_MAX`] octets. `marks` as for [`Hop::marks`].
     ///
     /// # Errors
     /// [`Full`].
-    fn binding(&self, registration: &[u8], w: &mut Writer<'_>) -> Result<(), Full>;
+    fn binding(&self, registration: &[u8], marks: &Marks, w: &mut Writer<'_>) -> Result<(), Full>;
 
     /// What the session must remember instead of its binding once this refresh of it is granted; at most
     /// [`BINDING_MAX`] octets.

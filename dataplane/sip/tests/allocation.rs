@@ -89,7 +89,7 @@ fn writers_allocate_nothing() {
                     4 => Sip.write_refusal(&hop, s1_msg, &Refusal::Stale { ts: 1 }, Some(&n1a()), &mut out),
                     5 => Sip.write_cookie(&hop, s1_msg, &n1a(), 1, b"c", &mut out),
                     6 => Sip.write_digest(&hop, s1_msg, w.idc, &mut out),
-                    _ => Sip.binding(s7_msg, &mut out),
+                    _ => Sip.binding(s7_msg, &portunus_signalling::Marks::NONE, &mut out),
                 };
                 assert!(written.is_ok() && !out.is_empty());
             }

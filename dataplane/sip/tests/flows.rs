@@ -7,7 +7,7 @@ use common::*;
 use portunus_keydist::ident::Idc;
 use portunus_keydist::schedule::{For, WrapCtx, message_mac};
 use portunus_keydist::steps::Refusal;
-use portunus_signalling::{FaultKind, FromCore, FromTerminal, Route, SessionRef, Signalling, Transport, Up};
+use portunus_signalling::{FaultKind, FromCore, FromTerminal, Marks, Route, SessionRef, Signalling, Transport, Up};
 use portunus_sip::carriage::core::{self, Ask};
 use portunus_sip::carriage::terminal::{self, Answer};
 use portunus_sip::view::Message;
@@ -327,7 +327,10 @@ fn several_contacts_are_all_restored_and_the_best_is_bound() {
         1,
     );
     let Ok(FromTerminal::S7(s7)) = Sip.read_terminal(s7_msg.as_bytes()) else { panic!("s7") };
-    assert_eq!(write(|o| Sip.binding(s7_msg.as_bytes(), o)), b"sip:a2@10.0.0.8;transport=tcp\nsip:a1@10.0.0.7");
+    assert_eq!(
+        write(|o| Sip.binding(s7_msg.as_bytes(), &Marks::NONE, o)),
+        b"sip:a2@10.0.0.8;transport=tcp\nsip:a1@10.0.0.7"
+    );
     let s8 = portunus_keydist::steps::S8 { idc: w.idc, idsp: w.idsp, rand: RAND, auth_c: s7.auth_c, ipc: w.terminal };
     let up = write(|o| Sip.write_s8(&w.hop(), s7_msg.as_bytes(), &s7, &s8, o));
     let up = Message::parse(&up).unwrap();

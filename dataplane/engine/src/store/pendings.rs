@@ -7,7 +7,7 @@ use portunus_keydist::Idc;
 use portunus_keydist::ident::IdcBuf;
 use portunus_keydist::mech::MechList;
 use portunus_keydist::proxy::Exchange;
-use portunus_signalling::Ticket;
+use portunus_signalling::{Marks, Ticket};
 
 /// What the core is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub(crate) struct Pending {
     pub(crate) task: Task,
     pub(crate) idc: IdcBuf,
     pub(crate) mechs: Option<MechList>,
+    /// What its protocol noted of the message.
+    marks: Marks,
     pub(crate) meta: Meta,
     /// Digest of source and octets: names the message.
     pub(crate) of: u128,
@@ -127,11 +129,14 @@ impl Pendings {
         self.slots.get_mut(slot as usize).filter(|pending| pending.used)
     }
 
-    /// The message that waits for its answer.
-    pub(crate) fn request(&self, slot: u32) -> &[u8] {
+    /// The message that waits for its answer, and what its protocol noted of it.
+    pub(crate) fn request(&self, slot: u32) -> (&[u8], &Marks) {
         let from = slot as usize * self.request;
-        let len = self.get(slot).map_or(0, |pending| pending.len as usize);
-        self.octets.get(from..from + len).unwrap_or_default()
+        let octets = |pending: &Pending| self.octets.get(from..from + pending.len as usize);
+        match self.get(slot).and_then(|pending| Some((octets(pending)?, &pending.marks))) {
+            Some(request) => request,
+            None => (&[], &Marks::NONE),
+        }
     }
 
     /// The registration whose message has this digest.
@@ -144,8 +149,15 @@ impl Pendings {
         self.oldest.checked_sub(1)
     }
 
-    /// Takes a registration in; `None` when the table is full or the message too long.
-    pub(crate) fn insert(&mut self, work: &Work<'_>, meta: Meta, of: u128, request: &[u8]) -> Option<u32> {
+    /// Takes a registration in, with its message and what was noted of that; `None` when the table is full or the
+    /// message too long.
+    pub(crate) fn insert(
+        &mut self,
+        work: &Work<'_>,
+        meta: Meta,
+        of: u128,
+        (request, marks): (&[u8], &Marks),
+    ) -> Option<u32> {
         if self.is_full() || !self.fits(request) {
             return None;
         }
@@ -153,6 +165,7 @@ impl Pendings {
             task: work.task,
             idc: work.idc.into(),
             mechs: work.mechs.copied(),
+            marks: *marks,
             meta,
             of,
             budget: 0,
@@ -246,34 +259,34 @@ mod tests {
     #[test]
     fn the_oldest_unproven_is_known_whatever_leaves() {
         let mut pendings = Pendings::new(6, 64, 9);
-        let a = pendings.insert(&s1(), meta(), 1, b"a").unwrap();
-        let b = pendings.insert(&s7(), meta(), 2, b"b").unwrap();
-        let c = pendings.insert(&s1(), meta(), 3, b"c").unwrap();
-        let d = pendings.insert(&s1(), meta(), 4, b"d").unwrap();
+        let a = pendings.insert(&s1(), meta(), 1, (b"a", &Marks::NONE)).unwrap();
+        let b = pendings.insert(&s7(), meta(), 2, (b"b", &Marks::NONE)).unwrap();
+        let c = pendings.insert(&s1(), meta(), 3, (b"c", &Marks::NONE)).unwrap();
+        let d = pendings.insert(&s1(), meta(), 4, (b"d", &Marks::NONE)).unwrap();
         assert_eq!(pendings.oldest_unproven(), Some(a));
         pendings.remove(c);
         pendings.remove(a);
         assert_eq!(pendings.oldest_unproven(), Some(d));
-        let e = pendings.insert(&s1(), meta(), 5, b"e").unwrap();
+        let e = pendings.insert(&s1(), meta(), 5, (b"e", &Marks::NONE)).unwrap();
         pendings.remove(d);
         assert_eq!(pendings.oldest_unproven(), Some(e));
         pendings.remove(e);
         assert_eq!(pendings.oldest_unproven(), None);
-        assert_eq!((pendings.request(b), pendings.used()), (&b"b"[..], 1));
+        assert_eq!((pendings.request(b).0, pendings.used()), (&b"b"[..], 1));
         assert_eq!((pendings.find(2), pendings.find(1)), (Some(b), None));
     }
 
     #[test]
     fn bounded_and_generations_differ() {
         let mut pendings = Pendings::new(2, 4, u32::MAX);
-        assert!(pendings.insert(&s1(), meta(), 1, b"12345").is_none());
-        let a = pendings.insert(&s1(), meta(), 1, b"1").unwrap();
-        pendings.insert(&s1(), meta(), 2, b"2").unwrap();
-        assert!(pendings.insert(&s1(), meta(), 3, b"3").is_none());
+        assert!(pendings.insert(&s1(), meta(), 1, (b"12345", &Marks::NONE)).is_none());
+        let a = pendings.insert(&s1(), meta(), 1, (b"1", &Marks::NONE)).unwrap();
+        pendings.insert(&s1(), meta(), 2, (b"2", &Marks::NONE)).unwrap();
+        assert!(pendings.insert(&s1(), meta(), 3, (b"3", &Marks::NONE)).is_none());
         let before = pendings.get(a).unwrap().generation;
         pendings.remove(a);
         assert!(pendings.get(a).is_none() && !pendings.remove(a));
-        assert_eq!(pendings.insert(&s1(), meta(), 3, b"3"), Some(a));
+        assert_eq!(pendings.insert(&s1(), meta(), 3, (b"3", &Marks::NONE)), Some(a));
         assert_ne!(pendings.get(a).unwrap().generation, before);
         assert!(pendings.get(a).unwrap().generation <= GENERATION);
     }

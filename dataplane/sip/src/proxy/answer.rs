@@ -17,7 +17,7 @@ pub(super) fn refusal(
     n1: Option<&N1>,
     w: &mut Writer<'_>,
 ) -> Result<(), Full> {
-    let msg = Message::index(request).map_err(|_| Full)?;
+    let msg = Message::marked(request, hop.marks).map_err(|_| Full)?;
     if !msg.is_request() || msg.method() == Method::Ack {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use core::ops::Range;
 use portunus_codec::{Full, Writer, hex_encode};
 use portunus_keydist::ident::{Idc, N1};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S8, S10};
-use portunus_signalling::{Fault, FromCore, FromTerminal, Hop, Protocol, Route, SessionRef, Signalling, Up};
+use portunus_signalling::{Fault, FromCore, FromTerminal, Hop, Marks, Protocol, Route, SessionRef, Signalling, Up};
 
 /// SIP, as the engine sees it.
 ///
@@ -35,19 +35,20 @@ impl Signalling for Sip {
     }
 
     fn read_terminal<'m>(&self, msg: &'m [u8]) -> Result<FromTerminal<'m>, Fault> {
-        read::terminal(msg)
+        read::terminal(msg, None)
     }
 
-    fn read_core<'m>(&self, msg: &'m [u8]) -> Result<FromCore<'m>, Fault> {
+    fn read_marked<'m>(&self, msg: &'m [u8], marks: &mut Marks) -> Result<FromTerminal<'m>, Fault> {
+        marks.clear();
+        read::terminal(msg, Some(marks))
+    }
+
+    fn read_answer<'m>(&self, msg: &'m [u8]) -> Result<(FromCore<'m>, Option<u64>), Fault> {
         read::core(msg)
     }
 
     fn route_core(&self, msg: &[u8]) -> Route {
         read::route(msg)
-    }
-
-    fn returned_salt(&self, msg: &[u8]) -> Option<u64> {
-        Some(read::returned_salt(msg))
     }
 
     fn write_s2(&self, hop: &Hop<'_>, s1_msg: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
@@ -126,8 +127,8 @@ impl Signalling for Sip {
         steps::digest(hop, msg, idc, w)
     }
 
-    fn binding(&self, registration: &[u8], w: &mut Writer<'_>) -> Result<(), Full> {
-        relay::binding(registration, w)
+    fn binding(&self, registration: &[u8], marks: &Marks, w: &mut Writer<'_>) -> Result<(), Full> {
+        relay::binding(registration, marks, w)
     }
 
     fn rebinding(&self, session: &SessionRef<'_>, refresh: &[u8], w: &mut Writer<'_>) -> Result<(), Full> {

@@ -7,7 +7,7 @@ use portunus_codec::parse_u32;
 use portunus_keydist::ident::{Idc, IdcBuf, Idsp, is_n2};
 use portunus_keydist::mech::{LIST_MAX, MechList};
 use portunus_keydist::steps::{Refusal, S1, S7, S9};
-use portunus_signalling::{Fault, FaultKind, FromCore, FromTerminal, Route};
+use portunus_signalling::{Fault, FaultKind, FromCore, FromTerminal, Marks, Route, Ticket};
 
 /// Digest parameters that only the core may send (spec section 2).
 const CORE_ONLY: [Field; 4] = [Field::Ekc, Field::Eksp, Field::Mac, Field::IntegrityProtected];
@@ -52,14 +52,19 @@ pub(super) fn passable(msg: &Message<'_>) -> Result<(), Fault> {
 }
 
 /// [`portunus_signalling::Signalling::read_terminal`].
-pub(super) fn terminal(octets: &[u8]) -> Result<FromTerminal<'_>, Fault> {
+pub(super) fn terminal<'m>(octets: &'m [u8], marks: Option<&mut Marks>) -> Result<FromTerminal<'m>, Fault> {
     match octets {
         b"\r\n\r\n" => return Ok(FromTerminal::KeepAlive(crate::frame::PONG)),
         b"" | b"\r\n" | b"\0" | b"\0\0\0\0" => return Ok(FromTerminal::KeepAlive(b"")),
         _ => {}
     }
-    let msg = Message::parse(octets)?;
+    let mut msg = Message::empty(octets);
+    msg.fill()?;
+    msg.check()?;
     let digest = forbid_core_only(&msg)?;
+    if let Some(marks) = marks {
+        msg.mark(marks);
+    }
     if !msg.is_request() {
         return Ok(FromTerminal::Response { ticket: msg.via().ticket() });
     }
@@ -181,18 +186,27 @@ fn mechs(msg: &Message<'_>) -> Result<MechList, Fault> {
     .ok_or_else(bad)
 }
 
-/// [`portunus_signalling::Signalling::read_core`].
-pub(super) fn core(octets: &[u8]) -> Result<FromCore<'_>, Fault> {
+/// [`portunus_signalling::Signalling::read_answer`].
+pub(super) fn core(octets: &[u8]) -> Result<(FromCore<'_>, Option<u64>), Fault> {
     // The core is trusted; what is read of an answer is checked here, and all of it before it is passed on.
-    let mut msg = Message::index(octets)?;
+    let mut msg = Message::empty(octets);
+    msg.fill()?;
     if msg.is_request() {
         msg.check()?;
-        return Ok(match called(|n| msg.value(n), msg.uri()) {
+        let read = match called(|n| msg.value(n), msg.uri()) {
             Some(idc) => FromCore::Request { idc },
             None => FromCore::Own,
-        });
+        };
+        return Ok((read, None));
     }
-    let ticket = msg.via().ticket().ok_or_else(|| msg.fault(FaultKind::Unsupported, Name::Via))?;
+    // The topmost Via and no other, whatever follows it.
+    let via = msg.items(Name::Via).next().and_then(Via::parse);
+    let (ticket, salt) = via.and_then(|v| v.handle()).ok_or_else(|| msg.fault(FaultKind::Unsupported, Name::Via))?;
+    answer(&msg, ticket).map(|read| (read, Some(salt)))
+}
+
+/// What an answer of the core's to what bore this handle says.
+fn answer<'m>(msg: &Message<'m>, ticket: Ticket) -> Result<FromCore<'m>, Fault> {
     let status = msg.status();
     let (last, success) = (status >= 200, (200..300).contains(&status));
     let answer = FromCore::Answer { ticket, last, success };
@@ -236,13 +250,6 @@ pub(super) fn core(octets: &[u8]) -> Result<FromCore<'_>, Fault> {
 fn called<'m>(value: impl Fn(Name) -> Option<&'m [u8]>, uri: &[u8]) -> Option<IdcBuf> {
     let route = value(Name::Route).and_then(|v| Items::new(v).next()).and_then(Addr::parse).and_then(|a| a.sip());
     route.and_then(|r| r.token()).or_else(|| Uri::parse(uri).and_then(|u| u.token()))
-}
-
-/// [`portunus_signalling::Signalling::returned_salt`]: of the topmost Via; 0, which a keyed hash is with no useful
-/// probability, where there is none.
-pub(super) fn returned_salt(octets: &[u8]) -> u64 {
-    let via = line_at(octets, Name::Via).and_then(|v| Items::new(v).next()).and_then(Via::parse);
-    via.and_then(|v| v.handle()).map_or(0, |(_, salt)| salt)
 }
 
 /// [`portunus_signalling::Signalling::route_core`]: the start line and one header are read.

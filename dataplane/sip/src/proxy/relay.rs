@@ -9,7 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 use portunus_codec::{Full, Writer};
 use portunus_keydist::ident::Idc;
 use portunus_keydist::proxy::HashKey;
-use portunus_signalling::{BINDING_MAX, Fault, FaultKind, Hop, SessionRef, Ticket, Up};
+use portunus_signalling::{BINDING_MAX, Fault, FaultKind, Hop, Marks, SessionRef, Ticket, Up};
 
 /// The default port of SIP over UDP and TCP.
 const SIP_PORT: u16 = 5060;
@@ -39,9 +39,9 @@ pub(super) fn granted(answer: &Message<'_>, hop: &Hop<'_>) -> Option<u32> {
 }
 
 /// [`portunus_signalling::Signalling::binding`].
-pub(super) fn binding(registration: &[u8], w: &mut Writer<'_>) -> Result<(), Full> {
-    let msg = Message::index(registration).map_err(|_| Full)?;
-    // A folded line may stand in what is between brackets; nothing is ever sent there.
+pub(super) fn binding(registration: &[u8], marks: &Marks, w: &mut Writer<'_>) -> Result<(), Full> {
+    let msg = Message::marked(registration, marks).map_err(|_| Full)?;
+    // A folded line may stand between brackets; nothing is ever sent to such a Contact.
     let kept = || msg.contacts().filter(|a| msg.contact_expires(a) != Some(0) && !a.uri.contains(&edit::BETWEEN));
     let mut best: Option<Addr<'_>> = None;
     for contact in kept() {
@@ -71,7 +71,7 @@ fn put_binding<'u>(uris: impl Iterator<Item = &'u [u8]>, w: &mut Writer<'_>) -> 
 /// [`portunus_signalling::Signalling::rebinding`].
 pub(super) fn rebinding(session: &SessionRef<'_>, refresh: &[u8], w: &mut Writer<'_>) -> Result<(), Full> {
     let msg = Message::index(refresh).map_err(|_| Full)?;
-    if read::ends(&msg) { put_binding(remaining(session, &msg), w) } else { binding(refresh, w) }
+    if read::ends(&msg) { put_binding(remaining(session, &msg), w) } else { binding(refresh, &Marks::NONE, w) }
 }
 
 /// The Contacts of a session that a REGISTER which only takes Contacts back leaves.

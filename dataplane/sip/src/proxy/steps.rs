@@ -111,7 +111,7 @@ fn asked(msg: &Message<'_>) -> Option<u32> {
 
 /// s2: the proxy's Via and Path; without the clock and the cookie, which are the proxy's business.
 pub(super) fn s2(hop: &Hop<'_>, octets: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    let msg = Message::index(octets).map_err(|_| Full)?;
+    let msg = Message::marked(octets, hop.marks).map_err(|_| Full)?;
     let credentials = Credentials::Without(&[Field::Ts, Field::Cookie]);
     let how = ToCore { idc: s1.idc, contacts: Binds::Later, credentials, strip_agreement: false };
     register_up(hop, &msg, &how, w)
@@ -119,14 +119,14 @@ pub(super) fn s2(hop: &Hop<'_>, octets: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) 
 
 /// s8: as s2, with a Contact of the proxy's making and without the security agreement, which ends here.
 pub(super) fn s8(hop: &Hop<'_>, octets: &[u8], idc: Idc<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    let msg = Message::index(octets).map_err(|_| Full)?;
+    let msg = Message::marked(octets, hop.marks).map_err(|_| Full)?;
     let credentials = Credentials::Without(&[Field::N2, Field::Ts, Field::Cookie]);
     register_up(hop, &msg, &ToCore { idc, contacts: Binds::Own, credentials, strip_agreement: true }, w)
 }
 
 /// A stock phone's registration, with the proxy named in its credentials.
 pub(super) fn digest(hop: &Hop<'_>, octets: &[u8], idc: Idc<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    let msg = Message::index(octets).map_err(|_| Full)?;
+    let msg = Message::marked(octets, hop.marks).map_err(|_| Full)?;
     let mut buf = [0u8; CREDENTIALS_MAX];
     let mut own = Writer::new(&mut buf);
     put_param("idsp", hop.own.idsp.as_bytes(), &mut own);
@@ -176,7 +176,7 @@ fn put_challenge(hop: &Hop<'_>, w: &mut Writer<'_>, nonce: impl FnOnce(&mut Writ
 
 /// s6.
 pub(super) fn s6(hop: &Hop<'_>, request: &[u8], core_msg: &[u8], s6: &S6<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    let msg = Message::index(request).map_err(|_| Full)?;
+    let msg = Message::marked(request, hop.marks).map_err(|_| Full)?;
     begin_response(&msg, 401, &["Unauthorized"], tag_of(hop, line_at(core_msg, Name::To)), Some(hop.source), w);
     put_challenge(hop, w, |w| _ = w.b64(&s6.rand));
     put_param("n1", s6.n1.as_bytes(), w);
@@ -195,7 +195,7 @@ pub(super) fn cookie(
     cookie: &[u8],
     w: &mut Writer<'_>,
 ) -> Result<(), Full> {
-    let msg = Message::index(request).map_err(|_| Full)?;
+    let msg = Message::marked(request, hop.marks).map_err(|_| Full)?;
     begin_response(&msg, 401, &["Unauthorized"], Tag::Salt(hop.salt), Some(hop.source), w);
     put_challenge(hop, w, |_| ());
     put_param("n1", n1.as_bytes(), w);
@@ -233,7 +233,7 @@ pub(super) fn s10(
     s10: &S10<'_>,
     w: &mut Writer<'_>,
 ) -> Result<Range<usize>, Full> {
-    let msg = Message::index(request).map_err(|_| Full)?;
+    let msg = Message::marked(request, hop.marks).map_err(|_| Full)?;
     let [to, contact, expires] = lines_at(core_msg, [Name::To, Name::Contact, Name::Expires]);
     begin_response(&msg, 200, &["OK"], tag_of(hop, to), Some(hop.source), w);
     // The answer's one Contact is the proxy's; what was granted to it stands there or in Expires.

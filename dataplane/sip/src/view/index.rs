@@ -5,7 +5,7 @@ use super::name::Name;
 use super::{HEADERS_MAX, Header, MESSAGE_MAX, Message, Start};
 use arrayvec::ArrayVec;
 use portunus_codec::parse_u32;
-use portunus_signalling::{Fault, FaultKind};
+use portunus_signalling::{Fault, FaultKind, Marks};
 
 const NONE: u8 = u8::MAX;
 
@@ -187,35 +187,82 @@ impl<'a> Message<'a> {
     /// # Errors
     /// A [`Fault`]: not SIP, cut short, a malformed line, a single-instance header twice, or a limit passed.
     pub fn index(octets: &'a [u8]) -> Result<Self, Fault> {
+        let mut msg = Self::empty(octets);
+        msg.fill()?;
+        Ok(msg)
+    }
+
+    /// Nothing indexed yet. Whoever reads every message makes it where it stays and lets [`Message::fill`] follow: a
+    /// kilobyte is not moved for nothing.
+    pub(crate) fn empty(octets: &'a [u8]) -> Self {
+        let (start, headers) = (Start::Response { status: 0, end: 0 }, ArrayVec::new());
+        Self { octets, start, headers, first: [NONE; Name::COUNT], blank: 0, read: None }
+    }
+
+    /// Adds a header that was found.
+    #[inline(always)]
+    fn add(&mut self, header: Header) -> Result<(), Fault> {
+        if let Some(slot) = self.first.get_mut(header.name as usize).filter(|slot| **slot == NONE) {
+            *slot = self.headers.len() as u8;
+        }
+        self.headers.try_push(header).map_err(|_| fault(FaultKind::TooBig, "headers", usize::from(header.at)))
+    }
+
+    /// The indexing of an empty one; see [`Message::index`].
+    pub(crate) fn fill(&mut self) -> Result<(), Fault> {
+        let octets = self.octets;
         if octets.len() > MESSAGE_MAX {
             return Err(fault(FaultKind::TooBig, "message", MESSAGE_MAX));
         }
         let (start, end) = start_line(octets)?;
-        let mut headers = ArrayVec::<Header, HEADERS_MAX>::new();
-        let mut first = [NONE; Name::COUNT];
+        self.start = start;
         let mut lines = Lines::new(octets, end + 2);
         let blank = loop {
             match lines.next()? {
                 Line::Blank(at) => break at,
                 Line::Header(name, at, value) => {
-                    if let Some(slot) = first.get_mut(name as usize) {
-                        if *slot == NONE {
-                            *slot = headers.len() as u8;
-                        } else if name.is_single() {
-                            return Err(fault(FaultKind::Malformed, name.as_str(), at));
-                        }
+                    if name.is_single() && self.has(name) {
+                        return Err(fault(FaultKind::Malformed, name.as_str(), at));
                     }
                     let (value, value_end) = (value.start as u16, value.end as u16);
-                    let header = Header { name, at: at as u16, value, value_end };
-                    headers.try_push(header).map_err(|_| fault(FaultKind::TooBig, "headers", at))?;
+                    self.add(Header { name, at: at as u16, value, value_end })?;
                 }
             }
         };
-        let mut msg = Self { octets, start, headers, first, blank: blank as u16, read: None };
-        if let Some(value) = msg.value(Name::ContentLength) {
-            let bad = || msg.fault(FaultKind::Malformed, Name::ContentLength);
+        self.blank = blank as u16;
+        if let Some(value) = self.value(Name::ContentLength) {
+            let bad = || self.fault(FaultKind::Malformed, Name::ContentLength);
             let len = parse_u32(value).ok_or_else(bad)? as usize;
-            msg.octets = octets.get(..blank + 2 + len).ok_or_else(bad)?;
+            self.octets = octets.get(..blank + 2 + len).ok_or_else(bad)?;
+        }
+        Ok(())
+    }
+
+    /// Notes the index of a request, so that [`Message::marked`] has it without looking again. One of many headers is
+    /// not noted.
+    pub(crate) fn mark(&self, marks: &mut Marks) {
+        marks.clear();
+        let Start::Request { method_end, uri_end } = self.start else { return };
+        let mut noted = marks.push(&[method_end, uri_end, self.blank, self.octets.len() as u16]);
+        for h in &self.headers {
+            noted = noted && marks.push(&[h.name as u16, h.at, h.value, h.value_end]);
+        }
+    }
+
+    /// As [`Message::index`], from what [`Message::mark`] noted of the same octets, where it noted anything.
+    ///
+    /// # Errors
+    /// As [`Message::index`], where nothing is noted.
+    pub(crate) fn marked(octets: &'a [u8], marks: &Marks) -> Result<Self, Fault> {
+        let mut msg = Self::empty(octets);
+        let Some((&[method_end, uri_end, blank, len], rows)) = marks.words().split_first_chunk::<4>() else {
+            msg.fill()?;
+            return Ok(msg);
+        };
+        msg.octets = octets.get(..usize::from(len)).unwrap_or_default();
+        (msg.start, msg.blank) = (Start::Request { method_end, uri_end }, blank);
+        for &[name, at, value, value_end] in rows.as_chunks::<4>().0 {
+            msg.add(Header { name: Name::at(name.into()), at, value, value_end })?;
         }
         Ok(msg)
     }

@@ -123,7 +123,8 @@ impl<'a> Message<'a> {
     /// # Errors
     /// A [`Fault`] that names the header and its octet offset.
     pub fn parse(octets: &'a [u8]) -> Result<Self, Fault> {
-        let mut msg = Self::index(octets)?;
+        let mut msg = Self::empty(octets);
+        msg.fill()?;
         msg.check()?;
         Ok(msg)
     }

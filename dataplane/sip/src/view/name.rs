@@ -206,6 +206,12 @@ impl Name {
         }
     }
 
+    /// The name whose number this is, as `as` gives it.
+    #[inline]
+    pub(crate) fn at(number: usize) -> Self {
+        NAMES.get(..LONG).and_then(|names| names.get(number)).copied().unwrap_or(Self::Other)
+    }
+
     pub(crate) const fn bit(self) -> u64 {
         1 << self as u8
     }

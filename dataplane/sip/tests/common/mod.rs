@@ -6,7 +6,7 @@ use portunus_keydist::ident::{Idc, Idsp, N1};
 use portunus_keydist::mech::MechList;
 use portunus_keydist::schedule::{For, Key, SessionKey, WrapCtx, message_mac};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S8, S9, S10};
-use portunus_signalling::{Hop, Own, SessionRef, Signalling, Ticket, Transport};
+use portunus_signalling::{Hop, Marks, Own, SessionRef, Signalling, Ticket, Transport};
 use portunus_sip::carriage::core::{self, Granted};
 use portunus_sip::carriage::terminal::{self, Agent, Plain, StockAnswer, Txn};
 use portunus_sip::view::{Message, Name};
@@ -75,6 +75,7 @@ impl World {
             transport: self.transport,
             ticket: Ticket(0x0300_0000_0000_002a),
             salt: 0x0123_4567_89ab_cdef,
+            marks: &Marks::NONE,
         }
     }
 
