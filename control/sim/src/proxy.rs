@@ -186,7 +186,7 @@ impl Proxy {
             let worker = match SIP.route_core(message) {
                 Route::Ticket(ticket) => usize::from(ticket.worker()),
                 Route::Terminal(idc) => self.directory.get(idc.as_idc().as_str()).map_or(0, |(w, _)| *w),
-                Route::Own | Route::Unknown => 0,
+                Route::Step | Route::Lane | Route::Own | Route::Unknown => 0,
             };
             let mut sink = Collect::default();
             if let Some(engine) = self.engines.get_mut(worker) {

@@ -9,7 +9,7 @@ use crate::store::pendings::Task;
 use crate::store::sessions::State;
 use arrayvec::ArrayVec;
 use portunus_keydist::{Idc, Now};
-use portunus_signalling::{FromCore, Full, Hop, Protocol, Signalling, Ticket, Writer};
+use portunus_signalling::{FromCore, Full, Hop, Of, Protocol, Signalling, Ticket, Writer};
 
 /// What a ticket names.
 enum Named {
@@ -19,11 +19,11 @@ enum Named {
 
 const fn ticket_of(read: &FromCore<'_>) -> Option<Ticket> {
     match *read {
-        FromCore::Challenge { ticket, .. }
-        | FromCore::Key { ticket, .. }
-        | FromCore::Refused { ticket, .. }
-        | FromCore::Answer { ticket, .. } => Some(ticket),
-        FromCore::Request { .. } | FromCore::Own => None,
+        FromCore::Challenge { of: Of::Ticket(ticket), .. }
+        | FromCore::Key { of: Of::Ticket(ticket), .. }
+        | FromCore::Refused { of: Of::Ticket(ticket), .. }
+        | FromCore::Answer { of: Of::Ticket(ticket), .. } => Some(ticket),
+        _ => None,
     }
 }
 
@@ -40,7 +40,7 @@ impl Engine {
             let mut claims: ArrayVec<Claim<'_>, BATCH> = ArrayVec::new();
             for message in batch {
                 match signalling.read_answer(message) {
-                    Ok((FromCore::Key { ticket, idc, s9 }, salt)) => match self.named(ticket, salt) {
+                    Ok((FromCore::Key { of, idc, s9 }, salt)) => match self.named(of, salt) {
                         // The same s9 twice in a batch: the second is late.
                         Some(Named::Pending(slot)) if claims.iter().all(|claim| claim.slot != slot) => {
                             claims.push(Claim { slot, core_msg: message, idc, s9 });
@@ -66,7 +66,8 @@ impl Engine {
 
     /// What a handle that came with this salt names. Handles can be guessed: a registration's answer must bring its salt
     /// back too; for sessions the protocol checks that as it relays.
-    fn named(&self, ticket: Ticket, salt: Option<u64>) -> Option<Named> {
+    fn named(&self, of: Of, salt: Option<u64>) -> Option<Named> {
+        let Of::Ticket(ticket) = of else { return None };
         let TicketParts { kind, generation, slot } = TicketParts::read(ticket, self.site.worker)?;
         match kind {
             TicketKind::Pending => {
@@ -89,11 +90,11 @@ impl Engine {
         sink: &mut dyn Sink,
     ) {
         match *read {
-            FromCore::Challenge { ticket, idc, idsp, rand } => match self.named(ticket, salt) {
+            FromCore::Challenge { of, idc, idsp, rand } => match self.named(of, salt) {
                 Some(Named::Pending(slot)) => self.on_challenge(now, slot, message, (idc, idsp), rand, sink),
                 _ => self.counters.core_unmatched += 1,
             },
-            FromCore::Refused { ticket, refusal } => match self.named(ticket, salt) {
+            FromCore::Refused { of, refusal } => match self.named(of, salt) {
                 Some(Named::Pending(slot)) => match self.pendings.get(slot).map(|pending| pending.task) {
                     Some(Task::Stock { .. }) => self.on_stock_answer(now, slot, message, false, sink),
                     _ => self.on_refused(now, slot, refusal, sink),
@@ -104,7 +105,7 @@ impl Engine {
                 }
                 None => self.counters.core_unmatched += 1,
             },
-            FromCore::Answer { ticket, last, success } => match self.named(ticket, salt) {
+            FromCore::Answer { of, last, success } => match self.named(of, salt) {
                 Some(Named::Pending(slot)) => self.on_registration_answer(now, slot, message, (last, success), sink),
                 Some(Named::Session { slot, kind }) => {
                     if last {
@@ -117,7 +118,8 @@ impl Engine {
                 }
                 None => self.counters.core_unmatched += 1,
             },
-            FromCore::Request { idc } => self.on_core_request(signalling, idc.as_idc(), message, sink),
+            FromCore::Request { idc: Some(idc) } => self.on_core_request(signalling, idc.as_idc(), message, sink),
+            FromCore::Request { idc: None } => self.counters.core_unmatched += 1,
             FromCore::Own => {
                 self.counters.core_own += 1;
                 self.answer_core(signalling, None, message, sink, &mut |hop, w| {

@@ -53,7 +53,8 @@ impl Router for ByProtocol {
             Some(Route::Ticket(ticket)) => Destination::Worker(ticket.worker()),
             Some(Route::Terminal(idc)) => Destination::Terminal(idc),
             Some(Route::Own) => Destination::Own,
-            Some(Route::Unknown) | None => Destination::Unknown,
+            // No lane leads here yet.
+            Some(Route::Step | Route::Lane | Route::Unknown) | None => Destination::Unknown,
         }
     }
 

@@ -48,6 +48,19 @@ impl Ticket {
     }
 }
 
+/// What shows which of the proxy's messages one from the core belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// The handle came back (SIP).
+    Ticket(Ticket),
+    /// It names the registration by its N1a (spec section 2), and by nothing else before there is a Rand.
+    N1(N1),
+    /// It names the registration by its Rand.
+    Rand(Rand),
+    /// By the lane that it came on: it is for whoever that lane is. See [`Signalling::lanes`].
+    Lane,
+}
+
 /// What the proxy is, for the messages that it writes.
 #[derive(Debug, Clone, Copy)]
 pub struct Own<'a> {
@@ -195,7 +208,7 @@ pub enum FromCore<'m> {
     /// s5.
     Challenge {
         /// Which registration.
-        ticket: Ticket,
+        of: Of,
         /// Who is challenged, where the message says so; checked when present.
         idc: Option<Idc<'m>>,
         /// The proxy that the challenge is for.
@@ -206,7 +219,7 @@ pub enum FromCore<'m> {
     /// s9.
     Key {
         /// Which registration.
-        ticket: Ticket,
+        of: Of,
         /// Who was authenticated, where the message says so.
         idc: Option<Idc<'m>>,
         /// The wraps.
@@ -216,15 +229,15 @@ pub enum FromCore<'m> {
     /// phone's registration), it is that one's final answer.
     Refused {
         /// Which registration.
-        ticket: Ticket,
+        of: Of,
         /// Why.
         refusal: Refusal,
     },
     /// An answer to something that was relayed for a session or a stock phone; a digest challenge or its 200 among
     /// them.
     Answer {
-        /// The handle that was sent.
-        ticket: Ticket,
+        /// What it is an answer to.
+        of: Of,
         /// True when it is final.
         last: bool,
         /// True when it grants what was asked (2xx).
@@ -232,8 +245,9 @@ pub enum FromCore<'m> {
     },
     /// A request for a terminal.
     Request {
-        /// The terminal, by value: its spelling in the message may be escaped.
-        idc: IdcBuf,
+        /// The terminal, by value: its spelling in the message may be escaped. `None` where a request names no terminal
+        /// and its lane says whose it is.
+        idc: Option<IdcBuf>,
     },
     /// A request to the proxy itself (health check), which [`Signalling::answer_own`] answers.
     Own,
@@ -246,6 +260,10 @@ pub enum Route {
     Ticket(Ticket),
     /// To the worker that holds this terminal's session.
     Terminal(IdcBuf),
+    /// To the worker whose lane it came on: a step, or the answer to one.
+    Step,
+    /// To the worker that holds the session of the terminal whose lane it came on, and else as [`Route::Step`].
+    Lane,
     /// To the proxy itself.
     Own,
     /// Nowhere.

@@ -7,7 +7,7 @@ use common::*;
 use portunus_keydist::ident::Idc;
 use portunus_keydist::schedule::{For, WrapCtx, message_mac};
 use portunus_keydist::steps::Refusal;
-use portunus_signalling::{FaultKind, FromCore, FromTerminal, Marks, Route, SessionRef, Signalling, Transport, Up};
+use portunus_signalling::{FaultKind, FromCore, FromTerminal, Marks, Of, Route, SessionRef, Signalling, Transport, Up};
 use portunus_sip::carriage::core::{self, Ask};
 use portunus_sip::carriage::terminal::{self, Answer};
 use portunus_sip::view::Message;
@@ -34,8 +34,8 @@ fn every_step_is_read_as_it_was_written() {
         assert_eq!((register.realm, register.uri), (&b"example.test"[..], &b"sip:example.test"[..]));
         assert_eq!(Sip.route_core(octets("s5")), Route::Ticket(w.hop().ticket));
         match Sip.read_core(octets("s5")) {
-            Ok(FromCore::Challenge { ticket, idsp, rand, .. }) => {
-                assert_eq!((ticket, idsp, rand), (w.hop().ticket, w.idsp, RAND));
+            Ok(FromCore::Challenge { of, idsp, rand, .. }) => {
+                assert_eq!((of, idsp, rand), (Of::Ticket(w.hop().ticket), w.idsp, RAND));
             }
             other => panic!("{other:?}"),
         }

@@ -84,7 +84,7 @@ fn a_call_reaches_its_terminal_and_stays_on_the_proxy() {
         assert_eq!(view(1).via().ticket(), Some(w.hop().ticket));
         assert_eq!(view(1).addrs(Name::RecordRoute).next().unwrap().sip().unwrap().token().unwrap().as_idc(), w.idc);
         assert_eq!(view(1).body(), view(0).body());
-        assert!(matches!(Sip.read_core(octets(2)), Ok(FromCore::Request { idc }) if idc.as_idc() == w.idc));
+        assert!(matches!(Sip.read_core(octets(2)), Ok(FromCore::Request { idc: Some(idc) }) if idc.as_idc() == w.idc));
         assert_eq!(Sip.route_core(octets(2)), Route::Terminal(w.idc.into()));
         // Down: the proxy's Route is gone, the Request-URI is the terminal's Contact.
         assert_eq!(view(3).uri(), w.contact.as_bytes());

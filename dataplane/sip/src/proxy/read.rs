@@ -7,7 +7,7 @@ use portunus_codec::parse_u32;
 use portunus_keydist::ident::{Idc, IdcBuf, Idsp, is_n2};
 use portunus_keydist::mech::{LIST_MAX, MechList};
 use portunus_keydist::steps::{Refusal, S1, S7, S9};
-use portunus_signalling::{Fault, FaultKind, FromCore, FromTerminal, Marks, Route, Ticket};
+use portunus_signalling::{Fault, FaultKind, FromCore, FromTerminal, Marks, Of, Route, Ticket};
 
 /// Digest parameters that only the core may send (spec section 2).
 const CORE_ONLY: [Field; 4] = [Field::Ekc, Field::Eksp, Field::Mac, Field::IntegrityProtected];
@@ -194,7 +194,7 @@ pub(super) fn core(octets: &[u8]) -> Result<(FromCore<'_>, Option<u64>), Fault> 
     if msg.is_request() {
         msg.check()?;
         let read = match called(|n| msg.value(n), msg.uri()) {
-            Some(idc) => FromCore::Request { idc },
+            Some(idc) => FromCore::Request { idc: Some(idc) },
             None => FromCore::Own,
         };
         return Ok((read, None));
@@ -207,9 +207,10 @@ pub(super) fn core(octets: &[u8]) -> Result<(FromCore<'_>, Option<u64>), Fault> 
 
 /// What an answer of the core's to what bore this handle says.
 fn answer<'m>(msg: &Message<'m>, ticket: Ticket) -> Result<FromCore<'m>, Fault> {
+    let of = Of::Ticket(ticket);
     let status = msg.status();
     let (last, success) = (status >= 200, (200..300).contains(&status));
-    let answer = FromCore::Answer { ticket, last, success };
+    let answer = FromCore::Answer { of, last, success };
     if !last || msg.method() != Method::Register {
         return Ok(answer);
     }
@@ -220,7 +221,7 @@ fn answer<'m>(msg: &Message<'m>, ticket: Ticket) -> Result<FromCore<'m>, Fault> 
         let Some((ekc, eksp)) = keys else { return Ok(answer) };
         let bad = || msg.fault(FaultKind::Malformed, Name::AuthenticationInfo);
         let s9 = S9 { ekc: values::wrap(ekc).ok_or_else(bad)?, eksp: values::wrap(eksp).ok_or_else(bad)? };
-        return Ok(FromCore::Key { ticket, idc, s9 });
+        return Ok(FromCore::Key { of, idc, s9 });
     }
     for name in [Name::WwwAuthenticate, Name::ProxyAuthenticate] {
         let Some(digest) = msg.digest(name)? else { continue };
@@ -230,7 +231,7 @@ fn answer<'m>(msg: &Message<'m>, ticket: Ticket) -> Result<FromCore<'m>, Fault> 
         let bad = || msg.fault(FaultKind::Malformed, name);
         let rand = digest.plain(Field::Nonce).and_then(values::rand).ok_or_else(bad)?;
         let idsp = digest.plain(Field::Idsp).and_then(Idsp::from_octets).ok_or_else(bad)?;
-        return Ok(FromCore::Challenge { ticket, idc, idsp, rand });
+        return Ok(FromCore::Challenge { of, idc, idsp, rand });
     }
     let refusal = match status {
         // What is wrong with the request and says nothing about who sent it.
@@ -242,7 +243,7 @@ fn answer<'m>(msg: &Message<'m>, ticket: Ticket) -> Result<FromCore<'m>, Fault> 
         }
         _ => Refusal::Denied,
     };
-    Ok(FromCore::Refused { ticket, refusal })
+    Ok(FromCore::Refused { of, refusal })
 }
 
 /// The terminal that a request from the core is for: the user part of the topmost Route, where it names one, else of
