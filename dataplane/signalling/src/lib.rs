@@ -308,6 +308,14 @@ pub trait Signalling: Send + Sync {
     /// Which one.
     fn protocol(&self) -> Protocol;
 
+    /// True where the core tells terminals apart by the transport address that their messages come from, and so names
+    /// the terminal nowhere else (MGCP, H.248, RAS). s2 then leaves by a port that all terminals share; s8 and
+    /// everything of the session leaves by a *lane*: a port of this IDc's own, by which the core's messages for it
+    /// come in. Identifiers of transactions pass a lane unchanged.
+    fn lanes(&self) -> bool {
+        false
+    }
+
     /// Reads an unprotected message from the access side. Fields that only the core may send are a
     /// [`FaultKind::Forbidden`] fault.
     ///
@@ -347,6 +355,18 @@ pub trait Signalling: Send + Sync {
     /// Writes what a transaction protocol sends back at once to whoever sent `msg`, before any step follows. SIP
     /// writes nothing.
     fn acknowledge(&self, _hop: &Hop<'_>, _msg: &[u8], _w: &mut Writer<'_>) {}
+
+    /// Writes what a transaction protocol sends back at once for a step of the core's (s5, s9, a refusal), by the lane
+    /// that it came on, whether or not anything waits for it: the core repeats a step until it is acknowledged. Nothing
+    /// is written for what is no step, or itself an answer (RAS).
+    fn acknowledge_core(&self, _msg: &[u8], _w: &mut Writer<'_>) {}
+
+    /// What names the transaction of a request or an answer (the first one, where there are several): an answer on a
+    /// lane is by this known to belong to a refresh or a de-registration that left by it. `None` where a message has
+    /// none, and where handles name transactions (SIP).
+    fn transaction(&self, _msg: &[u8]) -> Option<u32> {
+        None
+    }
 
     /// s1 as received, to s2.
     ///
