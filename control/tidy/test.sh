@@ -76,8 +76,8 @@ demo() {
 
 # The kept seeds of every target are replayed by the ordinary tests; here the fuzzers look further for a while.
 fuzz() {
-    for target in sip radius config engine; do
-        run fuzz sh dataplane/fuzz/run.sh "$target" "${FUZZ_SECONDS:-20}"
+    for file in dataplane/fuzz/fuzz_targets/*.rs control/fuzz/fuzz_targets/*.rs; do
+        run fuzz sh dataplane/fuzz/run.sh "$(basename "$file" .rs)" "${FUZZ_SECONDS:-20}"
     done
 }
 
