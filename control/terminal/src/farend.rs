@@ -230,7 +230,7 @@ impl FarEnd {
         let (mut up, mut down) = ([0u8; MESSAGE_MAX], [0u8; MESSAGE_MAX]);
         let (mut up, mut down) = (Writer::new(&mut up), Writer::new(&mut down));
         let rand = s7.rand?;
-        let s8 = S8 { idc: s7.idc, idsp: s7.idsp, rand, auth_c: s7.auth_c, ipc: hop.source };
+        let s8 = S8 { idc: s7.idc, idsp: hop.own.idsp, rand, auth_c: s7.auth_c, ipc: hop.source };
         Sip.write_s8(hop, octets, s7, &s8, &mut up).ok()?;
         self.core.on_request(up.written(), &mut down)?;
         let refusal = match Sip.read_core(down.written()).ok()? {
@@ -257,13 +257,13 @@ impl FarEnd {
         let rand = s7.rand?;
         let (bits, _) = rand.split_first_chunk::<8>()?;
         let n1a = N1::from_bits(u64::from_be_bytes(*bits));
-        let ctx = WrapCtx { idc: s7.idc, idsp: s7.idsp, rand: &rand, n1a: &n1a };
+        let ctx = WrapCtx { idc: s7.idc, idsp: hop.own.idsp, rand: &rand, n1a: &n1a };
         let secret = self.prk.unwrap(For::Proxy, &ctx, &s9.eksp).ok()?.secret(&rand);
         self.last_kid += 1;
         let kid = self.last_kid;
         let sel = Sel::sealed(kid, self.sealed_port);
         let s10 = S10 {
-            idsp: s7.idsp,
+            idsp: hop.own.idsp,
             n1: s7.n1,
             n2: N1::from_bits(self.rng.next_u64()),
             ts: now.wall_ms,
@@ -277,7 +277,7 @@ impl FarEnd {
         Sip.put_mac(w.written_mut().get_mut(field)?, &mac);
         if self.keep_sessions {
             let token = Mech::Sealed.token();
-            let ctx = TrafficCtx { idc: s7.idc, idsp: s7.idsp, n1b: &s7.n1, n2b: &s10.n2, token };
+            let ctx = TrafficCtx { idc: s7.idc, idsp: hop.own.idsp, n1b: &s7.n1, n2b: &s10.n2, token };
             let keys = Sealed::derive(&secret, &ctx);
             let idc = s7.idc.as_str().into();
             self.sessions.insert(kid, Kept { idc, keys, seq: Sequence::new(), peer: None });

@@ -212,7 +212,7 @@ impl Engine {
         let Some(Task::Pkd(Exchange::AwaitS9 { rand, .. })) = self.pendings.get(slot).map(|p| p.task) else { return };
         let (ticket, to) = (self.pending_ticket(slot), self.to_core(incoming.access.signalling.protocol(), s7.idc));
         let hop = incoming.hop(&self.site, ticket);
-        let s8 = S8 { idc: s7.idc, idsp: s7.idsp, rand, auth_c: s7.auth_c, ipc: incoming.meta.source };
+        let s8 = S8 { idc: s7.idc, idsp: hop.own.idsp, rand, auth_c: s7.auth_c, ipc: incoming.meta.source };
         send(sink, &mut self.counters, to, usize::MAX, &mut |w| {
             incoming.access.signalling.write_s8(&hop, incoming.bytes, s7, &s8, w)
         });

@@ -84,8 +84,8 @@ pub struct S6<'a> {
 pub struct S7<'a> {
     /// Who registers.
     pub idc: Idc<'a>,
-    /// The proxy.
-    pub idsp: Idsp<'a>,
+    /// The proxy, where the carriage repeats it (SIP, RAS); the word and N2a are bound to it in any case.
+    pub idsp: Option<Idsp<'a>>,
     /// N1b.
     pub n1: N1,
     /// N2a, as it stood in s6.

@@ -113,7 +113,7 @@ impl Terminal {
         let (idc, idsp) = self.names();
         Ok(S7 {
             idc,
-            idsp,
+            idsp: Some(idsp),
             n1: n1b,
             n2: s6.n2,
             ts: self.own_ts(now),

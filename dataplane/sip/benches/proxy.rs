@@ -20,7 +20,7 @@ fn proxy(c: &mut Criterion) {
     let mut group = c.benchmark_group("sip at the proxy");
     let Ok(FromTerminal::S1(s1)) = Sip.read_terminal(s1_msg) else { panic!("s1") };
     let Ok(FromTerminal::S7(s7)) = Sip.read_terminal(s7_msg) else { panic!("s7") };
-    let s8 = S8 { idc: s7.idc, idsp: s7.idsp, rand: s6.rand, auth_c: s7.auth_c, ipc: hop.source };
+    let s8 = S8 { idc: s7.idc, idsp: hop.own.idsp, rand: s6.rand, auth_c: s7.auth_c, ipc: hop.source };
     group.bench_function("read s1", |b| b.iter(|| Sip.read_terminal(black_box(s1_msg)).is_ok()));
     group.bench_function("write s2", |b| {
         b.iter(|| Sip.write_s2(&hop, black_box(s1_msg), &s1, &mut Writer::new(&mut buf)))

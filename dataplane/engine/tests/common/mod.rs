@@ -264,7 +264,7 @@ impl Phone {
         let (idc, mechs) = (self.idc.clone(), self.mechs);
         let s7 = S7 {
             idc: Idc::new(&idc).unwrap(),
-            idsp: s6.idsp,
+            idsp: Some(s6.idsp),
             n1: self.n1b,
             n2: s6.n2,
             ts: self.ts(now),

@@ -177,7 +177,7 @@ impl Proxy {
     /// # Errors
     /// [`Reject`]: the first rule that it breaks.
     pub fn check_s7(&mut self, now: Now, source: &Source, own: Idsp<'_>, s7: &S7<'_>) -> Result<Fresh, Reject> {
-        if s7.idsp != own {
+        if s7.idsp.is_some_and(|idsp| idsp != own) {
             return Err(Reject::WrongProxy);
         }
         let opened = self.challenges.open(now.mono_ms, source, s7.idc, s7.n2, self.rules.challenge_ms);

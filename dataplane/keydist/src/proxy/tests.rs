@@ -32,7 +32,7 @@ fn s1(n1: u64) -> S1<'static> {
 fn s7<'a>(n1: u64, n2: &'a [u8], rand: Rand) -> S7<'a> {
     S7 {
         idc: alice(),
-        idsp: own(),
+        idsp: Some(own()),
         n1: N1::from_bits(n1),
         n2,
         ts: NOW.wall_ms,
@@ -85,7 +85,7 @@ fn a_challenge_serves_one_s7_from_its_own_address_in_its_time() {
     assert_eq!(got(&mut proxy, later(10_001), "192.0.2.7:5060", &answer), Some(Reject::ChallengeExpired));
     let stale = S7 { ts: NOW.wall_ms - 40_000, ..answer };
     assert_eq!(got(&mut proxy, NOW, "192.0.2.7:5060", &stale), Some(Reject::Stale));
-    let other = S7 { idsp: Idsp::new("sp2").unwrap(), ..answer };
+    let other = S7 { idsp: Idsp::new("sp2"), ..answer };
     assert_eq!(got(&mut proxy, NOW, "192.0.2.7:5060", &other), Some(Reject::WrongProxy));
     // None of these copies has spoilt the real one.
     let fresh = proxy.check_s7(NOW, &here, own(), &answer).unwrap();

@@ -152,9 +152,9 @@ pub fn write_s1(a: &Agent<'_>, t: &Txn<'_>, expires: u32, s1: &S1<'_>, w: &mut W
 /// s7.
 ///
 /// # Errors
-/// [`Full`]; also when `s7.rand` is missing, without which there is no nonce to answer.
+/// [`Full`]; also when `s7.rand`, without which there is no nonce to answer, or `s7.idsp` is missing.
 pub fn write_s7(a: &Agent<'_>, t: &Txn<'_>, expires: u32, s7: &S7<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    let rand = s7.rand.ok_or(Full)?;
+    let (rand, idsp) = s7.rand.zip(s7.idsp).ok_or(Full)?;
     begin_register(a, t, expires, w);
     w.put(b"Supported: path, sec-agree\r\nRequire: sec-agree\r\nProxy-Require: sec-agree\r\nSecurity-Client: ");
     for (i, entry) in s7.mechs.as_str().split(' ').enumerate() {
@@ -163,7 +163,7 @@ pub fn write_s7(a: &Agent<'_>, t: &Txn<'_>, expires: u32, s7: &S7<'_>, w: &mut W
     w.put(b"\r\n");
     put_credentials(a, w);
     w.put(b", nonce=\"").b64(&rand).put(b"\", response=\"").hex(&s7.auth_c).put(b"\", algorithm=").text(ALGORITHM);
-    put_param("idsp", s7.idsp.as_bytes(), w);
+    put_param("idsp", idsp.as_bytes(), w);
     put_param("n1", s7.n1.as_bytes(), w);
     put_param("n2", s7.n2, w);
     put_number("ts", s7.ts, w);

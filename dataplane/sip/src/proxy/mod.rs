@@ -11,7 +11,7 @@ use core::ops::Range;
 use portunus_codec::{Full, Writer, hex_encode};
 use portunus_keydist::ident::{Idc, N1};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S8, S10};
-use portunus_signalling::{Fault, FromCore, FromTerminal, Hop, Marks, Protocol, Route, SessionRef, Signalling, Up};
+use portunus_signalling::{Fault, FromCore, FromTerminal, Hop, Marks, Protocol, Route, SessionRef, Signalling, Text, Up};
 
 /// SIP, as the engine sees it.
 ///
@@ -29,21 +29,40 @@ use portunus_signalling::{Fault, FromCore, FromTerminal, Hop, Marks, Protocol, R
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sip;
 
+impl Sip {
+    /// [`Signalling::read_marked`] without notes.
+    ///
+    /// # Errors
+    /// A [`Fault`] that says what and where.
+    pub fn read_terminal<'m>(&self, msg: &'m [u8]) -> Result<FromTerminal<'m>, Fault> {
+        read::terminal(msg, None)
+    }
+
+    /// [`Signalling::read_answer`] without the salt.
+    ///
+    /// # Errors
+    /// A [`Fault`] that says what and where.
+    pub fn read_core<'m>(&self, msg: &'m [u8]) -> Result<FromCore<'m>, Fault> {
+        read::core(msg).map(|(read, _)| read)
+    }
+}
+
 impl Signalling for Sip {
     fn protocol(&self) -> Protocol {
         Protocol::Sip
     }
 
-    fn read_terminal<'m>(&self, msg: &'m [u8]) -> Result<FromTerminal<'m>, Fault> {
-        read::terminal(msg, None)
-    }
-
-    fn read_marked<'m>(&self, msg: &'m [u8], marks: &mut Marks) -> Result<FromTerminal<'m>, Fault> {
+    fn read_marked<'m>(
+        &self,
+        msg: &'m [u8],
+        marks: &mut Marks,
+        _text: &'m mut Text,
+    ) -> Result<FromTerminal<'m>, Fault> {
         marks.clear();
         read::terminal(msg, Some(marks))
     }
 
-    fn read_answer<'m>(&self, msg: &'m [u8]) -> Result<(FromCore<'m>, Option<u64>), Fault> {
+    fn read_answer<'m>(&self, msg: &'m [u8], _text: &'m mut Text) -> Result<(FromCore<'m>, Option<u64>), Fault> {
         read::core(msg)
     }
 

@@ -51,7 +51,7 @@ pub(super) fn passable(msg: &Message<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// [`portunus_signalling::Signalling::read_terminal`].
+/// [`portunus_signalling::Signalling::read_marked`].
 pub(super) fn terminal<'m>(octets: &'m [u8], marks: Option<&mut Marks>) -> Result<FromTerminal<'m>, Fault> {
     match octets {
         b"\r\n\r\n" => return Ok(FromTerminal::KeepAlive(crate::frame::PONG)),
@@ -124,7 +124,7 @@ fn registration<'m>(msg: &Message<'m>, digest: Option<Digest<'m>>) -> Result<Fro
         return Err(msg.fault(FaultKind::Malformed, Name::Contact));
     }
     let mechs = mechs(msg)?;
-    Ok(FromTerminal::S7(S7 { idc, idsp, n1, n2, ts, rand: Some(rand), auth_c, mechs }))
+    Ok(FromTerminal::S7(S7 { idc, idsp: Some(idsp), n1, n2, ts, rand: Some(rand), auth_c, mechs }))
 }
 
 /// Names are bound: To and From must be `sip:`IDc.

@@ -150,7 +150,7 @@ pub fn key() -> Key {
 pub fn s7(w: &World) -> S7<'static> {
     let auth_c = key().prk().word(w.idc, w.idsp, &RAND);
     let n2 = s6(w).n2;
-    S7 { idc: w.idc, idsp: w.idsp, n1: n1b(), n2, ts: NOW + 20, rand: Some(RAND), auth_c, mechs: mechs() }
+    S7 { idc: w.idc, idsp: Some(w.idsp), n1: n1b(), n2, ts: NOW + 20, rand: Some(RAND), auth_c, mechs: mechs() }
 }
 
 pub fn s9(w: &World) -> S9 {
