@@ -9,6 +9,7 @@ pub mod batch;
 pub mod bugs;
 pub mod ident;
 pub mod mech;
+pub mod params;
 pub mod proxy;
 pub mod schedule;
 pub mod softswitch;
