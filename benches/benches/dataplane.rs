@@ -6,7 +6,6 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use portunus_benches::count::{Crypto, S1, SEVENTEEN, ring, seal_and_open};
 use portunus_benches::rig::{BATCH, Rig};
 use portunus_channel::ReplayWindow;
-use portunus_signalling::Signalling as _;
 use portunus_sip::Sip;
 use portunus_sip::view::Message;
 use std::hint::black_box;

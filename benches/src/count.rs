@@ -12,7 +12,6 @@ use portunus_keydist::batch::{MacJob, OpenJob, mac_batch, open_batch};
 use portunus_keydist::ident::{Idc, Idsp, N1};
 use portunus_keydist::schedule::{For, WrapCtx};
 use portunus_keydist::{SessionKey, TrafficCtx};
-use portunus_signalling::Signalling as _;
 use portunus_sip::view::Message;
 use portunus_sip::{MAC_PLACEHOLDER, Sip};
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@ use crate::site::{Access, Site};
 use portunus_keydist::proxy::{Reject, Source};
 use portunus_keydist::steps::Refusal;
 use portunus_keydist::{N1, Now};
-use portunus_signalling::{Fault, FaultKind, FromTerminal, Hop, Marks, Ticket, Transport, Writer};
+use portunus_signalling::{Fault, FaultKind, FromTerminal, Hop, Marks, Text, Ticket, Transport, Writer};
 
 /// Octets that a source may get back for each of its own before it is proven (spec section 2).
 const AMPLIFICATION: usize = 3;
@@ -44,8 +44,8 @@ impl Engine {
             self.counters.wrong_listener += 1;
             return;
         };
-        let mut marks = Marks::NONE;
-        let read = access.signalling.read_marked(bytes, &mut marks);
+        let (mut marks, mut text) = (Marks::NONE, Text::new());
+        let read = access.signalling.read_marked(bytes, &mut marks, &mut text);
         if let Ok(FromTerminal::KeepAlive(answer)) = read {
             if !answer.is_empty() {
                 send_octets(sink, &mut self.counters, meta.back(), usize::MAX, answer);

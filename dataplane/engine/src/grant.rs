@@ -16,6 +16,7 @@ use core::ops::Range;
 use portunus_channel::sealed::Keys;
 use portunus_keydist::batch::{MacJob, OpenJob, Opened, mac_batch, open_batch};
 use portunus_keydist::bugs::{Bug, planted};
+use portunus_keydist::ident::IdcBuf;
 use portunus_keydist::mech::{Mech, MechList, Sel};
 use portunus_keydist::proxy::{Granted, Source};
 use portunus_keydist::schedule::TrafficCtx;
@@ -31,7 +32,7 @@ pub(crate) const BATCH: usize = 32;
 pub(crate) struct Claim<'m> {
     pub(crate) slot: u32,
     pub(crate) core_msg: &'m [u8],
-    pub(crate) idc: Option<Idc<'m>>,
+    pub(crate) idc: Option<IdcBuf>,
     pub(crate) s9: S9,
 }
 
@@ -166,7 +167,8 @@ fn collect<'a>(
             Task::Stock { .. } => None,
         };
         let idc = pending.idc.as_idc();
-        let (Some(granted), Some(mechs), None) = (granted, &pending.mechs, claim.idc.filter(|asked| *asked != idc))
+        let (Some(granted), Some(mechs), None) =
+            (granted, &pending.mechs, claim.idc.filter(|asked| asked.as_idc() != idc))
         else {
             mismatched += 1;
             continue;

@@ -145,6 +145,38 @@ impl Marks {
     }
 }
 
+/// Octets of [`Text`]: room for the longest IDc and the longest IDsp.
+pub const TEXT_MAX: usize = 192;
+
+/// Room for names of a message that spells them otherwise than in UTF-8: what is read borrows from here as from the
+/// message.
+#[derive(Clone)]
+pub struct Text([u8; TEXT_MAX]);
+
+impl core::fmt::Debug for Text {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Text")
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Text {
+    /// Room, empty.
+    pub const fn new() -> Self {
+        Self([0; TEXT_MAX])
+    }
+
+    /// All of it, for the protocol that reads.
+    pub const fn room(&mut self) -> &mut [u8; TEXT_MAX] {
+        &mut self.0
+    }
+}
+
 /// Why a message was not taken. `what` names the part in the protocol's own words, `at` is its octet offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
@@ -220,8 +252,8 @@ pub enum FromCore<'m> {
     Key {
         /// Which registration.
         of: Of,
-        /// Who was authenticated, where the message says so.
-        idc: Option<Idc<'m>>,
+        /// Who was authenticated, where the message says so; by value: it is kept until its batch is complete.
+        idc: Option<IdcBuf>,
         /// The wraps.
         s9: S9,
     },
@@ -319,35 +351,21 @@ pub trait Signalling: Send + Sync {
     /// Reads an unprotected message from the access side. Fields that only the core may send are a
     /// [`FaultKind::Forbidden`] fault.
     ///
-    /// # Errors
-    /// A [`Fault`] that says what and where.
-    fn read_terminal<'m>(&self, msg: &'m [u8]) -> Result<FromTerminal<'m>, Fault>;
-
-    /// As [`Signalling::read_terminal`]; `marks`, whatever they held, say afterwards what was noted of the message, for
-    /// [`Hop::marks`] and [`Signalling::binding`]. Protocols that note nothing leave them empty.
-    ///
-    /// # Errors
-    /// As [`Signalling::read_terminal`].
-    fn read_marked<'m>(&self, msg: &'m [u8], marks: &mut Marks) -> Result<FromTerminal<'m>, Fault> {
-        marks.clear();
-        self.read_terminal(msg)
-    }
-
-    /// Reads a message from the core.
+    /// `marks`, whatever they held, say afterwards what was noted of the message, for [`Hop::marks`] and
+    /// [`Signalling::binding`]; protocols that note nothing clear them. `text` holds the names of a message that does not
+    /// spell them in UTF-8 itself (RAS: UTF-16); other protocols do not touch it.
     ///
     /// # Errors
     /// A [`Fault`] that says what and where.
-    fn read_core<'m>(&self, msg: &'m [u8]) -> Result<FromCore<'m>, Fault> {
-        self.read_answer(msg).map(|(read, _)| read)
-    }
+    fn read_marked<'m>(&self, msg: &'m [u8], marks: &mut Marks, text: &'m mut Text) -> Result<FromTerminal<'m>, Fault>;
 
-    /// As [`Signalling::read_core`], with the [`Hop::salt`] that came back where the message answers one of the proxy's:
+    /// Reads a message from the core, with the [`Hop::salt`] that came back where the message answers one of the proxy's:
     /// the handle alone can be guessed. 0, which a keyed hash is with no useful probability, where an answer carries
-    /// none; `None` where the protocol's answers have no room for it.
+    /// none; `None` where the protocol's answers have no room for it. `text` as for [`Signalling::read_marked`].
     ///
     /// # Errors
-    /// As [`Signalling::read_core`].
-    fn read_answer<'m>(&self, msg: &'m [u8]) -> Result<(FromCore<'m>, Option<u64>), Fault>;
+    /// A [`Fault`] that says what and where.
+    fn read_answer<'m>(&self, msg: &'m [u8], text: &'m mut Text) -> Result<(FromCore<'m>, Option<u64>), Fault>;
 
     /// Finds where a message from the core belongs, touching as little of it as possible.
     fn route_core(&self, msg: &[u8]) -> Route;
@@ -359,7 +377,7 @@ pub trait Signalling: Send + Sync {
     /// Writes what a transaction protocol sends back at once for a step of the core's (s5, s9, a refusal), by the lane
     /// that it came on, whether or not anything waits for it: the core repeats a step until it is acknowledged. Nothing
     /// is written for what is no step, or itself an answer (RAS).
-    fn acknowledge_core(&self, _msg: &[u8], _w: &mut Writer<'_>) {}
+    fn acknowledge_core(&self, _hop: &Hop<'_>, _msg: &[u8], _w: &mut Writer<'_>) {}
 
     /// What names the transaction of a request or an answer (the first one, where there are several): an answer on a
     /// lane is by this known to belong to a refresh or a de-registration that left by it. `None` where a message has
@@ -427,7 +445,7 @@ pub trait Signalling: Send + Sync {
         w: &mut Writer<'_>,
     ) -> Result<(), Full>;
 
-    /// The answer to a message that [`Signalling::read_terminal`] did not take; `Ok(false)` when none is due.
+    /// The answer to a message that [`Signalling::read_marked`] did not take; `Ok(false)` when none is due.
     ///
     /// # Errors
     /// [`Full`].

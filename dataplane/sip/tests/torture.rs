@@ -3,7 +3,7 @@
 mod common;
 
 use portunus_codec::Writer;
-use portunus_signalling::{FaultKind, FromTerminal, Signalling};
+use portunus_signalling::{FaultKind, FromTerminal};
 use portunus_sip::Sip;
 use portunus_sip::patch::Patch;
 use portunus_sip::view::{Digest, Field, Message, Method, Name};

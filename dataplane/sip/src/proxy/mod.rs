@@ -11,7 +11,9 @@ use core::ops::Range;
 use portunus_codec::{Full, Writer, hex_encode};
 use portunus_keydist::ident::{Idc, N1};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S8, S10};
-use portunus_signalling::{Fault, FromCore, FromTerminal, Hop, Marks, Protocol, Route, SessionRef, Signalling, Text, Up};
+use portunus_signalling::{
+    Fault, FromCore, FromTerminal, Hop, Marks, Protocol, Route, SessionRef, Signalling, Text, Up,
+};
 
 /// SIP, as the engine sees it.
 ///

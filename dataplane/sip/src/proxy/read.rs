@@ -221,7 +221,7 @@ fn answer<'m>(msg: &Message<'m>, ticket: Ticket) -> Result<FromCore<'m>, Fault> 
         let Some((ekc, eksp)) = keys else { return Ok(answer) };
         let bad = || msg.fault(FaultKind::Malformed, Name::AuthenticationInfo);
         let s9 = S9 { ekc: values::wrap(ekc).ok_or_else(bad)?, eksp: values::wrap(eksp).ok_or_else(bad)? };
-        return Ok(FromCore::Key { of, idc, s9 });
+        return Ok(FromCore::Key { of, idc: idc.map(IdcBuf::new), s9 });
     }
     for name in [Name::WwwAuthenticate, Name::ProxyAuthenticate] {
         let Some(digest) = msg.digest(name)? else { continue };
