@@ -27,6 +27,8 @@ use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 const BATCH: usize = 64;
+/// Joined datagrams received by one system call.
+const JOINED: usize = 16;
 const MESSAGE_MAX: usize = 8_192;
 
 /// What it has done.
@@ -75,8 +77,16 @@ impl StandIn {
     pub fn start(port: u16) -> io::Result<Self> {
         let bind =
             |port| listen::udp(SocketAddr::from(([127, 0, 0, 1], port)), Buffers { receive: 16 << 20, send: 8 << 20 });
-        let proxied = UdpPort::new(bind(port)?, BATCH);
-        let forwarded = UdpPort::new(bind(if port == 0 { 0 } else { port + 1 })?, BATCH);
+        // As the softswitch does: its messages and those of the elements before it pass the system joined where they can.
+        let open = |port| {
+            bind(port).map(|socket| {
+                let mut port = UdpPort::new(socket, BATCH);
+                port.coalesce();
+                port
+            })
+        };
+        let proxied = open(port)?;
+        let forwarded = open(if port == 0 { 0 } else { port + 1 })?;
         let (behind_proxy, behind_forwarder) = (proxied.local_addr()?, forwarded.local_addr()?);
         let (counts, stop) = (Arc::new(Counts::default()), Arc::new(AtomicBool::new(false)));
         let (counted, stopped) = (Arc::clone(&counts), Arc::clone(&stop));
@@ -115,7 +125,7 @@ fn serve(mut proxied: UdpPort, mut forwarded: UdpPort, counts: &Counts, stop: &A
     let core = core();
     let mut far = FarEnd::new(self::core(), IDSP, 9, false).ok_or(io::ErrorKind::InvalidInput)?;
     let mut events = Events::with_capacity(8);
-    let (mut rx, mut tx) = (Batch::new(BATCH, MESSAGE_MAX), Batch::new(BATCH, MESSAGE_MAX));
+    let (mut rx, mut tx) = (Batch::coalescing(JOINED), Batch::new(BATCH, MESSAGE_MAX));
     let start = Instant::now();
     let mut ready = [true, true];
     while !stop.load(Ordering::Relaxed) {
@@ -128,6 +138,11 @@ fn serve(mut proxied: UdpPort, mut forwarded: UdpPort, counts: &Counts, stop: &A
             rx.clear();
             ready[i] = !port.recv(&mut rx).map(|r| r.drained).unwrap_or(true);
             for (from, octets) in rx.iter() {
+                // What a full socket does not take is lost.
+                if tx.is_full() {
+                    let _ = port.send(&mut tx);
+                    tx.clear();
+                }
                 tx.push_with(from, |room| {
                     let mut w = Writer::new(room);
                     let did = match i {
@@ -138,7 +153,6 @@ fn serve(mut proxied: UdpPort, mut forwarded: UdpPort, counts: &Counts, stop: &A
                     did.and_then(|_| w.finish().ok())
                 });
             }
-            // What a full socket does not take is lost.
             let _ = port.send(&mut tx);
             tx.clear();
         }
