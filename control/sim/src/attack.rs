@@ -33,6 +33,7 @@ pub struct Attackers {
     heard: VecDeque<Datagram>,
     pretences: VecDeque<Pretence>,
     cseq: u32,
+    held: Option<Vec<u8>>,
 }
 
 impl core::fmt::Debug for Attackers {
@@ -65,7 +66,7 @@ fn value<'b>(bytes: &'b [u8], head: &[u8], end: u8) -> Option<&'b [u8]> {
 impl Attackers {
     /// They have heard nothing yet.
     pub fn new(rng: Prng) -> Self {
-        Self { rng, heard: VecDeque::new(), pretences: VecDeque::new(), cseq: 0 }
+        Self { rng, heard: VecDeque::new(), pretences: VecDeque::new(), cseq: 0, held: None }
     }
 
     /// Something passes on the access side.
@@ -78,11 +79,22 @@ impl Attackers {
 
     /// On the path: a copy of an s7 from elsewhere, to arrive first.
     pub fn race(&mut self, scenario: &Scenario, datagram: &Datagram) -> Option<Datagram> {
-        let s7 = datagram.bytes.windows(5).any(|w| w == b" n2=\"") && datagram.bytes.starts_with(b"REGISTER");
-        if !s7 || !self.rng.chance(scenario.malice.race) {
+        if !is_s7(&datagram.bytes) || !self.rng.chance(scenario.malice.race) {
             return None;
         }
         Some(Datagram { from: addr::attacker(1), ..datagram.clone() })
+    }
+
+    /// On the path: keeps an s7 and all its copies. `Some` when it is kept, with the time after which one copy goes on.
+    pub fn hold(&mut self, scenario: &Scenario, datagram: &Datagram) -> Option<Option<u64>> {
+        if self.held.as_ref().is_some_and(|held| *held == datagram.bytes) {
+            return Some(None);
+        }
+        if !is_s7(&datagram.bytes) || !self.rng.chance(scenario.malice.hold) {
+            return None;
+        }
+        self.held = Some(datagram.bytes.clone());
+        Some(Some(self.rng.between(8_000, 29_000)))
     }
 
     /// On the path: changes what passes; true when it did.
@@ -250,7 +262,7 @@ impl Attackers {
         let mechs = MechList::from_sip("x-pkd-sealed").ok()?;
         let s7 = S7 {
             idc: Idc::new(idc)?,
-            idsp: s6.idsp,
+            idsp: Some(s6.idsp),
             n1: N1::from_bits(self.rng.bits()),
             n2: s6.n2,
             ts: now.wall_ms,
@@ -385,6 +397,10 @@ impl Attackers {
         }
         vec![d]
     }
+}
+
+fn is_s7(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"REGISTER") && bytes.windows(5).any(|w| w == b" n2=\"")
 }
 
 /// An identity that no subscriber has.

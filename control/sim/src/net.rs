@@ -72,7 +72,7 @@ pub mod addr {
 
     /// Where a terminal is seen: every second one behind the same NAT, on a port that changes when it moves.
     pub fn public(phone: usize, moves: u16) -> SocketAddr {
-        if phone % 2 == 0 {
+        if phone.is_multiple_of(2) {
             ([198, 51, 100, 1 + phone as u8], 5060 + moves).into()
         } else {
             ([198, 51, 100, 250], 20_000 + 100 * phone as u16 + moves).into()

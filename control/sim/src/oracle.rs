@@ -26,6 +26,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A proxy process: which proxy, and which of its lives.
 pub type Life = (usize, u32);
 
+/// What a worker remembers of an s1: process, worker, identity, N1a.
+type Question = (Life, u64, String, N1);
+
 struct Vector {
     idc: String,
     idsp: String,
@@ -87,7 +90,7 @@ pub struct Oracle {
     devices: BTreeMap<String, Key>,
     vectors: BTreeMap<Rand, Vector>,
     challenges: BTreeMap<Vec<u8>, Challenge>,
-    answered: BTreeMap<(Life, u64, String, N1), (Rand, SocketAddr, u64)>,
+    answered: BTreeMap<Question, (Rand, SocketAddr, u64)>,
     workers: u64,
     /// By identity and N2a.
     responses: BTreeMap<(String, Vec<u8>), Response>,
@@ -237,8 +240,9 @@ impl Oracle {
         if ![addr::access(life.0), addr::stock(life.0)].contains(&datagram.from) {
             return;
         }
-        // What is sent to stock phones is as weak as they are; but to them alone is anything sent unprotected.
-        let stock = datagram.from == addr::stock(life.0) && self.stock.values().any(|at| *at == datagram.to);
+        // What the listener for stock phones sends is as weak as they are: a digest response is not bound to an address,
+        // so whoever overhears one and is quicker gets the phone's calls. Nothing else is ever sent unprotected.
+        let stock = datagram.from == addr::stock(life.0);
         let bytes = &datagram.bytes;
         let msg = match Message::parse(bytes) {
             Ok(msg) => msg,
@@ -256,11 +260,13 @@ impl Oracle {
         match answer {
             Ok(Answer::Challenge(s6)) => self.challenged(now_ms, life, datagram.to, &idc, &s6),
             Ok(Answer::Key { s10, .. }) => self.keyed(now_ms, life, datagram, &idc, &s10),
+            // A stock phone's 200: its source has shown that it hears what is sent to it.
+            Ok(Answer::Granted) if stock => self.traffic.entry((life, datagram.to)).or_default().proven = true,
             _ => {}
         }
         let traffic = self.traffic.entry((life, datagram.to)).or_default();
         traffic.sent += bytes.len();
-        let (amplified, to) = (!stock && !traffic.proven && traffic.sent > 3 * traffic.received, datagram.to);
+        let (amplified, to) = (!traffic.proven && traffic.sent > 3 * traffic.received, datagram.to);
         self.hold(!amplified, || format!("{to} got more than three times what it sent, and has proven nothing"));
     }
 

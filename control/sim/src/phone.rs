@@ -55,7 +55,10 @@ impl core::fmt::Debug for Phone {
 /// The name of the `index`-th subscriber.
 pub fn name(index: usize) -> String {
     let first = ["alice", "bob", "carol", "dave", "erin"];
-    format!("{}@example.test", first.get(index).unwrap_or(&"zoe"))
+    match first.get(index) {
+        Some(name) => format!("{name}@example.test"),
+        None => format!("t{index}@example.test"),
+    }
 }
 
 impl Phone {

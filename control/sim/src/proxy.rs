@@ -150,7 +150,7 @@ impl Proxy {
     pub fn receive(&mut self, now: Now, datagram: &mut Datagram) -> Out {
         let mut out = Out::default();
         if datagram.to == addr::core(self.index) {
-            self.from_core(now, &[&datagram.bytes], &mut out);
+            self.core_says(now, &[&datagram.bytes], &mut out);
             return out;
         }
         if self.inside.as_ref().is_some_and(|s| s.owns(datagram.to)) {
@@ -181,7 +181,7 @@ impl Proxy {
         out
     }
 
-    fn from_core(&mut self, now: Now, messages: &[&[u8]], out: &mut Out) {
+    fn core_says(&mut self, now: Now, messages: &[&[u8]], out: &mut Out) {
         for message in messages {
             let worker = match SIP.route_core(message) {
                 Route::Ticket(ticket) => usize::from(ticket.worker()),
@@ -226,7 +226,7 @@ impl Proxy {
     fn settle(&mut self, now: Now, sends: crate::switch::Sends, out: &mut Out) {
         out.sends.extend(sends.outside);
         let messages: Vec<&[u8]> = sends.local.iter().map(Vec::as_slice).collect();
-        self.from_core(now, &messages, out);
+        self.core_says(now, &messages, out);
     }
 
     /// The directory: one session an identity; a newer one ends the older, on whatever worker it is.

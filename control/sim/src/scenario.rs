@@ -66,6 +66,8 @@ pub struct Malice {
     pub edit: u64,
     /// On the path: sends a copy of an s7 from elsewhere before the real one arrives, in a thousand.
     pub race: u64,
+    /// On the path: keeps an s7, all copies of it, and lets one go when its challenge is too old; in a thousand.
+    pub hold: u64,
     /// Most datagrams of one flood.
     pub flood: u64,
     /// How many octets of a word a forger happens to guess right.
@@ -176,6 +178,7 @@ impl Scenario {
                 every: r.between(150, 1_500),
                 edit: r.between(0, 120) * r.between(0, 1),
                 race: r.between(0, 500) * r.between(0, 1),
+                hold: r.between(0, 300) * r.between(0, 1),
                 flood: r.between(0, 60),
                 luck: r.between(0, 31) as usize,
                 insider: r.chance(400),

@@ -5,7 +5,7 @@ use portunus_keydist::bugs::{Bug, wake};
 use portunus_sim::{replay, run};
 
 /// Runs in which a bug must show at the latest.
-const RUNS: u64 = 400;
+const RUNS: u64 = 1_000;
 
 /// What the model says of a bug that it found: one of these.
 fn words(bug: Bug) -> &'static [&'static str] {

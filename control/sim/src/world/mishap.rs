@@ -1,0 +1,160 @@
+//! What happens by itself: time passes, roles stop and start again, links break, attackers act, terminals talk.
+
+use super::{Event, World, column};
+use crate::auc::Auc;
+use crate::clock::Clock;
+use crate::net::{Datagram, addr};
+use crate::phone;
+use crate::proxy::{self, Proxy};
+use crate::scenario::{Mishap, Node};
+use crate::stock;
+use crate::switch::Switch;
+
+impl World {
+    pub(super) fn wake(&mut self, node: Node) {
+        let now_ms = self.now_ms;
+        match node {
+            Node::Proxy(p) if self.proxies[p].wake == Some(now_ms) => {
+                self.proxies[p].wake = None;
+                let now = self.proxies[p].clock.now(now_ms);
+                let out = self.proxies[p].it.as_mut().map(|proxy| proxy.timer(now));
+                self.proxy_out(p, out);
+            }
+            Node::Switch if self.switch.wake == Some(now_ms) => {
+                self.switch.wake = None;
+                let now = self.switch.clock.now(now_ms);
+                let out = self.switch.it.as_mut().map(|s| s.timer(now));
+                self.switch_out(out);
+            }
+            Node::Stock(i) if self.stock_wakes[i] == Some(now_ms) => {
+                self.stock_wakes[i] = None;
+                let out = (self.stock[i].deadline() <= now_ms).then(|| self.stock[i].timer(now_ms)).flatten();
+                self.stock_out(i, out);
+            }
+            Node::Phone(i) if self.phone_wakes[i] == Some(now_ms) => {
+                self.phone_wakes[i] = None;
+                let out = self.phones[i].with(now_ms, |t, now, rng| t.on_timer(now, rng));
+                self.phone_out(i, out, &[]);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn restart(&mut self, node: Node) {
+        let rng = &mut self.rng;
+        match node {
+            Node::Proxy(p) => {
+                let name = proxy::name(&self.scenario, p);
+                let Some(key) = self.store.devices.get(&name) else { return };
+                let it = Proxy::start(&self.scenario, p, key, rng);
+                self.proxies[p].live(it, rng);
+            }
+            Node::Switch if !self.scenario.direct => {
+                let it = Switch::start(&self.scenario, rng);
+                self.switch.live(it, rng);
+            }
+            Node::Switch | Node::Stock(_) => {}
+            Node::Auc => {
+                let it = Auc::start(&self.store, rng);
+                self.auc.live(it, rng);
+            }
+            Node::Phone(i) => {
+                let out = self.phones[i].start(self.now_ms);
+                self.phone_out(i, out, &[]);
+            }
+        }
+        let who = self.column_of(node);
+        self.ladder.note(self.now_ms, &who, "starts");
+    }
+
+    fn column_of(&self, node: Node) -> String {
+        match node {
+            Node::Proxy(p) => column(&proxy::name(&self.scenario, p)),
+            Node::Switch => "softswitch".into(),
+            Node::Auc => "auc".into(),
+            Node::Phone(i) => column(&self.phones[i].idc),
+            Node::Stock(i) => column(&self.stock[i].idc),
+        }
+    }
+
+    pub(super) fn happen(&mut self, mishap: Mishap) {
+        let who = match mishap {
+            Mishap::Crash(node, _) => self.column_of(node),
+            Mishap::Move(i) | Mishap::Leave(i, _) => self.column_of(Node::Phone(i)),
+            Mishap::Partition(..) => "softswitch".into(),
+        };
+        self.ladder.note(self.now_ms, &who, format!("{mishap:?}"));
+        match mishap {
+            Mishap::Crash(node, down) => {
+                match node {
+                    Node::Proxy(p) => self.proxies[p].it = None,
+                    Node::Switch => self.switch.it = None,
+                    Node::Auc => self.auc.it = None,
+                    Node::Phone(i) => self.phones[i].crash(),
+                    Node::Stock(_) => {}
+                }
+                self.at(self.now_ms + down, Event::Restart(node));
+            }
+            Mishap::Partition(link, long) => self.net.cut(link, self.now_ms + long),
+            Mishap::Move(i) => self.phones[i].moved(),
+            Mishap::Leave(i, _) => {
+                let out = self.phones[i].with(self.now_ms, |t, now, rng| {
+                    t.deregister(now, rng);
+                });
+                self.phone_out(i, out, &[]);
+            }
+        }
+    }
+
+    pub(super) fn attack(&mut self) {
+        if self.calm() {
+            return;
+        }
+        let now = Clock::default().now(self.now_ms);
+        for d in self.attackers.act(&self.scenario, now) {
+            self.slip_in(d);
+        }
+        if self.scenario.malice.insider && self.rng.chance(300) {
+            self.speak_inside();
+        }
+        let every = self.scenario.malice.every;
+        let next = self.now_ms + self.rng.between(1, 2 * every);
+        self.at(next, Event::Attack);
+    }
+
+    /// The attackers' own terminal says in its session what it may not.
+    fn speak_inside(&mut self) {
+        let text = self.attackers.inside(&self.scenario);
+        self.insider_seq += 1;
+        let (phone, seq) = (&self.phones[0], (1 << 20) + self.insider_seq);
+        if let Some(bytes) = self.oracle.seal_as(phone, seq, text.as_bytes()) {
+            let (from, to) = (phone.addr, addr::sealed(phone.proxy));
+            self.slip_in(Datagram { from, to, bytes });
+        }
+    }
+
+    /// Somebody says something to somebody, or calls.
+    pub(super) fn chat(&mut self) {
+        let count = self.phones.len() as u64;
+        let (a, b) = (self.rng.between(0, count - 1) as usize, self.rng.between(0, count - 1) as usize);
+        let method = *self.rng.pick(&["MESSAGE", "MESSAGE", "OPTIONS", "INVITE", "BYE"]).unwrap_or(&"MESSAGE");
+        let said = self.phones[a].said;
+        let target = match self.rng.chance(250) && !self.stock.is_empty() {
+            true => stock::name(0),
+            false => phone::name(b),
+        };
+        let body = format!("{} says number {said}", self.phones[a].idc).into_bytes();
+        self.phones[a].said += 1;
+        self.oracle.saying(&self.phones[a], &body);
+        let out = self.phones[a].with(self.now_ms, |t, now, rng| {
+            match method {
+                "BYE" => t.hang_up(now, rng),
+                "OPTIONS" => t.send_request(now, rng, method, &target, b""),
+                _ => t.send_request(now, rng, method, &target, &body),
+            };
+        });
+        self.phone_out(a, out, &[]);
+        let next = self.now_ms + self.rng.between(500, 6_000);
+        self.at(next, Event::Chat);
+    }
+}

@@ -1,0 +1,112 @@
+//! What the product promises for bad days, each as a run of its own: loss, a proxy that dies, an AuC that is away.
+
+use portunus_sim::scenario::{Malice, Mishap, Node, Scenario, Weather};
+use portunus_sim::world::World;
+
+const FINE: Weather = Weather { loss: 0, duplicate: 0, corrupt: 0, delay: 5, jitter: 5 };
+
+/// A run of many terminals in which nothing goes wrong by itself.
+fn plain(seed: u64, phones: usize, direct: bool) -> Scenario {
+    let mut s = Scenario::draw(seed);
+    (s.phones, s.direct, s.stock, s.mishaps, s.malice) = (phones, direct, 0, Vec::new(), Malice::default());
+    (s.proxies, s.workers) = (if direct { 1 } else { 2 }, 2);
+    (s.access, s.core, s.aaa) = (FINE, FINE, FINE);
+    (s.expires_s, s.life_s) = (300, 86_400);
+    s.mechs = vec!["x-pkd-sealed"; phones];
+    s.clock_off = vec![0; phones];
+    (s.calm_at, s.deadline) = (3_600_000, 4_000_000);
+    s
+}
+
+fn good(world: &World) {
+    assert_eq!(world.oracle.violation, None);
+}
+
+fn registered(world: &World) -> usize {
+    world.sessions().iter().flatten().count()
+}
+
+#[test]
+fn a_third_of_all_packets_lost_each_way_and_every_terminal_registers() {
+    for seed in 0..8 {
+        let mut s = plain(seed, 30, seed % 2 == 0);
+        s.access = Weather { loss: 300, jitter: 200, duplicate: 50, ..FINE };
+        let mut world = World::new(s, false);
+        let mut ever = [false; 30];
+        for second in 0..240 {
+            world.run_to(second * 1_000);
+            ever.iter_mut().zip(world.sessions()).for_each(|(e, s)| *e |= s.is_some());
+        }
+        good(&world);
+        assert_eq!(ever, [true; 30], "seed {seed}");
+        assert!(registered(&world) >= 28, "and nearly all of them at any one time");
+    }
+}
+
+#[test]
+fn a_proxy_killed_and_restarted_gets_its_terminals_back_by_themselves() {
+    for direct in [false, true] {
+        let mut s = plain(11, 30, direct);
+        s.mishaps = vec![(60_000, Mishap::Crash(Node::Proxy(0), 3_000))];
+        let mut world = World::new(s, false);
+        world.run_to(59_000);
+        assert_eq!(registered(&world), 30);
+        let before = world.sessions();
+        // A terminal notices within its probe (30 s) and the probe's 32 s, and then registers.
+        world.run_to(180_000);
+        good(&world);
+        assert_eq!(registered(&world), 30);
+        let theirs = |i: usize| direct || i.is_multiple_of(2);
+        for (i, (a, b)) in before.iter().zip(world.sessions()).enumerate() {
+            assert_eq!(*a == b, !theirs(i), "terminal {i}: only the killed proxy's terminals have new sessions");
+        }
+        let most = world.asked().range(63..180).map(|(_, n)| *n).max().unwrap_or(0);
+        assert!(most <= 30, "{most} questions in one second: they all came back at once");
+    }
+}
+
+#[test]
+fn an_auc_away_for_a_minute_under_load_admits_nobody_and_ends_nothing() {
+    for direct in [false, true] {
+        let mut s = plain(12, 30, direct);
+        s.mishaps = vec![(60_000, Mishap::Crash(Node::Auc, 60_000))];
+        // Ten terminals come back during the outage, and strangers knock all the time.
+        s.mishaps.extend((0..10).map(|i| (70_000 + i as u64 * 2_000, Mishap::Crash(Node::Phone(i), 100))));
+        s.malice = Malice { every: 300, flood: 20, luck: 31, ..Malice::default() };
+        let mut world = World::new(s, false);
+        world.run_to(59_000);
+        assert_eq!(registered(&world), 30);
+        let before = world.sessions();
+        world.run_to(119_000);
+        good(&world);
+        let during = world.sessions();
+        assert!(during[..10].iter().all(Option::is_none), "nobody is admitted without the AuC");
+        assert_eq!(before[10..], during[10..], "who was active stays so");
+        world.run_to(240_000);
+        good(&world);
+        assert_eq!(registered(&world), 30, "and everybody is back");
+        assert_eq!(before[10..], world.sessions()[10..]);
+        let most = world.asked().range(120..240).map(|(_, n)| *n).max().unwrap_or(0);
+        // Each of the ten needs an s3 and an s11.
+        assert!(most <= 10, "{most} questions in one second: they all came back at once");
+    }
+}
+
+#[test]
+fn a_softswitch_away_for_two_minutes_ends_no_session_and_is_told_again_who_is_where() {
+    let mut s = plain(13, 30, false);
+    s.mishaps = vec![(60_000, Mishap::Crash(Node::Switch, 120_000))];
+    let mut world = World::new(s, false);
+    world.run_to(59_000);
+    assert_eq!(registered(&world), 30);
+    let before = world.sessions();
+    for at in [120_000, 179_000, 300_000] {
+        world.run_to(at);
+        good(&world);
+        assert_eq!(before, world.sessions(), "at {at} ms");
+    }
+    // Its memory is gone: each refresh, before 300 s are over, or a new registration tells it again.
+    world.run_to(520_000);
+    good(&world);
+    assert_eq!((registered(&world), world.trouble()), (30, None));
+}
