@@ -12,6 +12,7 @@ use portunus_aaa::client::{Client, Effect, LaneId, Limits};
 use portunus_aaa::secret::SharedSecret;
 use portunus_aaa::transport::RADIUS_UDP;
 use portunus_keydist::Now;
+use portunus_signalling::Protocol;
 use portunus_softswitch::{Config, Joined, LocalProxy, Peer, PeerConfig, Softswitch};
 
 /// The secret between softswitch and AuC in every run; watched for like the others.
@@ -83,7 +84,7 @@ impl Switch {
 
     /// A SIP message from a neighbour.
     pub fn sip(&mut self, now: Now, from: Peer, bytes: &[u8]) -> Sends {
-        self.joined.on_sip(now, from, bytes);
+        self.joined.on_message(now, Protocol::Sip, from, bytes);
         self.sends()
     }
 
@@ -117,10 +118,12 @@ impl Switch {
 
     fn sends(&mut self) -> Sends {
         let mut sends = Sends::default();
-        while let Some((to, bytes)) = self.joined.poll_send() {
+        while let Some((_, to, bytes)) = self.joined.poll_send() {
             match to {
                 Peer::Udp(to) => sends.outside.push(Datagram { from: addr::switch(), to, bytes }),
                 Peer::LocalProxy => sends.local.push(bytes),
+                // No protocol with lanes is simulated yet.
+                Peer::LocalLane(_) => {}
             }
         }
         while let Some(effect) = self.joined.aaa().poll_effect() {

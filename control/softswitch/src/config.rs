@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 use portunus_aaa::DigestAlgorithm;
 use portunus_keydist::ident::Idsp;
+use portunus_signalling::Protocol;
 use std::sync::Arc;
 
 /// Most challenges after the first that one registration may get (spec section 2).
@@ -43,6 +44,29 @@ impl Default for Expires {
     }
 }
 
+/// Where the protocols beside SIP are served; `None`: not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Listeners {
+    /// MGCP, UDP; call agents listen at 2727.
+    pub mgcp: Option<SocketAddr>,
+    /// H.248 text, UDP; 2944.
+    pub h248: Option<SocketAddr>,
+    /// H.323 RAS, UDP; 1719.
+    pub ras: Option<SocketAddr>,
+}
+
+impl Listeners {
+    /// The address of a protocol; `None` also for SIP, which has [`Config::own`].
+    pub const fn of(&self, protocol: Protocol) -> Option<SocketAddr> {
+        match protocol {
+            Protocol::Sip => None,
+            Protocol::Mgcp => self.mgcp,
+            Protocol::H248 => self.h248,
+            Protocol::Ras => self.ras,
+        }
+    }
+}
+
 /// Bounds of every table. A full one is a named counter; what is not authenticated gives way, oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -52,6 +76,8 @@ pub struct Limits {
     pub bindings_each: usize,
     /// Challenges waiting for their answer.
     pub challenges: usize,
+    /// Commands of our own that wait for their answer, of each protocol; further ones are not sent.
+    pub commands: usize,
     /// Questions open at the AuC; further registrations get 503.
     pub asks: usize,
     /// Octets of cached answers.
@@ -68,6 +94,7 @@ impl Default for Limits {
             identities: 1_000_000,
             bindings_each: 8,
             challenges: 65_536,
+            commands: 65_536,
             asks: 8_192,
             cache_octets: 64 << 20,
             records: 65_536,
@@ -79,8 +106,10 @@ impl Default for Limits {
 /// The configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where peers reach us: goes into Via and Record-Route.
+    /// Where peers reach us in SIP: goes into Via and Record-Route.
     pub own: SocketAddr,
+    /// Where they reach us in the other protocols.
+    pub listeners: Listeners,
     /// The digest realm, which also names the AuC's domain.
     pub realm: Arc<str>,
     /// Host parts that we answer for, beside our own address. Compared without regard to case.
@@ -101,6 +130,9 @@ pub struct Config {
     pub retry_after_s: (u32, u32),
     /// Lifetimes of registrations.
     pub expires: Expires,
+    /// A gateway (MGCP, H.248) that showed no sign of life for so many seconds is forgotten; it is audited at half of
+    /// it. Any message of its counts.
+    pub silent_s: u32,
     /// How long an identity that is no longer bound is remembered (480 instead of 404), milliseconds.
     pub remember_ms: u64,
     /// Wait before a registration record is sent again to an AuC that did not take it, milliseconds.
@@ -118,6 +150,7 @@ impl Config {
         let realm: Arc<str> = realm.into();
         Self {
             own,
+            listeners: Listeners::default(),
             domains: vec![realm.clone()],
             realm,
             peers: Vec::new(),
@@ -128,6 +161,7 @@ impl Config {
             ask_ms: 32_000,
             retry_after_s: (5, 15),
             expires: Expires::default(),
+            silent_s: 600,
             remember_ms: 3_600_000,
             record_retry_ms: 5_000,
             digest: None,
@@ -154,12 +188,14 @@ impl Config {
             "the default lifetime lies outside the shortest and the longest",
         )?;
         must(self.retry_after_s.0 <= self.retry_after_s.1, "retry_after: the first is larger than the second")?;
+        must((10..=86_400).contains(&self.silent_s), "a silent gateway must be forgotten after 10 s to a day")?;
         must((1_000..=60_000).contains(&self.challenge_ms), "a challenge must live 1 s to 60 s")?;
         must((1_000..=120_000).contains(&self.transaction_ms), "an answer must be remembered 1 s to 120 s")?;
         must((1_000..=120_000).contains(&self.ask_ms), "a question must be given up after 1 s to 120 s")?;
         must(self.record_retry_ms >= 100, "a record must wait at least 100 ms before it is sent again")?;
         let l = &self.limits;
-        let none_is_zero = l.identities.min(l.bindings_each).min(l.challenges).min(l.asks).min(l.records) > 0;
+        let none_is_zero =
+            l.identities.min(l.commands).min(l.bindings_each).min(l.challenges).min(l.asks).min(l.records) > 0;
         must(none_is_zero, "no limit may be 0")?;
         must((1_500..=65_507).contains(&l.message), "a message may have 1500 to 65507 octets")?;
         must(l.cache_octets >= 16 * l.message, "the answer cache must hold at least 16 messages")

@@ -22,15 +22,15 @@ counters! {
     received,
     /// Messages from an address that is no configured peer: dropped.
     stranger,
-    /// Messages that are not SIP: dropped.
+    /// Messages that are not of their listener's protocol: dropped.
     unreadable,
-    /// Messages answered 400.
+    /// Messages answered as malformed (SIP 400, MGCP 510, H.248 error 400).
     malformed,
     /// Responses whose topmost Via is not ours, or that lead to no configured peer: dropped.
     stray_response,
-    /// REGISTERs that were answered from the transaction cache, or absorbed because their answer is on its way.
+    /// Requests that were answered from the transaction cache, or absorbed because their answer is on its way.
     retransmission,
-    /// REGISTERs through a proxy identity that their sender does not serve.
+    /// Registrations through a proxy identity that their sender does not serve.
     unknown_proxy,
     /// Questions put to the AuC (s3).
     asked,
@@ -48,7 +48,7 @@ counters! {
     challenge_expired,
     /// Oldest challenges that gave way to newer ones because the table was full.
     challenge_evicted,
-    /// Refusals (403).
+    /// Refusals of registrations.
     refused,
     /// Refreshes and de-registrations that a trusted proxy vouched for.
     vouched,
@@ -82,6 +82,16 @@ counters! {
     no_route,
     /// Messages that did not fit in a datagram.
     too_big,
+    /// Commands of our own sent (lane protocols).
+    command_sent,
+    /// Commands of our own repeated.
+    command_repeated,
+    /// Commands of our own that nobody answered in time.
+    command_given_up,
+    /// Commands of our own that were not sent because too many are open.
+    command_full,
+    /// Answers that belong to no command of ours to their sender.
+    stray_answer,
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //! send. The same whether the client has sockets ([`crate::run`]) or a simulated network.
 
 use crate::peers::Peer;
-use crate::state::{AskId, Effect, Softswitch};
+use crate::state::{AskId, Effect};
+use crate::switch::Softswitch;
 use portunus_aaa::client::Client;
 use portunus_aaa::{AaaEvent, AaaRequest, Refused, RequestId, Unreachable};
 use portunus_keydist::Now;
+use portunus_signalling::Protocol;
 use std::collections::{BTreeMap, VecDeque};
 
 /// As much of an AAA client as a softswitch needs.
@@ -34,9 +36,9 @@ impl Questions for Client {
 #[derive(Debug, Clone, Copy)]
 pub enum Seen<'a> {
     /// A message from a neighbour.
-    Received(&'a [u8]),
+    Received(Protocol, &'a [u8]),
     /// A message to a neighbour.
-    Sent(&'a [u8]),
+    Sent(Protocol, &'a [u8]),
     /// A question to the AuC.
     Asked(&'a AaaRequest),
     /// An answer of the AuC.
@@ -52,7 +54,7 @@ pub struct Joined<Q> {
     aaa: Q,
     open: BTreeMap<RequestId, AskId>,
     effects: Vec<Effect>,
-    sends: VecDeque<(Peer, Vec<u8>)>,
+    sends: VecDeque<(Protocol, Peer, Vec<u8>)>,
     witness: Option<Witness>,
 }
 
@@ -95,9 +97,9 @@ impl<Q: Questions> Joined<Q> {
     }
 
     /// A message from a neighbour.
-    pub fn on_sip(&mut self, now: Now, from: Peer, bytes: &[u8]) {
-        self.show(Seen::Received(bytes));
-        self.softswitch.on_sip(now, from, bytes, &mut self.effects);
+    pub fn on_message(&mut self, now: Now, protocol: Protocol, from: Peer, bytes: &[u8]) {
+        self.show(Seen::Received(protocol, bytes));
+        self.softswitch.on_message(now, protocol, from, bytes, &mut self.effects);
         self.pump(now);
     }
 
@@ -113,7 +115,7 @@ impl<Q: Questions> Joined<Q> {
     }
 
     /// The next message to send.
-    pub fn poll_send(&mut self) -> Option<(Peer, Vec<u8>)> {
+    pub fn poll_send(&mut self) -> Option<(Protocol, Peer, Vec<u8>)> {
         self.sends.pop_front()
     }
 
@@ -122,9 +124,9 @@ impl<Q: Questions> Joined<Q> {
         loop {
             for effect in core::mem::take(&mut self.effects) {
                 match effect {
-                    Effect::Send { to, bytes } => {
-                        self.show(Seen::Sent(&bytes));
-                        self.sends.push_back((to, bytes));
+                    Effect::Send { protocol, to, bytes } => {
+                        self.show(Seen::Sent(protocol, &bytes));
+                        self.sends.push_back((protocol, to, bytes));
                     }
                     Effect::Ask { id, request } => {
                         self.show(Seen::Asked(&request));

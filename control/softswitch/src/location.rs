@@ -9,15 +9,21 @@
 //!                     (480 instead of 404)
 //! ```
 //!
+//! Protocols whose terminals are told apart by transport address (MGCP, H.248, RAS) bind an identity to its *lane*:
+//! the proxy's address that is this terminal's own (`lanes`). There is one name space: a binding by one protocol ends
+//! the bindings by the others.
+//!
 //! A binding names the authenticated session (the challenge's Rand) that made it, so that the AuC's record can
 //! follow the registration's life. All times are monotonic milliseconds. Deliberately absent: SIP syntax, and any
 //! judgement about who may register what: both come before.
 
 use crate::keyed::Keyed;
+use crate::peers::Peer;
 use crate::uri;
 use core::net::SocketAddr;
 use hashbrown::HashMap;
 use portunus_keydist::{Rand, Random};
+use portunus_signalling::Protocol;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -36,6 +42,10 @@ pub(crate) struct Session {
 /// Where an identity can be reached.
 #[derive(Debug, Clone)]
 pub(crate) struct Binding {
+    /// What it is reached by.
+    pub protocol: Protocol,
+    /// The lane, for protocols that have one; SIP's fields below then say nothing.
+    pub lane: Option<Peer>,
     /// The Contact's URI, as it was registered.
     pub uri: Box<[u8]>,
     /// The Path's rows joined by comma, to be pre-loaded as Route; empty where there was none.
@@ -55,6 +65,20 @@ impl Binding {
     /// Which of two bindings is tried first: the greater.
     pub(crate) fn rank(&self) -> (u16, u64) {
         (self.q_milli, self.age)
+    }
+
+    /// For people: the Contact's URI, or the protocol and the lane.
+    pub(crate) fn spelled(&self) -> String {
+        let scheme = match self.protocol {
+            Protocol::Sip => return String::from_utf8_lossy(&self.uri).into_owned(),
+            Protocol::Mgcp => "mgcp",
+            Protocol::H248 => "h248",
+            Protocol::Ras => "ras",
+        };
+        match self.lane {
+            Some(Peer::Udp(addr) | Peer::LocalLane(addr)) => format!("{scheme}:{addr}"),
+            Some(Peer::LocalProxy) | None => format!("{scheme}:"),
+        }
     }
 }
 
@@ -122,6 +146,8 @@ pub(crate) enum Change {
     Ended(Session),
 }
 
+mod lanes;
+
 #[derive(Debug)]
 struct Record {
     idc: Box<str>,
@@ -144,6 +170,10 @@ pub(crate) struct Location {
     limits: Limits,
     age: u64,
     bindings: usize,
+    /// Whose lane is whose.
+    by_lane: HashMap<(Protocol, Peer), Box<str>, Keyed>,
+    /// Who is no longer bound by a lane protocol, for that protocol to be told.
+    left: Vec<(Protocol, Box<str>)>,
 }
 
 /// Limits of the table.
@@ -167,6 +197,8 @@ impl Location {
             limits,
             age: 0,
             bindings: 0,
+            by_lane: HashMap::with_hasher(keyed),
+            left: Vec::new(),
         }
     }
 
@@ -190,9 +222,9 @@ impl Location {
         Some(self.record(idc)?.bindings.iter().filter(move |b| b.expires_ms > now_ms))
     }
 
-    /// Where to reach an identity: the highest q, and among equals the newest.
+    /// Where SIP requests reach an identity: the highest q, and among equals the newest.
     pub(crate) fn best(&self, now_ms: u64, idc: &str) -> Option<&Binding> {
-        self.find(now_ms, idc)?.max_by_key(|b| b.rank())
+        self.find(now_ms, idc)?.filter(|b| b.lane.is_none()).max_by_key(|b| b.rank())
     }
 
     /// Changes an identity's bindings as one step: all of what is asked, or nothing (RFC 3261 section 10.3).
@@ -212,12 +244,14 @@ impl Location {
                 if next.iter().any(|b| b.call_id == call_id && b.cseq >= update.cseq) {
                     return Err(Unchanged::OutOfOrder);
                 }
-                next.clear();
+                next.retain(|b| b.lane.is_some());
             }
             Contacts::List(list) => {
                 for wanted in list {
                     touched.extend(self.apply(now_ms, (call_id, start), update, wanted, &mut next)?);
                 }
+                // Bound by SIP is bound by nothing else.
+                next.retain(|b| b.lane.is_none() || touched.is_empty());
             }
         }
         if next.len() > self.limits.bindings_each {
@@ -258,6 +292,8 @@ impl Location {
         };
         self.age += 1;
         next.push(Binding {
+            protocol: Protocol::Sip,
+            lane: None,
             uri: wanted.uri.into(),
             path: update.path.into(),
             q_milli: wanted.q_milli,
@@ -279,7 +315,8 @@ impl Location {
         let remember = self.limits.remember_ms;
         let Some(record) = self.records.get_mut(slot as usize).and_then(Option::as_mut) else { return Ok(()) };
         self.bindings = self.bindings + next.len() - record.bindings.len();
-        record.bindings = next;
+        let before = core::mem::replace(&mut record.bindings, next);
+        lanes::moved(&mut self.by_lane, &mut self.left, idc, &before, &record.bindings);
         let due = match record.bindings.iter().map(|b| b.expires_ms).min() {
             Some(first) => first,
             None => {
@@ -287,13 +324,21 @@ impl Location {
                 record.forget_ms
             }
         };
+        self.due_by(slot, due);
+        Ok(())
+    }
+
+    /// Sees to it that a record is looked at when `due` has come.
+    fn due_by(&mut self, slot: u32, due: u64) {
         // A later due time is found when the present entry comes up; only an earlier one needs an entry of its own.
-        if due < record.due_ms {
-            record.due_ms = due;
-            self.queue.push(Reverse((due, slot)));
+        match self.records.get_mut(slot as usize).and_then(Option::as_mut) {
+            Some(record) if due < record.due_ms => {
+                record.due_ms = due;
+                self.queue.push(Reverse((due, slot)));
+            }
+            _ => {}
         }
         self.compact();
-        Ok(())
     }
 
     /// Drops entries that were overtaken by earlier ones, before they outnumber the records.
@@ -343,9 +388,9 @@ impl Location {
                 continue;
             }
             let before = sessions(record.bindings.iter());
-            let held = record.bindings.len();
-            record.bindings.retain(|b| b.expires_ms > now_ms);
-            let gone = held - record.bindings.len();
+            let held: Vec<Binding> = record.bindings.extract_if(.., |b| b.expires_ms <= now_ms).collect();
+            let gone = held.len();
+            lanes::moved(&mut self.by_lane, &mut self.left, &record.idc, &held, &record.bindings);
             self.bindings -= gone;
             let after = sessions(record.bindings.iter());
             let mut left = gone;

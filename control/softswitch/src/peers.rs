@@ -3,6 +3,7 @@
 use crate::config::{Config, Peer as PeerConfig};
 use crate::uri;
 use core::net::SocketAddr;
+use portunus_signalling::Protocol;
 use portunus_sip::view::Uri;
 use std::sync::Arc;
 
@@ -11,8 +12,11 @@ use std::sync::Arc;
 pub enum Peer {
     /// At this address, over UDP.
     Udp(SocketAddr),
-    /// The proxy engine in this process (direct topology).
+    /// The proxy engine in this process (direct topology), in SIP.
     LocalProxy,
+    /// The proxy engine in this process, in a lane protocol: a virtual address, of one terminal's (its lane) or of all
+    /// those that have none yet. It means nothing but which.
+    LocalLane(SocketAddr),
 }
 
 fn config_of(config: &Config, addr: SocketAddr) -> Option<&PeerConfig> {
@@ -22,26 +26,39 @@ fn config_of(config: &Config, addr: SocketAddr) -> Option<&PeerConfig> {
     exact.next().or_else(|| config.peers.iter().filter(same_ip).find(|p| p.addr.port() == 0))
 }
 
+/// The neighbours at a host: a proxy's lanes are many ports of its address.
+fn host(config: &Config, addr: SocketAddr) -> impl Iterator<Item = &PeerConfig> {
+    let ip = addr.ip().to_canonical();
+    config.peers.iter().filter(move |p| p.addr.ip().to_canonical() == ip)
+}
+
 /// True when messages from this neighbour are listened to.
-pub(crate) fn is_trusted(config: &Config, from: Peer) -> bool {
-    match from {
-        Peer::Udp(addr) => config_of(config, addr).is_some(),
-        Peer::LocalProxy => config.local.is_some(),
+pub(crate) fn is_trusted(config: &Config, protocol: Protocol, from: Peer) -> bool {
+    match (from, protocol) {
+        (Peer::Udp(addr), Protocol::Sip) => config_of(config, addr).is_some(),
+        (Peer::Udp(addr), _) => host(config, addr).next().is_some(),
+        (Peer::LocalProxy, _) => config.local.is_some() && protocol == Protocol::Sip,
+        (Peer::LocalLane(_), _) => config.local.is_some() && protocol != Protocol::Sip,
     }
 }
 
 /// The proxy identity `idsp`, when this neighbour may send its registrations.
-pub(crate) fn serves(config: &Config, from: Peer, idsp: &str) -> Option<Arc<str>> {
+pub(crate) fn serves(config: &Config, protocol: Protocol, from: Peer, idsp: &str) -> Option<Arc<str>> {
     match from {
-        Peer::Udp(addr) => config_of(config, addr)?.idsps.iter().find(|i| &***i == idsp).cloned(),
-        Peer::LocalProxy => config.local.as_ref().map(|l| &l.idss).filter(|i| &***i == idsp).cloned(),
+        Peer::Udp(addr) if protocol == Protocol::Sip => {
+            config_of(config, addr)?.idsps.iter().find(|i| &***i == idsp).cloned()
+        }
+        Peer::Udp(addr) => host(config, addr).flat_map(|p| &p.idsps).find(|i| &***i == idsp).cloned(),
+        Peer::LocalProxy | Peer::LocalLane(_) => {
+            config.local.as_ref().map(|l| &l.idss).filter(|i| &***i == idsp).cloned()
+        }
     }
 }
 
 /// The address that stands for a neighbour in `received` and `rport`.
 pub(crate) fn address(config: &Config, peer: Peer) -> Option<SocketAddr> {
     match peer {
-        Peer::Udp(addr) => Some(addr),
+        Peer::Udp(addr) | Peer::LocalLane(addr) => Some(addr),
         Peer::LocalProxy => config.local.as_ref().map(|l| l.core),
     }
 }
@@ -82,13 +99,21 @@ mod tests {
         let peer = |addr: &str, idsp: &str| PeerConfig { addr: addr.parse().unwrap(), idsps: vec![idsp.into()] };
         c.peers = vec![peer("192.0.2.1:0", "any"), peer("192.0.2.1:5060", "sp1")];
         let from = |s: &str| Peer::Udp(s.parse().unwrap());
-        assert!(is_trusted(&c, from("192.0.2.1:7")) && !is_trusted(&c, from("192.0.2.2:5060")));
-        assert!(is_trusted(&c, from("[::ffff:192.0.2.1]:5060")));
-        assert!(!is_trusted(&c, Peer::LocalProxy));
-        assert!(serves(&c, from("192.0.2.1:5060"), "sp1").is_some());
-        assert!(serves(&c, from("192.0.2.1:5060"), "any").is_none());
-        assert!(serves(&c, from("192.0.2.1:9"), "any").is_some());
+        let (sip, mgcp) = (Protocol::Sip, Protocol::Mgcp);
+        assert!(is_trusted(&c, sip, from("192.0.2.1:7")) && !is_trusted(&c, sip, from("192.0.2.2:5060")));
+        assert!(is_trusted(&c, sip, from("[::ffff:192.0.2.1]:5060")));
+        assert!(!is_trusted(&c, sip, Peer::LocalProxy));
+        assert!(serves(&c, sip, from("192.0.2.1:5060"), "sp1").is_some());
+        assert!(serves(&c, sip, from("192.0.2.1:5060"), "any").is_none());
+        assert!(serves(&c, sip, from("192.0.2.1:9"), "any").is_some());
         c.local = Some(LocalProxy { idss: "ss1".into(), core: "127.0.0.1:1".parse().unwrap() });
+        // A lane is a port of a proxy's address, whichever.
+        assert!(is_trusted(&c, mgcp, from("192.0.2.1:49152")) && !is_trusted(&c, mgcp, from("192.0.2.2:2727")));
+        assert!(serves(&c, mgcp, from("192.0.2.1:49152"), "sp1").is_some());
+        assert!(serves(&c, mgcp, from("192.0.2.1:49152"), "sp2").is_none());
+        let lane = Peer::LocalLane("127.0.0.1:9".parse().unwrap());
+        assert!(is_trusted(&c, mgcp, lane) && !is_trusted(&c, sip, lane) && !is_trusted(&c, mgcp, Peer::LocalProxy));
+        assert!(serves(&c, mgcp, lane, "ss1").is_some());
         let hop = |s: &str| named(&c, &Uri::parse(s.as_bytes()).unwrap());
         assert_eq!(hop("sip:tok@127.0.0.1:1;lr"), Some(Peer::LocalProxy));
         assert_eq!(hop("sip:192.0.2.1"), Some(from("192.0.2.1:5060")));

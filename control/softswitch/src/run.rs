@@ -1,21 +1,23 @@
-//! The loop around a softswitch: one thread, one UDP socket towards the neighbours, one AAA client. Thin: every
-//! decision is in [`Softswitch`].
+//! The loop around a softswitch: one thread, one UDP socket a protocol towards the neighbours, one AAA client.
+//! Thin: every decision is in [`Softswitch`].
 
-use crate::config::Config;
+use crate::config::{Config, Listeners};
 use crate::counters::Counters;
 use crate::joined::{Joined, Questions, Witness};
 use crate::peers::Peer;
-use crate::state::{Gauges, Softswitch};
+use crate::state::Gauges;
+use crate::switch::Softswitch;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use portunus_aaa::client::ClientCounters;
 use portunus_aaa::net::{ClientRunner, RunnerConfig};
 use portunus_aaa::{AaaEvent, AaaRequest, Refused, RequestId};
 use portunus_io::listen::{Buffers, udp};
 use portunus_io::{Batch, Pushed, Rx as _, Tx as _, UdpPort};
 use portunus_keydist::{Now, SystemRandom};
+use portunus_signalling::Protocol;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -37,14 +39,16 @@ const BATCH: usize = 64;
 const JOINED: usize = 32;
 /// Batches read before everything else has its turn.
 const TURN: usize = 16;
+/// Batches that may wait to be sent by a socket other than SIP's.
+const TURN_OTHERS: usize = 4;
 /// How often the numbers for the outside are renewed.
 const SNAPSHOT: Duration = Duration::from_millis(250);
 /// Patience with a socket that takes no more.
 const BLOCKED: Duration = Duration::from_millis(1);
 
 const WAKE: Token = Token(0);
-const SIP: Token = Token(1);
-const AAA: Token = Token(2);
+/// The first of the AAA client's; before it, the numbers of the protocols.
+const AAA: Token = Token(5);
 
 /// What a running softswitch shows.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +71,7 @@ struct Shared {
 /// A running softswitch. Dropping it stops it.
 pub struct Handle {
     address: SocketAddr,
+    listeners: Listeners,
     shared: Arc<Shared>,
     waker: Arc<Waker>,
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -79,9 +84,14 @@ impl core::fmt::Debug for Handle {
 }
 
 impl Handle {
-    /// Where neighbours reach it.
+    /// Where neighbours reach it in SIP.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where neighbours reach it in the other protocols.
+    pub fn listeners(&self) -> Listeners {
+        self.listeners
     }
 
     /// Its numbers, at most a quarter of a second old.
@@ -120,8 +130,8 @@ impl Drop for Handle {
     }
 }
 
-/// Starts a softswitch on a thread of its own, bound to `config.own`; port 0 there finds a free one, and the address
-/// found is then its own.
+/// Starts a softswitch on a thread of its own, bound to `config.own` and `config.listeners`; port 0 there finds a free
+/// one, and the address found is then its own.
 ///
 /// # Errors
 /// A configuration that cannot be used (`InvalidInput`), and what the system reports.
@@ -134,25 +144,18 @@ pub fn start(config: Config, aaa: RunnerConfig) -> io::Result<Handle> {
 /// # Errors
 /// As [`start`].
 pub fn start_watched(mut config: Config, aaa: RunnerConfig, witness: Option<Witness>) -> io::Result<Handle> {
-    let socket = udp(config.own, Buffers::default())?;
-    config.own = socket.local_addr()?;
-    let address = config.own;
-    let message_max = config.limits.message;
+    let poll = Poll::new()?;
+    let ports = bind(&mut config, poll.registry())?;
+    let (address, listeners) = (config.own, config.listeners);
     let softswitch = Softswitch::new(config, Box::new(SystemRandom::new()))
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
     let client = ClientRunner::new(aaa, Box::new(SystemRandom::new()), Box::new(SystemRandom::new()))?;
-    let poll = Poll::new()?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
-    let mut port = UdpPort::new(socket, BATCH);
-    // Few neighbours, many messages to each: they pass the system joined where it can do that.
-    port.coalesce();
-    poll.registry().register(&mut port, SIP, Interest::READABLE)?;
     let shared = Arc::new(Shared { stop: AtomicBool::new(false), snapshot: Mutex::default() });
     let mut run = Loop {
         poll,
-        port,
+        ports,
         rx: Batch::coalescing(JOINED),
-        tx: Batch::new(BATCH * TURN, message_max),
         joined: Joined::new(softswitch, client),
         started: Instant::now(),
         send_full: 0,
@@ -164,14 +167,51 @@ pub fn start_watched(mut config: Config, aaa: RunnerConfig, witness: Option<Witn
     let now = run.now();
     run.joined.aaa().register(run.poll.registry(), AAA, now)?;
     let thread = std::thread::Builder::new().name("softswitch".into()).spawn(move || run.run())?;
-    Ok(Handle { address, shared, waker, thread: Some(thread) })
+    Ok(Handle { address, listeners, shared, waker, thread: Some(thread) })
+}
+
+/// A socket and what waits to be sent by it.
+struct Port {
+    protocol: Protocol,
+    socket: UdpPort,
+    tx: Batch,
+    /// True while something may wait to be read.
+    readable: bool,
+}
+
+fn token(protocol: Protocol) -> Token {
+    Token(usize::from(protocol as u8))
+}
+
+/// Binds every listener and writes the addresses found into the configuration.
+fn bind(config: &mut Config, registry: &Registry) -> io::Result<Vec<Port>> {
+    let message_max = config.limits.message;
+    let Listeners { mgcp, h248, ras } = &mut config.listeners;
+    let wanted = [
+        (Protocol::Sip, Some(&mut config.own)),
+        (Protocol::Mgcp, mgcp.as_mut()),
+        (Protocol::H248, h248.as_mut()),
+        (Protocol::Ras, ras.as_mut()),
+    ];
+    let mut ports = Vec::new();
+    for (protocol, addr) in wanted {
+        let Some(addr) = addr else { continue };
+        let socket = udp(*addr, Buffers::default())?;
+        *addr = socket.local_addr()?;
+        let mut socket = UdpPort::new(socket, BATCH);
+        // Few neighbours, many messages to each: they pass the system joined where it can do that.
+        socket.coalesce();
+        registry.register(&mut socket, token(protocol), Interest::READABLE)?;
+        let waiting = if protocol == Protocol::Sip { TURN } else { TURN_OTHERS };
+        ports.push(Port { protocol, socket, tx: Batch::new(BATCH * waiting, message_max), readable: false });
+    }
+    Ok(ports)
 }
 
 struct Loop {
     poll: Poll,
-    port: UdpPort,
+    ports: Vec<Port>,
     rx: Batch,
-    tx: Batch,
     joined: Joined<ClientRunner>,
     started: Instant,
     send_full: u64,
@@ -186,10 +226,9 @@ impl Loop {
 
     fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
-        let mut readable = false;
         let mut renewed = Instant::now();
         while !self.shared.stop.load(Ordering::Relaxed) {
-            let timeout = self.timeout(readable);
+            let timeout = self.timeout();
             match self.poll.poll(&mut events, Some(timeout)) {
                 Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
                 _ => {}
@@ -197,16 +236,16 @@ impl Loop {
             let now = self.now();
             for event in &events {
                 match event.token() {
-                    SIP => readable = true,
                     WAKE => {}
+                    Token(n) if n < AAA.0 => {
+                        self.ports.iter_mut().filter(|p| token(p.protocol).0 == n).for_each(|p| p.readable = true);
+                    }
                     _ => {
                         self.joined.aaa().on_ready(now, event);
                     }
                 }
             }
-            if readable {
-                readable = self.receive(now)?;
-            }
+            self.receive(now)?;
             if self.joined.aaa().next_deadline().is_some_and(|due| due <= now.mono_ms) {
                 self.joined.aaa().on_timer(now);
             }
@@ -226,11 +265,11 @@ impl Loop {
     }
 
     /// How long nothing needs to be done: as long as nothing is due, and no longer than the numbers may be old.
-    fn timeout(&mut self, readable: bool) -> Duration {
-        if readable {
+    fn timeout(&mut self) -> Duration {
+        if self.ports.iter().any(|p| p.readable) {
             return Duration::ZERO;
         }
-        if !self.tx.is_empty() {
+        if self.ports.iter().any(|p| !p.tx.is_empty()) {
             return BLOCKED;
         }
         let due = [self.joined.next_deadline(), self.joined.aaa().next_deadline()].into_iter().flatten().min();
@@ -238,36 +277,40 @@ impl Loop {
         Duration::from_millis(wait).min(SNAPSHOT)
     }
 
-    /// Reads what has arrived; true when more may be waiting.
-    fn receive(&mut self, now: Now) -> io::Result<bool> {
-        for _ in 0..TURN {
-            self.rx.clear();
-            let received = self.port.recv(&mut self.rx)?;
-            for (from, bytes) in self.rx.iter() {
-                self.joined.on_sip(now, Peer::Udp(from), bytes);
-            }
-            if received.drained {
-                return Ok(false);
+    /// Reads what has arrived.
+    fn receive(&mut self, now: Now) -> io::Result<()> {
+        for port in self.ports.iter_mut().filter(|p| p.readable) {
+            for _ in 0..TURN {
+                self.rx.clear();
+                let received = port.socket.recv(&mut self.rx)?;
+                for (from, bytes) in self.rx.iter() {
+                    self.joined.on_message(now, port.protocol, Peer::Udp(from), bytes);
+                }
+                if received.drained {
+                    port.readable = false;
+                    break;
+                }
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Sends what is to be sent. What a full socket does not take waits in the batch; what the batch does not take is
     /// counted, and comes again as the neighbour's retransmission.
     fn send(&mut self) -> io::Result<()> {
-        while let Some((to, bytes)) = self.joined.poll_send() {
+        while let Some((protocol, to, bytes)) = self.joined.poll_send() {
             // There is no engine in this process: a configuration with one runs under its loop, not under this.
             let Peer::Udp(addr) = to else { continue };
-            if self.tx.is_full() {
-                self.port.send(&mut self.tx)?;
+            let Some(port) = self.ports.iter_mut().find(|p| p.protocol == protocol) else { continue };
+            if port.tx.is_full() {
+                port.socket.send(&mut port.tx)?;
             }
-            if self.tx.push(addr, &bytes) != Pushed::Written {
+            if port.tx.push(addr, &bytes) != Pushed::Written {
                 self.send_full += 1;
             }
         }
-        if !self.tx.is_empty() {
-            self.port.send(&mut self.tx)?;
+        for port in self.ports.iter_mut().filter(|p| !p.tx.is_empty()) {
+            port.socket.send(&mut port.tx)?;
         }
         Ok(())
     }

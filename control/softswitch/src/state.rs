@@ -1,20 +1,20 @@
-//! The softswitch's state and its face.
+//! What the protocols share: tables, limits, questions to the AuC and the records of registrations.
 
 use crate::challenges::Challenges;
 use crate::config::{Config, ConfigError};
 use crate::counters::Counters;
 use crate::keyed::Keyed;
-use crate::location::{Change, Location, Session};
-use crate::peers::{self, Peer};
+use crate::location::{self, Change, Location, Session};
+use crate::peers::Peer;
 use crate::records::Records;
-use crate::transactions::{TransactionId, Transactions};
-use crate::{location, relay};
+use crate::registration::Waiting;
+use crate::transactions::Transactions;
 use hashbrown::HashMap;
 use portunus_aaa::{AaaAnswer, AaaRequest, Account, Unreachable};
 use portunus_keydist::softswitch::{Policy, Registration};
 use portunus_keydist::steps::Registration as Event;
 use portunus_keydist::{Now, Rand, Random};
-use portunus_sip::view::Message;
+use portunus_signalling::Protocol;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ pub struct AskId(pub u64);
 pub enum Effect {
     /// Send a message to a neighbour.
     Send {
+        /// In which protocol: by which of our sockets it leaves.
+        protocol: Protocol,
         /// To whom.
         to: Peer,
         /// The message.
@@ -44,11 +46,8 @@ pub enum Effect {
 /// A registration whose vector was asked for.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    /// Where it came from.
-    pub from: Peer,
-    pub transaction: TransactionId,
-    /// The REGISTER, to be answered.
-    pub request: Box<[u8]>,
+    /// Where it came from, and what answers it.
+    pub waiting: Waiting,
     /// Whose it is.
     pub kind: Kind,
 }
@@ -91,8 +90,8 @@ pub struct Gauges {
     pub records: usize,
 }
 
-/// A registrar, location service and stateless proxy. See the crate's words for its place.
-pub struct Softswitch {
+/// What the protocols share.
+pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) random: Box<dyn Random + Send>,
     /// Keys tags and branches.
@@ -112,21 +111,11 @@ pub struct Softswitch {
     pub(crate) buf: Vec<u8>,
 }
 
-impl core::fmt::Debug for Softswitch {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Softswitch").field("gauges", &self.gauges()).finish_non_exhaustive()
-    }
-}
-
 /// Records looked at in one call of the timer.
 const EXPIRE_AT_ONCE: usize = 1024;
 
-impl Softswitch {
-    /// An empty softswitch.
-    ///
-    /// # Errors
-    /// [`ConfigError`]: the configuration's fault.
-    pub fn new(config: Config, mut random: Box<dyn Random + Send>) -> Result<Self, ConfigError> {
+impl Core {
+    pub(crate) fn new(config: Config, mut random: Box<dyn Random + Send>) -> Result<Self, ConfigError> {
         config.validate()?;
         let l = config.limits;
         let policy = Policy::new(config.retries, config.ask_ms as u32, config.challenge_ms as u32).unwrap_or_default();
@@ -154,38 +143,24 @@ impl Softswitch {
         })
     }
 
-    /// Takes one message from a neighbour. Nothing is ever said to a stranger.
-    pub fn on_sip(&mut self, now: Now, from: Peer, bytes: &[u8], out: &mut Vec<Effect>) {
-        if !peers::is_trusted(&self.config, from) {
-            self.counters.stranger += 1;
-            return;
-        }
-        self.counters.received += 1;
-        // CRLF keep-alives and the like.
-        if bytes.len() > self.config.limits.message || bytes.iter().all(u8::is_ascii_whitespace) {
-            self.counters.unreadable += u64::from(bytes.len() > 4);
-            return;
-        }
-        match Message::parse(bytes) {
-            Ok(msg) if !msg.is_request() => relay::response(self, &msg, out),
-            Ok(msg) => relay::request(self, now, from, &msg, out),
-            Err(_) => self.counters.unreadable += 1,
-        }
-        self.counters.transaction_evicted += self.transactions.take_evicted();
-    }
-
-    /// Takes what became of a question. Each [`Effect::Ask`] must see exactly one of these.
-    pub fn on_aaa(&mut self, now: Now, id: AskId, outcome: Result<AaaAnswer, Unreachable>, out: &mut Vec<Effect>) {
-        match self.asks.remove(&id) {
-            Some(Purpose::Vector(asked)) => {
+    /// Takes what became of a question; what an agent is to be told of it, if anything.
+    pub(crate) fn answered(
+        &mut self,
+        now: Now,
+        id: AskId,
+        outcome: Result<AaaAnswer, Unreachable>,
+        out: &mut Vec<Effect>,
+    ) -> Option<(Asked, Result<AaaAnswer, Unreachable>)> {
+        match self.asks.remove(&id)? {
+            Purpose::Vector(asked) => {
                 self.open_vectors -= 1;
                 // Questions are answered in order, more or less: what is answered leaves the queue from its front.
                 while self.ask_queue.front().is_some_and(|(_, id)| !self.asks.contains_key(id)) {
                     self.ask_queue.pop_front();
                 }
-                self.on_vector(now, *asked, outcome, out);
+                return Some((*asked, outcome));
             }
-            Some(Purpose::Record(rand)) => match outcome {
+            Purpose::Record(rand) => match outcome {
                 Ok(_) => {
                     if let Some(next) = self.records.recorded(&rand) {
                         self.ask_record(next, out);
@@ -193,15 +168,14 @@ impl Softswitch {
                 }
                 Err(Unreachable) => self.records.failed(now.mono_ms, &rand),
             },
-            None => {}
         }
+        None
     }
 
-    /// Does what time asks for.
-    pub fn on_timer(&mut self, now: Now, out: &mut Vec<Effect>) {
+    /// Does what time asks for, but for [`Core::overdue`].
+    pub(crate) fn on_timer(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.transactions.expire(now.mono_ms);
         self.counters.challenge_expired += self.challenges.expire(now.mono_ms);
-        self.expire_asks(now, out);
         let mut ended = Vec::new();
         let expired = &mut self.counters.binding_expired;
         self.location.expire(now.mono_ms, EXPIRE_AT_ONCE, |idc, session, bindings| {
@@ -218,8 +192,20 @@ impl Softswitch {
         }
     }
 
-    /// When [`Softswitch::on_timer`] has something to do next, monotonic milliseconds.
-    pub fn next_deadline(&self) -> Option<u64> {
+    /// The next question that the AAA client never answered: it should have, so this is a safety net.
+    pub(crate) fn overdue(&mut self, now: Now) -> Option<AskId> {
+        while let Some((_, id)) = self.ask_queue.front().copied().filter(|(due, _)| *due <= now.mono_ms) {
+            self.ask_queue.pop_front();
+            if self.asks.contains_key(&id) {
+                self.counters.ask_expired += 1;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// When [`Core::on_timer`] or [`Core::overdue`] has something to do next, monotonic milliseconds.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
         [
             self.transactions.next_deadline(),
             self.challenges.next_deadline(),
@@ -232,13 +218,7 @@ impl Softswitch {
         .min()
     }
 
-    /// What happened since start.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// How full the tables are.
-    pub fn gauges(&self) -> Gauges {
+    pub(crate) fn gauges(&self) -> Gauges {
         Gauges {
             identities: self.location.identities(),
             bindings: self.location.bindings(),
@@ -249,32 +229,19 @@ impl Softswitch {
         }
     }
 
-    /// The Contact URIs where an identity can be reached now, best first: for the administrator and the simulator.
-    pub fn bindings_of(&self, now: Now, idc: &str) -> Vec<String> {
-        let mut found: Vec<_> = self.location.find(now.mono_ms, idc).into_iter().flatten().collect();
-        found.sort_by_key(|b| core::cmp::Reverse(b.rank()));
-        found.into_iter().map(|b| String::from_utf8_lossy(&b.uri).into_owned()).collect()
+    /// True when a further question about a registration may be opened.
+    pub(crate) fn may_ask(&self) -> bool {
+        self.open_vectors < self.config.limits.asks
     }
 
-    /// Opens a question about a registration; gives the registration back when too many are open.
-    pub(crate) fn ask_vector(
-        &mut self,
-        now: Now,
-        asked: Asked,
-        request: AaaRequest,
-        out: &mut Vec<Effect>,
-    ) -> Result<(), Box<Asked>> {
-        let asked = Box::new(asked);
-        if self.open_vectors >= self.config.limits.asks {
-            return Err(asked);
-        }
+    /// Opens a question about a registration.
+    pub(crate) fn open_question(&mut self, now: Now, asked: Asked, request: AaaRequest, out: &mut Vec<Effect>) {
         let id = self.next_id();
         self.open_vectors += 1;
         self.ask_queue.push_back((now.mono_ms + self.config.ask_ms, id));
-        self.asks.insert(id, Purpose::Vector(asked));
+        self.asks.insert(id, Purpose::Vector(Box::new(asked)));
         self.counters.asked += 1;
         out.push(Effect::Ask { id, request });
-        Ok(())
     }
 
     /// Tells the AuC what became of registrations (s11).
@@ -314,16 +281,5 @@ impl Softswitch {
         let id = AskId(self.next_ask);
         self.next_ask += 1;
         id
-    }
-
-    /// Gives questions up that the AAA client never answered: it should have, so this is a safety net.
-    fn expire_asks(&mut self, now: Now, out: &mut Vec<Effect>) {
-        while let Some((_, id)) = self.ask_queue.front().copied().filter(|(due, _)| *due <= now.mono_ms) {
-            self.ask_queue.pop_front();
-            if self.asks.contains_key(&id) {
-                self.counters.ask_expired += 1;
-                self.on_aaa(now, id, Err(Unreachable), out);
-            }
-        }
     }
 }

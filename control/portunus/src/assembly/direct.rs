@@ -95,17 +95,18 @@ impl InProcess {
     fn work(&mut self, now: Now, up: &mut dyn Deliver) {
         self.joined.pump(now);
         let mut answer = [0u8; ANSWER];
-        while let Some((to, bytes)) = self.joined.poll_send() {
+        while let Some((protocol, to, bytes)) = self.joined.poll_send() {
             match to {
                 Peer::LocalProxy => {
                     self.sent += 1;
                     // What the engine answers for itself comes back to the softswitch at once.
-                    if let Delivered::Answer(n) = up.deliver(Protocol::Sip, &bytes, &mut answer)
+                    if let Delivered::Answer(n) = up.deliver(protocol, &bytes, &mut answer)
                         && let Some(reply) = answer.get(..n)
                     {
-                        self.joined.on_sip(now, Peer::LocalProxy, reply);
+                        self.joined.on_message(now, protocol, Peer::LocalProxy, reply);
                     }
                 }
+                Peer::LocalLane(_) => self.dropped += 1,
                 Peer::Udp(addr) => {
                     self.dropped += u64::from(!self.neighbours.as_mut().is_some_and(|n| n.push(addr, &bytes)))
                 }
@@ -124,7 +125,7 @@ impl InProcess {
             // An error of a datagram socket is about an earlier datagram; the next event goes on.
             let Ok(got) = n.port.recv(&mut n.rx) else { break };
             for (from, bytes) in n.rx.iter() {
-                self.joined.on_sip(now, Peer::Udp(from), bytes);
+                self.joined.on_message(now, Protocol::Sip, Peer::Udp(from), bytes);
             }
             if got.drained {
                 n.readable = false;
@@ -169,7 +170,7 @@ impl Upstream for InProcess {
     fn send(&mut self, now: Now, message: CoreMessage<'_>) -> bool {
         self.received += 1;
         match message.protocol {
-            Protocol::Sip => self.joined.on_sip(now, Peer::LocalProxy, message.octets),
+            Protocol::Sip => self.joined.on_message(now, Protocol::Sip, Peer::LocalProxy, message.octets),
             _ => return false,
         }
         true

@@ -29,15 +29,15 @@ impl Watch {
         let had = |step: &str| steps.iter().any(|(s, _)| *s == step);
         let step = match seen {
             // s8 answers a challenge; s2 has none to answer.
-            Seen::Received(m) if m.starts_with(b"REGISTER ") => {
+            Seen::Received(_, m) if m.starts_with(b"REGISTER ") => {
                 if had("s5") {
                     "s8"
                 } else {
                     "s2"
                 }
             }
-            Seen::Sent(m) if m.starts_with(b"SIP/2.0 401") => "s5",
-            Seen::Sent(m) if m.starts_with(b"SIP/2.0 200") => "s9",
+            Seen::Sent(_, m) if m.starts_with(b"SIP/2.0 401") => "s5",
+            Seen::Sent(_, m) if m.starts_with(b"SIP/2.0 200") => "s9",
             Seen::Asked(AaaRequest::Authenticate(_)) => "s3",
             Seen::Asked(AaaRequest::Account(_)) => "s11",
             Seen::Answered(e) if matches!(e.outcome, Ok(AaaAnswer::Vector(_))) => "s4",

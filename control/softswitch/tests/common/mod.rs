@@ -4,6 +4,7 @@
 use portunus_aaa::{AaaAnswer, AaaRequest, Account, Unreachable};
 use portunus_keydist::steps::S4;
 use portunus_keydist::{Now, Random};
+use portunus_signalling::Protocol;
 use portunus_softswitch::{AskId, Config, Effect, Peer, PeerConfig, Softswitch};
 
 pub const SP1: &str = "192.0.2.1:5060";
@@ -53,7 +54,7 @@ impl Bench {
     fn take(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Send { to, bytes } => self.sent.push((to, String::from_utf8(bytes).unwrap())),
+                Effect::Send { to, bytes, .. } => self.sent.push((to, String::from_utf8(bytes).unwrap())),
                 Effect::Ask { id, request } => self.asked.push((id, request)),
             }
         }
@@ -61,7 +62,7 @@ impl Bench {
 
     pub fn sip(&mut self, from: Peer, message: &str) {
         let mut out = Vec::new();
-        self.ss.on_sip(self.now, from, message.as_bytes(), &mut out);
+        self.ss.on_message(self.now, Protocol::Sip, from, message.as_bytes(), &mut out);
         self.take(out);
     }
 

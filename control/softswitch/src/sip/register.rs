@@ -8,18 +8,18 @@
 //!   vouched refresh ► bindings change, 200, s11
 //! ```
 
-use crate::answers::Status;
-use crate::challenges::{Again, Challenge, Phone, Verdict};
+use super::answers::Status;
+use crate::challenges::{Again, Verdict};
 use crate::location::{Contacts, Session, Unchanged, Update, Wanted};
 use crate::peers::{self, Peer};
-use crate::state::{Asked, Effect, Kind, Softswitch};
-use crate::transactions::{Seen, TransactionId};
-use portunus_aaa::{AaaAnswer, AaaRequest, Authenticate, DigestAlgorithm, Unreachable};
+use crate::registration::{Judged, Origin, Vector, Waiting};
+use crate::state::{Core, Effect, Kind};
+use crate::transactions::TransactionId;
+use portunus_aaa::{AaaRequest, Authenticate, DigestAlgorithm};
 use portunus_keydist::Now;
 use portunus_keydist::ident::{Idc, Rand};
-use portunus_keydist::softswitch::Registration;
-use portunus_keydist::steps::{S5, S9};
-use portunus_signalling::FaultKind;
+use portunus_keydist::steps::S9;
+use portunus_signalling::{FaultKind, Protocol};
 use portunus_sip::carriage::core::{
     Ask, Granted, Register, read_register, write_digest_challenge, write_granted, write_s5, write_s9,
 };
@@ -48,9 +48,22 @@ const OPTIONS: [&str; 1] = ["path"];
 /// `Expires` from which 423 is not allowed (RFC 3261 section 10.3).
 const HOUR: u32 = 3600;
 
-impl Softswitch {
+impl Request<'_, '_> {
+    fn origin(&self) -> Origin<'_> {
+        let (from, transaction) = (self.from, self.transaction);
+        Origin { protocol: Protocol::Sip, from, transaction, request: self.msg.octets() }
+    }
+
+    fn uri(&self) -> Option<&str> {
+        core::str::from_utf8(self.register.uri).ok()
+    }
+}
+
+impl Core {
     pub(crate) fn on_register(&mut self, now: Now, from: Peer, msg: &Message<'_>, out: &mut Vec<Effect>) {
-        let Some(transaction) = self.begin(now, from, msg, out) else { return };
+        // RFC 3261 section 17.2.3: branch and sent-by of the topmost Via (and the method, which is always the same).
+        let via = msg.via().whole;
+        let Some(transaction) = self.begin(now, Protocol::Sip, from, via, out) else { return };
         let read = read_register(msg);
         let answer = match read {
             Ok(register) => match self.admit(from, msg, &register) {
@@ -67,23 +80,6 @@ impl Softswitch {
         self.conclude(now, (transaction, from), msg, &answer, out);
     }
 
-    fn begin(&mut self, now: Now, from: Peer, msg: &Message<'_>, out: &mut Vec<Effect>) -> Option<TransactionId> {
-        // RFC 3261 section 17.2.3: branch and sent-by of the topmost Via (and the method, which is always the same).
-        let via = msg.via();
-        let mut key = match from {
-            Peer::Udp(addr) => format!("{addr} ").into_bytes(),
-            Peer::LocalProxy => b"local ".to_vec(),
-        };
-        key.extend_from_slice(via.whole);
-        match self.transactions.begin(now.mono_ms, &key) {
-            Seen::New(transaction) => return Some(transaction),
-            Seen::Answered(answer) => out.push(Effect::Send { to: from, bytes: answer.to_vec() }),
-            Seen::Open => {}
-        }
-        self.counters.retransmission += 1;
-        None
-    }
-
     /// What must hold before anything is done for a registration.
     fn admit(&mut self, from: Peer, msg: &Message<'_>, register: &Register<'_>) -> Result<Arc<str>, Status> {
         let unknown: Vec<_> = msg
@@ -94,7 +90,7 @@ impl Softswitch {
         if !unknown.is_empty() {
             return Err(Status::new(420, "Bad Extension").with("Unsupported", &unknown.join(", ")));
         }
-        let Some(idsp) = peers::serves(&self.config, from, register.idsp.as_str()) else {
+        let Some(idsp) = peers::serves(&self.config, Protocol::Sip, from, register.idsp.as_str()) else {
             self.counters.unknown_proxy += 1;
             return Err(Status::refused());
         };
@@ -110,13 +106,15 @@ impl Softswitch {
     fn on_read(&mut self, now: Now, r: &Request<'_, '_>, out: &mut Vec<Effect>) {
         match r.register.ask {
             Ask::S2(s2) => {
-                let registration = Registration::on_s2(now, &s2, self.policy);
-                self.ask(now, r, Kind::Pkd1(Box::new(registration)), out);
+                let begun = self.begin_pkd1(now, &r.origin(), &s2, (r.uri(), Some(r.register.ipc)), out);
+                self.unless_busy(now, r, begun, out);
             }
-            Ask::S8(s8) => {
-                let verdict = self.challenges.answer(now, &s8);
-                self.judged(now, r, verdict, Some(s8.rand), out);
-            }
+            Ask::S8(s8) => match self.judge_pkd1(now, &r.origin(), &s8, r.uri(), out) {
+                Judged::Right(s9) => self.grant(now, r, &Proof::Word(s8.rand, Some(s9)), out),
+                Judged::Asked => {}
+                Judged::Refused => self.conclude(now, (r.transaction, r.from), r.msg, &Status::refused(), out),
+                Judged::Busy { retry_after_s } => self.unless_busy(now, r, Err(retry_after_s), out),
+            },
             Ask::DigestChallenge => self.ask_digest(now, r, self.config.retries, out),
             Ask::DigestAnswer { rand, response, algorithm } => match self.digest_word(response, algorithm) {
                 Some(word) => {
@@ -128,7 +126,7 @@ impl Softswitch {
                             self.counters.challenge_unknown += 1;
                             self.ask_digest(now, r, self.config.retries, out);
                         }
-                        verdict => self.judged(now, r, verdict, rand, out),
+                        verdict => self.judged_digest(now, r, verdict, rand, out),
                     }
                 }
                 None => self.refuse(now, r, out),
@@ -152,88 +150,61 @@ impl Softswitch {
     }
 
     fn ask_digest(&mut self, now: Now, r: &Request<'_, '_>, retries_left: u8, out: &mut Vec<Effect>) {
-        let kind = Kind::Digest { idc: r.register.idc.as_str().into(), idsp: r.idsp.clone(), retries_left };
-        self.ask(now, r, kind, out);
+        let Some(algorithm) = self.config.digest else { return self.refuse(now, r, out) };
+        let Register { idc, idsp, ipc, .. } = r.register;
+        let (realm, uri) = (self.config.realm.clone(), r.uri().unwrap_or_default());
+        let s3 = Authenticate::digest(idc, idsp, algorithm, realm, uri, Some(ipc));
+        let kind = Kind::Digest { idc: idc.as_str().into(), idsp: r.idsp.clone(), retries_left };
+        let asked = self.ask_vector(now, &r.origin(), kind, AaaRequest::Authenticate(s3), out);
+        self.unless_busy(now, r, asked, out);
     }
 
-    /// s3.
-    fn ask(&mut self, now: Now, r: &Request<'_, '_>, kind: Kind, out: &mut Vec<Effect>) {
-        let Register { idc, idsp, uri, ipc, .. } = r.register;
-        let uri = core::str::from_utf8(uri).unwrap_or_default();
-        let realm = self.config.realm.clone();
-        let request = match (&kind, self.config.digest) {
-            (Kind::Pkd1(registration), _) => {
-                Authenticate::pkd1(&registration.ask(), realm, Some(uri).filter(|u| !u.is_empty()), Some(ipc))
-            }
-            (Kind::Digest { .. }, Some(algorithm)) => Authenticate::digest(idc, idsp, algorithm, realm, uri, Some(ipc)),
-            (Kind::Digest { .. }, None) => return self.refuse(now, r, out),
-        };
-        let request = AaaRequest::Authenticate(request);
-        let asked = Asked { from: r.from, transaction: r.transaction, request: r.msg.octets().into(), kind };
-        if self.ask_vector(now, asked, request, out).is_err() {
-            self.counters.ask_full += 1;
-            let busy = self.busy();
-            self.conclude(now, (r.transaction, r.from), r.msg, &busy, out);
+    /// Says so where too many questions are open.
+    fn unless_busy(&mut self, now: Now, r: &Request<'_, '_>, asked: Result<(), u32>, out: &mut Vec<Effect>) {
+        if let Err(wait_s) = asked {
+            self.conclude(now, (r.transaction, r.from), r.msg, &Status::busy(wait_s), out);
         }
     }
 
-    /// s4, or what came instead of it.
-    pub(crate) fn on_vector(
-        &mut self,
-        now: Now,
-        asked: Asked,
-        outcome: Result<AaaAnswer, Unreachable>,
-        out: &mut Vec<Effect>,
-    ) {
+    /// s5, or what is said instead.
+    pub(crate) fn on_vector(&mut self, now: Now, waiting: &Waiting, vector: &Vector, out: &mut Vec<Effect>) {
         // It was parsed when it came.
-        let Ok(msg) = Message::parse(&asked.request) else { return };
+        let Ok(msg) = Message::parse(&waiting.request) else { return };
         let (tag, realm) = (self.to_tag(&msg), self.config.realm.clone());
-        let challenged = match (outcome, asked.kind) {
-            (Ok(AaaAnswer::Vector(s4)), Kind::Pkd1(mut registration)) => {
-                let answer = registration
-                    .on_s4(now, &s4)
-                    .ok()
-                    .map(|S5 { idsp, rand, .. }| (rand, self.write(|w| write_s5(&msg, &tag, &realm, idsp, &rand, w))));
-                answer.map(|(rand, answer)| (rand, Challenge::Pkd1(registration), answer))
+        let answer = match vector {
+            Vector::Challenge { idsp, rand, .. } => {
+                self.write(|w| write_s5(&msg, &tag, &realm, idsp.as_idsp(), rand, w))
             }
-            (Ok(AaaAnswer::Digest(vector)), Kind::Digest { idc, idsp, retries_left }) => {
-                let (rand, algorithm) = (vector.rand, vector.word.algorithm().token());
-                let answer = self.write(|w| write_digest_challenge(&msg, &tag, &realm, &rand, algorithm, w));
-                Some((rand, Challenge::Digest(Phone { idc, idsp, vector, retries_left }), answer))
+            Vector::Digest { rand, algorithm } => {
+                self.write(|w| write_digest_challenge(&msg, &tag, &realm, rand, algorithm.token(), w))
             }
-            _ => None,
+            Vector::Busy { retry_after_s } => self.status(&msg, &Status::busy(*retry_after_s)),
         };
-        let Some((rand, challenge, answer)) = challenged else {
-            self.counters.auc_unavailable += 1;
-            let busy = self.busy();
-            return self.conclude(now, (asked.transaction, asked.from), &msg, &busy, out);
-        };
-        self.counters.challenge_evicted += self.challenges.insert(now.mono_ms, rand, challenge);
-        self.counters.challenged += 1;
-        self.finish(now, asked.transaction, asked.from, answer, out);
+        self.finish(now, waiting.transaction, waiting.from, answer, out);
     }
 
-    fn judged(&mut self, now: Now, r: &Request<'_, '_>, verdict: Verdict, rand: Option<Rand>, out: &mut Vec<Effect>) {
+    fn judged_digest(
+        &mut self,
+        now: Now,
+        r: &Request<'_, '_>,
+        verdict: Verdict,
+        rand: Option<Rand>,
+        out: &mut Vec<Effect>,
+    ) {
         match (verdict, rand) {
-            (Verdict::Right(s9), Some(rand)) => {
-                match s9 {
-                    Some(_) => self.counters.authenticated += 1,
-                    None => self.counters.authenticated_digest += 1,
-                }
-                self.grant(now, r, &Proof::Word(rand, s9), out);
+            (Verdict::Right(None), Some(rand)) => {
+                self.counters.authenticated_digest += 1;
+                self.grant(now, r, &Proof::Word(rand, None), out);
             }
-            (Verdict::Again(again), _) => {
+            (Verdict::Again(Again::Digest { retries_left }), _) => {
                 self.counters.word_differs += 1;
-                match again {
-                    Again::Pkd1(registration) => self.ask(now, r, Kind::Pkd1(registration), out),
-                    Again::Digest { retries_left } => self.ask_digest(now, r, retries_left, out),
-                }
+                self.ask_digest(now, r, retries_left, out);
             }
             (Verdict::Wrong, _) => {
                 self.counters.word_differs += 1;
                 self.refuse(now, r, out);
             }
-            (Verdict::Unknown | Verdict::Right(_), _) => {
+            (Verdict::Unknown | Verdict::Right(_) | Verdict::Again(Again::Pkd1(_)), _) => {
                 self.counters.challenge_unknown += 1;
                 self.refuse(now, r, out);
             }
@@ -280,6 +251,7 @@ impl Softswitch {
             .find(now.mono_ms, r.register.idc.as_str())
             .into_iter()
             .flatten()
+            .filter(|b| b.lane.is_none())
             .map(|b| (b.uri.clone(), (b.expires_ms - now.mono_ms).div_ceil(1000) as u32))
             .collect();
         let granted: Vec<_> = held.iter().map(|(uri, expires)| Granted { uri, expires: *expires }).collect();

@@ -1,10 +1,11 @@
 //! Answers of the softswitch's own making.
 
 use crate::peers::Peer;
-use crate::state::{Effect, Softswitch};
+use crate::state::{Core, Effect};
 use crate::transactions::TransactionId;
-use portunus_codec::{Full, Writer, hex_u64};
+use portunus_codec::hex_u64;
 use portunus_keydist::Now;
+use portunus_signalling::Protocol;
 use portunus_sip::carriage::core::write_status;
 use portunus_sip::view::Message;
 
@@ -27,36 +28,28 @@ impl Status {
         Self { header: Some(format!("{name}: {value}\r\n")), ..self }
     }
 
+    /// 503 that asks to wait so many seconds.
+    pub(crate) fn busy(retry_after_s: u32) -> Self {
+        Self { retry_after_s: Some(retry_after_s), ..Self::new(503, "Service Unavailable") }
+    }
+
     /// The one refusal (spec section 2).
     pub(crate) fn refused() -> Self {
         Self::new(403, "Forbidden")
     }
 }
 
-impl Softswitch {
+impl Core {
     /// The To tag of our answers: the same for every retransmission of a request, and for the ACK that ends it.
     pub(crate) fn to_tag(&self, request: &Message<'_>) -> String {
         let hash = self.keyed.parts(2, &[request.via().whole, request.call_id()]);
         String::from_utf8_lossy(&hex_u64(hash)).into_owned()
     }
 
-    /// 503 that asks for a time of its own from everybody, so that they do not all come back at once.
+    /// 503 that asks for a time of its own from everybody.
     pub(crate) fn busy(&mut self) -> Status {
-        let (from, to) = self.config.retry_after_s;
-        let spread = u64::from(to - from) + 1;
-        let wait = from + (self.random.next_u64() % spread) as u32;
-        Status { retry_after_s: Some(wait), ..Status::new(503, "Service Unavailable") }
-    }
-
-    /// Writes a message; `None`, and counted, when it does not fit.
-    pub(crate) fn write(&mut self, f: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>) -> Option<Vec<u8>> {
-        let mut w = Writer::new(&mut self.buf);
-        let done = f(&mut w).and_then(|()| w.finish());
-        if done.is_err() {
-            self.counters.too_big += 1;
-            return None;
-        }
-        Some(w.written().to_vec())
+        let wait = self.wait_s();
+        Status::busy(wait)
     }
 
     /// Writes a response of our own.
@@ -84,7 +77,7 @@ impl Softswitch {
         match answer {
             Some(bytes) => {
                 self.transactions.answer(now.mono_ms, transaction, &bytes);
-                out.push(Effect::Send { to, bytes });
+                out.push(Effect::Send { protocol: Protocol::Sip, to, bytes });
             }
             // It did not fit: what is repeated will not fit either, and costs no more than this.
             None => self.transactions.forget(transaction),

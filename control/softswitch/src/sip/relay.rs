@@ -5,13 +5,14 @@
 //! and the ACK of a failure take the way that the request took. It keeps no state for calls and no timer; it answers
 //! what it cannot pass on.
 
-use crate::answers::Status;
+use super::answers::Status;
 use crate::peers::{self, Peer};
-use crate::state::{Effect, Softswitch};
+use crate::state::{Core, Effect};
 use crate::uri;
 use core::net::SocketAddr;
 use portunus_codec::hex_u64;
 use portunus_keydist::Now;
+use portunus_signalling::Protocol;
 use portunus_sip::carriage::core::{Forward, forward_request, forward_response};
 use portunus_sip::view::{Message, Method, Name, Uri, Via};
 
@@ -35,7 +36,7 @@ enum Way {
 }
 
 /// A request, registrations included.
-pub(crate) fn request(sw: &mut Softswitch, now: Now, from: Peer, msg: &Message<'_>, out: &mut Vec<Effect>) {
+pub(crate) fn request(sw: &mut Core, now: Now, from: Peer, msg: &Message<'_>, out: &mut Vec<Effect>) {
     let pop_route = own_route(sw, msg);
     match way(sw, now, msg, pop_route) {
         Way::Here if msg.method() == Method::Register => sw.on_register(now, from, msg, out),
@@ -49,12 +50,12 @@ pub(crate) fn request(sw: &mut Softswitch, now: Now, from: Peer, msg: &Message<'
 }
 
 /// True when the topmost Route is ours, to be taken off.
-fn own_route(sw: &Softswitch, msg: &Message<'_>) -> bool {
+fn own_route(sw: &Core, msg: &Message<'_>) -> bool {
     let top = msg.addrs(Name::Route).next().and_then(|r| r.sip());
     top.is_some_and(|uri| peers::is_own(&sw.config, &uri) || uri.user.is_none() && peers::is_ours(&sw.config, &uri))
 }
 
-fn way(sw: &mut Softswitch, now: Now, msg: &Message<'_>, pop_route: bool) -> Way {
+fn way(sw: &mut Core, now: Now, msg: &Message<'_>, pop_route: bool) -> Way {
     if let Some(route) = msg.addrs(Name::Route).nth(usize::from(pop_route)) {
         return match route.sip().and_then(|uri| peers::named(&sw.config, &uri)) {
             Some(to) => Way::On(Target { to, uri: None, route: None }),
@@ -74,13 +75,13 @@ fn way(sw: &mut Softswitch, now: Now, msg: &Message<'_>, pop_route: bool) -> Way
     registered(sw, now, &uri)
 }
 
-fn no_route(sw: &mut Softswitch) -> Way {
+fn no_route(sw: &mut Core) -> Way {
     sw.counters.no_route += 1;
     Way::Not(Status::new(404, "No Route"))
 }
 
 /// Looks an identity up.
-fn registered(sw: &mut Softswitch, now: Now, uri: &Uri<'_>) -> Way {
+fn registered(sw: &mut Core, now: Now, uri: &Uri<'_>) -> Way {
     let idc = uri::identity(uri);
     let name = idc.as_ref().map_or("", |idc| idc.as_idc().as_str());
     let Some(binding) = sw.location.best(now.mono_ms, name) else {
@@ -109,7 +110,7 @@ fn first_uri(path: &[u8]) -> Option<&[u8]> {
 }
 
 /// What keeps a request from being passed on: hops, loops, options that we do not have.
-fn hop_status(sw: &mut Softswitch, msg: &Message<'_>) -> Option<Status> {
+fn hop_status(sw: &mut Core, msg: &Message<'_>) -> Option<Status> {
     let status = if msg.max_forwards() == Some(0) {
         Status::new(483, "Too Many Hops")
     } else if msg.vias().any(|via| is_loop(sw, &via, msg)) {
@@ -123,12 +124,12 @@ fn hop_status(sw: &mut Softswitch, msg: &Message<'_>) -> Option<Status> {
     Some(status)
 }
 
-fn is_loop(sw: &Softswitch, via: &Via<'_>, msg: &Message<'_>) -> bool {
+fn is_loop(sw: &Core, via: &Via<'_>, msg: &Message<'_>) -> bool {
     let suffix = hex_u64(loop_hash(sw, msg));
     is_our_via(sw, via) && via.branch().is_some_and(|b| b.ends_with(&suffix))
 }
 
-fn is_our_via(sw: &Softswitch, via: &Via<'_>) -> bool {
+fn is_our_via(sw: &Core, via: &Via<'_>) -> bool {
     sent_by(via) == Some(sw.config.own)
 }
 
@@ -141,21 +142,14 @@ fn sent_by(via: &Via<'_>) -> Option<SocketAddr> {
 
 /// What says that a request came back unchanged (RFC 3261 section 16.6, step 8). Without the To tag, which the ACK of
 /// a failure has and its INVITE has not.
-fn loop_hash(sw: &Softswitch, msg: &Message<'_>) -> u64 {
+fn loop_hash(sw: &Core, msg: &Message<'_>) -> u64 {
     let routes = msg.values(Name::Route).collect::<Vec<_>>().join(&b","[..]);
     let tag = msg.from().tag().unwrap_or_default();
     let number = msg.cseq().0.to_be_bytes();
     sw.keyed.parts(3, &[msg.uri(), &routes, tag, msg.call_id(), &number])
 }
 
-fn forward(
-    sw: &mut Softswitch,
-    from: Peer,
-    msg: &Message<'_>,
-    pop_route: bool,
-    target: &Target,
-    out: &mut Vec<Effect>,
-) {
+fn forward(sw: &mut Core, from: Peer, msg: &Message<'_>, pop_route: bool, target: &Target, out: &mut Vec<Effect>) {
     let Some(source) = peers::address(&sw.config, from) else { return };
     let own = sw.config.own;
     // The branch follows the request's own, so that CANCEL and ACK share it.
@@ -176,12 +170,12 @@ fn forward(
     };
     if let Some(bytes) = sw.write(|w| forward_request(msg, &forward, w)) {
         sw.counters.relayed_request += 1;
-        out.push(Effect::Send { to: target.to, bytes });
+        out.push(Effect::Send { protocol: Protocol::Sip, to: target.to, bytes });
     }
 }
 
 /// A response on its way back.
-pub(crate) fn response(sw: &mut Softswitch, msg: &Message<'_>, out: &mut Vec<Effect>) {
+pub(crate) fn response(sw: &mut Core, msg: &Message<'_>, out: &mut Vec<Effect>) {
     let mut vias = msg.vias();
     let ours = vias.next().is_some_and(|via| is_our_via(sw, &via));
     let next = vias.next().filter(|_| ours);
@@ -200,12 +194,12 @@ pub(crate) fn response(sw: &mut Softswitch, msg: &Message<'_>, out: &mut Vec<Eff
     };
     if let Some(bytes) = sw.write(|w| forward_response(msg, w)) {
         sw.counters.relayed_response += 1;
-        out.push(Effect::Send { to, bytes });
+        out.push(Effect::Send { protocol: Protocol::Sip, to, bytes });
     }
 }
 
 /// A request to the softswitch itself.
-fn for_us(sw: &mut Softswitch, from: Peer, msg: &Message<'_>, out: &mut Vec<Effect>) {
+fn for_us(sw: &mut Core, from: Peer, msg: &Message<'_>, out: &mut Vec<Effect>) {
     let status = match msg.method() {
         Method::Options => Status::new(200, "OK").with(
             "Allow",
@@ -218,11 +212,11 @@ fn for_us(sw: &mut Softswitch, from: Peer, msg: &Message<'_>, out: &mut Vec<Effe
 }
 
 /// Answers statelessly. An ACK is never answered: it ends what we answered.
-fn answer(sw: &mut Softswitch, from: Peer, msg: &Message<'_>, status: &Status, out: &mut Vec<Effect>) {
+fn answer(sw: &mut Core, from: Peer, msg: &Message<'_>, status: &Status, out: &mut Vec<Effect>) {
     if msg.method() == Method::Ack {
         return;
     }
     if let Some(bytes) = sw.status(msg, status) {
-        out.push(Effect::Send { to: from, bytes });
+        out.push(Effect::Send { protocol: Protocol::Sip, to: from, bytes });
     }
 }

@@ -1,0 +1,235 @@
+//! What a signalling protocol is to the softswitch, and what the softswitch is to it.
+//!
+//! ```text
+//!   message ──► Agent::on_message ──┬─ s2: Ctx::s2 ──► s3 ──► Agent::on_vector: writes s5
+//!                                   ├─ s8: Ctx::s8 ──► Judged: Right: Ctx::bind, writes s9 (s11 follows by itself)
+//!                                   │                          Asked: another s5 follows by on_vector
+//!                                   │                          Refused, Busy: writes the refusal
+//!                                   └─ anything of a terminal: Ctx::whose(its lane), Ctx::touch, an answer
+//!   time    ──► Agent::on_timer: Commands repeats, audits
+//!   elsewhere the terminal registered anew, or ran out ──► Agent::on_left
+//! ```
+//!
+//! One registration core serves them all: challenges, words, retries, questions to the AuC, records, limits and
+//! counters name no protocol. An agent knows syntax and what its protocol does after a registration, and keeps no
+//! location of its own: [`Ctx::bind`] is the one place where a terminal moves, so that an identity that registers by
+//! another protocol leaves the former one at once.
+
+use crate::location::{Change, Session, Unchanged};
+use crate::peers::{self, Peer};
+use crate::registration::{Judged, Origin, Vector, Waiting};
+use crate::state::{Core, Effect};
+use crate::transactions::{Seen, TransactionId};
+use core::net::SocketAddr;
+use portunus_codec::{Full, Writer};
+use portunus_keydist::Now;
+use portunus_keydist::ident::{Idc, Rand};
+use portunus_keydist::steps::{S2, S8};
+use portunus_signalling::Protocol;
+use std::sync::Arc;
+
+/// A signalling protocol of the softswitch. No I/O, no clock: what is to be sent leaves through the [`Ctx`].
+pub(crate) trait Agent: Send {
+    /// A message from a trusted neighbour: for lane protocols any port of a configured proxy's address. Its length is
+    /// within the limit; nothing else is known of it. What cannot be read is counted (`ctx.core.counters`).
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, from: Peer, bytes: &[u8]);
+
+    /// What became of a registration whose vector was asked for, by [`Ctx::s2`] or again by [`Ctx::s8`]: write s5, or
+    /// the refusal. `waiting` is the [`Origin`] as it was given, with the request's octets.
+    fn on_vector(&mut self, ctx: &mut Ctx<'_>, waiting: &Waiting, vector: &Vector);
+
+    /// A terminal that was bound by this protocol no longer is: it ran out, [`Ctx::unbind`] was called, or it
+    /// registered by another protocol. Forget what is kept of it; there is nobody to tell.
+    fn on_left(&mut self, _ctx: &mut Ctx<'_>, _idc: &str) {}
+
+    /// Time has passed: repeat commands, audit, give up.
+    fn on_timer(&mut self, _ctx: &mut Ctx<'_>) {}
+
+    /// When [`Agent::on_timer`] has something to do next, monotonic milliseconds.
+    fn next_deadline(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// What an agent may use while it is called.
+pub(crate) struct Ctx<'a> {
+    /// Configuration, counters, and what protocols share.
+    pub core: &'a mut Core,
+    /// The time.
+    pub now: Now,
+    /// Whose call this is.
+    pub protocol: Protocol,
+    /// What is to be done; [`Ctx::send`] appends.
+    pub out: &'a mut Vec<Effect>,
+}
+
+/// A terminal that was authenticated, to be bound to its lane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bound<'a> {
+    /// Who.
+    pub idc: Idc<'a>,
+    /// Through which proxy, as [`Ctx::serves`] gave it.
+    pub idsp: &'a Arc<str>,
+    /// The challenge that authenticated it.
+    pub rand: Rand,
+    /// The terminal's address as the proxy sees it (s8).
+    pub ipc: SocketAddr,
+    /// Where it is reached: the source of s8.
+    pub lane: Peer,
+    /// After how many seconds without [`Ctx::touch`] or [`Ctx::refresh`] it is forgotten.
+    pub expires_s: u32,
+}
+
+impl Ctx<'_> {
+    /// Sends a message, once.
+    pub(crate) fn send(&mut self, to: Peer, bytes: Vec<u8>) {
+        self.out.push(Effect::Send { protocol: self.protocol, to, bytes });
+    }
+
+    /// Writes a message; `None`, and counted, when it does not fit.
+    pub(crate) fn write(&mut self, f: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>) -> Option<Vec<u8>> {
+        self.core.write(f)
+    }
+
+    /// At most once: opens a transaction with a neighbour, named by whatever tells its retransmissions (its transaction
+    /// id; for what comes from a port that many terminals share, the step's N1 or Rand as well). `None`: it is a
+    /// retransmission, was counted, and got its answer again if there is one. Remembered for
+    /// `Config::transaction_ms` from its answer on.
+    pub(crate) fn begin(&mut self, from: Peer, key: &[u8]) -> Option<TransactionId> {
+        self.core.begin(self.now, self.protocol, from, key, self.out)
+    }
+
+    /// Answers a transaction: sent now, and again for every retransmission.
+    pub(crate) fn answer(&mut self, transaction: TransactionId, to: Peer, bytes: Vec<u8>) {
+        self.core.transactions.answer(self.now.mono_ms, transaction, &bytes);
+        self.send(to, bytes);
+    }
+
+    /// Takes a transaction back, as if it had never come.
+    pub(crate) fn forget(&mut self, transaction: TransactionId) {
+        self.core.transactions.forget(transaction);
+    }
+
+    /// The proxy identity, when this neighbour may send its registrations; else counted, and the registration is to be
+    /// refused.
+    pub(crate) fn serves(&mut self, from: Peer, idsp: &str) -> Option<Arc<str>> {
+        let found = peers::serves(&self.core.config, self.protocol, from, idsp);
+        self.core.counters.unknown_proxy += u64::from(found.is_none());
+        found
+    }
+
+    /// s2: asks the AuC (s3); [`Agent::on_vector`] follows. `ipc` where s2 says it.
+    ///
+    /// # Errors
+    /// Seconds to wait (jittered), for the refusal: too many questions are open. Counted.
+    pub(crate) fn s2(&mut self, origin: &Origin<'_>, s2: &S2<'_>, ipc: Option<SocketAddr>) -> Result<(), u32> {
+        self.core.begin_pkd1(self.now, origin, s2, (None, ipc), self.out)
+    }
+
+    /// s8: compares the words; uses the challenge up. Counted.
+    pub(crate) fn s8(&mut self, origin: &Origin<'_>, s8: &S8<'_>) -> Judged {
+        self.core.judge_pkd1(self.now, origin, s8, None, self.out)
+    }
+
+    /// Binds an authenticated terminal to its lane, in place of wherever it was bound by any protocol, and tells the AuC
+    /// (s11).
+    ///
+    /// # Errors
+    /// Seconds to wait, for the refusal: the location table is full. Counted.
+    pub(crate) fn bind(&mut self, bound: &Bound<'_>) -> Result<(), u32> {
+        let Bound { idc, idsp, rand, ipc, lane, expires_s } = *bound;
+        // A lane is one terminal's: whoever had it before is gone from there.
+        if let Some(former) = self.whose(lane).filter(|former| **former != *idc.as_str()) {
+            self.unbind(&former);
+        }
+        let session = Session { rand, idsp: idsp.clone(), ipc };
+        let (now_ms, protocol) = (self.now.mono_ms, self.protocol);
+        match self.core.location.bind_lane(now_ms, idc.as_str(), (protocol, lane), expires_s, &session) {
+            Ok(changes) => {
+                self.account(idc.as_str(), &changes);
+                Ok(())
+            }
+            Err(Unchanged::Full | Unchanged::OutOfOrder | Unchanged::TooManyContacts) => {
+                self.core.counters.location_full += 1;
+                Err(self.core.wait_s())
+            }
+        }
+    }
+
+    /// Whose lane this is: who sent a message that is no step. `None`: nobody that is bound.
+    pub(crate) fn whose(&self, lane: Peer) -> Option<Box<str>> {
+        self.core.location.whose(self.now.mono_ms, self.protocol, lane).map(Into::into)
+    }
+
+    /// Where a terminal of this protocol is reached; `None`: it is not bound by this protocol.
+    pub(crate) fn lane_of(&self, idc: &str) -> Option<Peer> {
+        self.core.location.lane_of(self.now.mono_ms, self.protocol, idc)
+    }
+
+    /// The terminal showed life: it is not forgotten before `expires_s` from now. Nothing is told to the AuC.
+    pub(crate) fn touch(&mut self, idc: &str, expires_s: u32) -> bool {
+        self.core.location.touch(self.now.mono_ms, self.protocol, idc, expires_s).is_some()
+    }
+
+    /// The terminal refreshed its registration, which the AuC is told (s11): as [`Ctx::touch`].
+    pub(crate) fn refresh(&mut self, idc: &str, expires_s: u32) -> bool {
+        let refreshed = self.core.location.touch(self.now.mono_ms, self.protocol, idc, expires_s);
+        let changes: Vec<_> = refreshed.into_iter().map(Change::Refreshed).collect();
+        self.account(idc, &changes);
+        !changes.is_empty()
+    }
+
+    /// The terminal de-registered, or was given up: [`Agent::on_left`] follows, and the AuC is told (s11).
+    pub(crate) fn unbind(&mut self, idc: &str) {
+        let changes = self.core.location.unbind_lane(self.now.mono_ms, self.protocol, idc);
+        self.account(idc, &changes);
+    }
+
+    fn account(&mut self, idc: &str, changes: &[Change]) {
+        self.core.account(idc, changes, self.out);
+    }
+}
+
+impl Core {
+    /// See [`Ctx::begin`].
+    pub(crate) fn begin(
+        &mut self,
+        now: Now,
+        protocol: Protocol,
+        from: Peer,
+        key: &[u8],
+        out: &mut Vec<Effect>,
+    ) -> Option<TransactionId> {
+        let mut whole = match from {
+            Peer::Udp(addr) => format!("{} {addr} ", protocol as u8).into_bytes(),
+            Peer::LocalLane(addr) => format!("{} lane {addr} ", protocol as u8).into_bytes(),
+            Peer::LocalProxy => format!("{} local ", protocol as u8).into_bytes(),
+        };
+        whole.extend_from_slice(key);
+        match self.transactions.begin(now.mono_ms, &whole) {
+            Seen::New(transaction) => return Some(transaction),
+            Seen::Answered(answer) => out.push(Effect::Send { protocol, to: from, bytes: answer.to_vec() }),
+            Seen::Open => {}
+        }
+        self.counters.retransmission += 1;
+        None
+    }
+
+    /// Writes a message; `None`, and counted, when it does not fit.
+    pub(crate) fn write(&mut self, f: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>) -> Option<Vec<u8>> {
+        let mut w = Writer::new(&mut self.buf);
+        let done = f(&mut w).and_then(|()| w.finish());
+        if done.is_err() {
+            self.counters.too_big += 1;
+            return None;
+        }
+        Some(w.written().to_vec())
+    }
+
+    /// Seconds to wait, of its own for everybody, so that they do not all come back at once.
+    pub(crate) fn wait_s(&mut self) -> u32 {
+        let (from, to) = self.config.retry_after_s;
+        let spread = u64::from(to - from) + 1;
+        from + (self.random.next_u64() % spread) as u32
+    }
+}

@@ -1,0 +1,172 @@
+//! Commands of the softswitch's own: repeated until they are answered, or given up. For protocols whose core speaks
+//! first (MGCP RQNT and AUEP, H.248 Modify and AuditValue, RAS URQ and IRQ); the times are the protocol's.
+//!
+//! ```text
+//!   send ──► open ──(answer from where it went)──► its purpose, once
+//!             │ ▲
+//!             └─┘ repeated ──(no answer in time)──► given up: its purpose
+//! ```
+
+use crate::agent::Ctx;
+use crate::keyed::Keyed;
+use crate::peers::Peer;
+use core::ops::RangeInclusive;
+use hashbrown::HashMap;
+use portunus_keydist::timing::{Due, Repeat, Repeating};
+use portunus_keydist::{Now, Random};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+#[derive(Debug)]
+struct Command<P> {
+    to: Peer,
+    bytes: Vec<u8>,
+    purpose: P,
+    /// `None`: not sent yet.
+    repeat: Option<Repeating>,
+    due_ms: u64,
+}
+
+/// Open commands of one protocol, by transaction id. `P` says what a command was for.
+#[derive(Debug)]
+pub(crate) struct Commands<P> {
+    open: HashMap<u32, Command<P>, Keyed>,
+    /// What is due when; an entry that is not its command's `due_ms` was overtaken.
+    queue: BinaryHeap<Reverse<(u64, u32)>>,
+    ids: RangeInclusive<u32>,
+    next: u32,
+    schedule: Repeat,
+    max: usize,
+}
+
+impl<P> Commands<P> {
+    /// No commands. `ids` are the transaction ids that the protocol allows, drawn from in turn; at most `max` commands
+    /// are open at a time.
+    pub(crate) fn new(ids: RangeInclusive<u32>, schedule: Repeat, max: usize, random: &mut dyn Random) -> Self {
+        let span = u64::from(ids.end() - ids.start()) + 1;
+        let next = ids.start() + (random.next_u64() % span) as u32;
+        let open = HashMap::with_hasher(Keyed::new(random));
+        Self { open, queue: BinaryHeap::new(), ids, next, schedule, max }
+    }
+
+    /// A transaction id that no open command has: ask for it, write the command, then [`Commands::send`] it.
+    pub(crate) fn id(&mut self) -> u32 {
+        loop {
+            let id = self.next;
+            self.next = if id >= *self.ids.end() { *self.ids.start() } else { id + 1 };
+            // Fewer commands than ids are ever open.
+            if !self.open.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// Sends a command now, and again until it is answered. Too many open: it is counted and dropped, and `false`.
+    pub(crate) fn send(&mut self, ctx: &mut Ctx<'_>, id: u32, to: Peer, bytes: Vec<u8>, purpose: P) -> bool {
+        self.send_in(ctx, 0, (id, to), bytes, purpose)
+    }
+
+    /// As [`Commands::send`], for the first time after `ms` milliseconds: for what is to follow a registration as soon
+    /// as its session may be active.
+    pub(crate) fn send_in(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        ms: u64,
+        (id, to): (u32, Peer),
+        bytes: Vec<u8>,
+        purpose: P,
+    ) -> bool {
+        if self.open.len() >= self.max {
+            ctx.core.counters.command_full += 1;
+            return false;
+        }
+        let due_ms = ctx.now.mono_ms + ms;
+        self.open.insert(id, Command { to, bytes, purpose, repeat: None, due_ms });
+        match ms {
+            0 => drop(self.work(ctx, id)),
+            _ => self.queue.push(Reverse((due_ms, id))),
+        }
+        true
+    }
+
+    /// An answer: the purpose of the command that it belongs to, which is over. `None`, and counted: it answers nothing
+    /// that was sent to `from`.
+    pub(crate) fn answered(&mut self, ctx: &mut Ctx<'_>, id: u32, from: Peer) -> Option<P> {
+        if self.open.get(&id).is_none_or(|c| c.to != from) {
+            ctx.core.counters.stray_answer += 1;
+            return None;
+        }
+        self.open.remove(&id).map(|c| c.purpose)
+    }
+
+    /// What an open command is for.
+    pub(crate) fn purpose(&self, id: u32) -> Option<&P> {
+        self.open.get(&id).map(|c| &c.purpose)
+    }
+
+    /// A provisional answer: the command is not repeated, and given up after `wait_ms` more.
+    pub(crate) fn pending(&mut self, now: Now, id: u32, from: Peer, wait_ms: u32) {
+        if let Some(command) = self.open.get_mut(&id).filter(|c| c.to == from) {
+            let repeat = Repeating::begin(Repeat { gaps_ms: &[], give_up_ms: wait_ms }, now);
+            command.due_ms = repeat.deadline().0;
+            command.repeat = Some(repeat);
+            self.queue.push(Reverse((command.due_ms, id)));
+        }
+    }
+
+    /// Drops every command to a lane that is no longer a terminal's.
+    pub(crate) fn cancel(&mut self, to: Peer) {
+        self.open.retain(|_, c| c.to != to);
+    }
+
+    /// Repeats what is due. The purposes of what nobody answered are returned, and counted.
+    pub(crate) fn on_timer(&mut self, ctx: &mut Ctx<'_>) -> Vec<P> {
+        let mut given_up = Vec::new();
+        while let Some(Reverse((due, id))) =
+            self.queue.peek().copied().filter(|Reverse((due, _))| *due <= ctx.now.mono_ms)
+        {
+            self.queue.pop();
+            if self.open.get(&id).is_some_and(|c| c.due_ms == due) {
+                given_up.extend(self.work(ctx, id));
+            }
+        }
+        given_up
+    }
+
+    /// What a command's time asks for: the first sending, another one, or giving up.
+    fn work(&mut self, ctx: &mut Ctx<'_>, id: u32) -> Option<P> {
+        let command = self.open.get_mut(&id)?;
+        let due = match &mut command.repeat {
+            None => {
+                command.repeat = Some(Repeating::begin(self.schedule, ctx.now));
+                ctx.core.counters.command_sent += 1;
+                Some(Due::Repeat)
+            }
+            Some(repeat) => {
+                let due = repeat.poll(ctx.now);
+                ctx.core.counters.command_repeated += u64::from(due == Some(Due::Repeat));
+                due
+            }
+        };
+        if due == Some(Due::GiveUp) {
+            ctx.core.counters.command_given_up += 1;
+            return self.open.remove(&id).map(|c| c.purpose);
+        }
+        command.due_ms = command.repeat.as_ref().map_or(u64::MAX, |r| r.deadline().0);
+        self.queue.push(Reverse((command.due_ms, id)));
+        if due == Some(Due::Repeat) {
+            ctx.send(command.to, command.bytes.clone());
+        }
+        None
+    }
+
+    /// When [`Commands::on_timer`] has something to do, monotonic milliseconds; at worst a little early.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        self.queue.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// Open commands.
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+}
