@@ -200,7 +200,7 @@ impl Rig {
             }
             self.out.spare.push(request.room);
         }
-        let messages: Vec<&[u8]> = answers.iter().map(Vec::as_slice).collect();
+        let messages: Vec<_> = answers.iter().map(|answer| portunus_engine::CorePacket::shared(answer)).collect();
         if !messages.is_empty() {
             let start = Instant::now();
             measured_section(|| self.engine.on_core(now, &messages, Protocol::Sip, &mut self.out));

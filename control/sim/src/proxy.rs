@@ -190,7 +190,7 @@ impl Proxy {
             };
             let mut sink = Collect::default();
             if let Some(engine) = self.engines.get_mut(worker) {
-                engine.on_core(now, &[message], Protocol::Sip, &mut sink);
+                engine.on_core(now, &[portunus_engine::CorePacket::shared(message)], Protocol::Sip, &mut sink);
             }
             self.effects(now, worker, sink, out);
         }

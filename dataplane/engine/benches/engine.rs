@@ -8,7 +8,7 @@ mod common;
 
 use common::*;
 use criterion::{Criterion, Throughput};
-use portunus_engine::{Capacity, Event, Meta, Packet, Policy, Sink, To};
+use portunus_engine::{Capacity, CorePacket, Event, Meta, Packet, Policy, Sink, To};
 use portunus_keydist::mech::MechList;
 use portunus_keydist::{Key, Random as _};
 use portunus_signalling::Protocol;
@@ -143,7 +143,7 @@ fn timed_access(
 /// A batch in from the core, answering these.
 fn timed_core(world: &mut World, tray: &mut Tray, total: &mut Duration, asked: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let answers: Vec<Vec<u8>> = asked.iter().map(|message| world.core.answer(message)).collect();
-    let answers: Vec<&[u8]> = answers.iter().map(|answer| &answer[..]).collect();
+    let answers: Vec<_> = answers.iter().map(|answer| CorePacket::shared(answer)).collect();
     let start = Instant::now();
     world.engine.on_core(world.now, &answers, Protocol::Sip, tray);
     *total += start.elapsed();

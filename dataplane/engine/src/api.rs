@@ -1,9 +1,10 @@
 //! The engine's face: what goes in, what comes out. Effects are data; nothing here knows a socket.
 
 use arrayvec::ArrayString;
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use portunus_keydist::Idc;
 use portunus_keydist::ident::IDC_MAX;
+use portunus_keydist::proxy::HashKey;
 use portunus_signalling::Protocol;
 use std::sync::Arc;
 
@@ -27,6 +28,70 @@ pub struct Packet<'a> {
     pub bytes: &'a mut [u8],
 }
 
+/// The port by which something passes between the proxy and the core (see
+/// [`portunus_signalling::Signalling::lanes`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// The one that all terminals of a worker share: s2, and everything of protocols without lanes.
+    Shared,
+    /// A terminal's own, by its name: see [`Lane::name`].
+    Of(u64),
+}
+
+impl Lane {
+    /// The number that names a terminal's lane: a keyed hash of its identity, the same on every worker of the process.
+    /// Its lower half is the affinity of the terminal's messages.
+    pub fn name(hash: &HashKey, idc: Idc<'_>) -> u64 {
+        hash.digest(b'I', &[idc.as_bytes()]) as u64
+    }
+
+    /// An address for this lane of this worker where no socket is between the proxy and the core: out of the block
+    /// that leads nowhere (RFC 6666). The port is never 0.
+    pub const fn virtual_address(self, worker: u8) -> SocketAddr {
+        let (name, kind) = match self {
+            Self::Shared => (0, 1),
+            Self::Of(name) => (name, 2),
+        };
+        let ip = Ipv6Addr::from_bits(0x0100 << 112 | name as u128);
+        SocketAddr::new(IpAddr::V6(ip), (worker as u16) << 8 | kind)
+    }
+
+    /// The worker and the lane of such an address; `None` for any other.
+    pub const fn of_virtual_address(address: SocketAddr) -> Option<(u8, Self)> {
+        let IpAddr::V6(ip) = address.ip() else { return None };
+        let bits = ip.to_bits();
+        let lane = match (bits >> 64 == 0x0100 << 48, address.port() & 0xff) {
+            (true, 1) if bits as u64 == 0 => Self::Shared,
+            (true, 2) => Self::Of(bits as u64),
+            _ => return None,
+        };
+        Some(((address.port() >> 8) as u8, lane))
+    }
+}
+
+/// One message of the core.
+#[derive(Debug, Clone, Copy)]
+pub struct CorePacket<'a> {
+    /// What it came by.
+    pub lane: Lane,
+    /// What brings an answer of the proxy's own back to its sender, as [`To::Core::affinity`].
+    pub affinity: u32,
+    /// Its octets.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> CorePacket<'a> {
+    /// A message of a protocol without lanes, from the only core there is.
+    pub const fn shared(bytes: &'a [u8]) -> Self {
+        Self { lane: Lane::Shared, affinity: 0, bytes }
+    }
+
+    /// The way back.
+    pub(crate) const fn back(&self, protocol: Protocol) -> To {
+        To::Core { protocol, affinity: self.affinity, lane: self.lane }
+    }
+}
+
 /// Where a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum To {
@@ -44,8 +109,11 @@ pub enum To {
         /// The protocol, which names the link.
         protocol: Protocol,
         /// The same number for every message of one IDc, from every worker of the process: with several softswitches
-        /// it lets s8 meet the one that has the challenge.
+        /// it lets s8 meet the one that has the challenge. What answers a message of the core's leaves with the affinity
+        /// that came with it.
         affinity: u32,
+        /// What it leaves by; [`Lane::Shared`] for protocols without lanes.
+        lane: Lane,
     },
 }
 
@@ -126,4 +194,23 @@ pub enum Why {
     Session,
     /// The timer wheel wants to sort far timers into nearer slots.
     Wheel,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn virtual_addresses_differ_and_come_back() {
+        for worker in [0, 7, 254] {
+            for lane in [Lane::Shared, Lane::Of(0), Lane::Of(0x0123_4567_89ab_cdef), Lane::Of(u64::MAX)] {
+                let address = lane.virtual_address(worker);
+                assert_eq!(Lane::of_virtual_address(address), Some((worker, lane)));
+                assert!(address.port() != 0);
+            }
+        }
+        for other in ["192.0.2.1:513", "[100::5]:1", "[100::5]:3", "[2001:db8::5]:2"] {
+            assert_eq!(Lane::of_virtual_address(other.parse().unwrap()), None, "{other}");
+        }
+    }
 }

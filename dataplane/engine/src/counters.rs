@@ -88,6 +88,7 @@ counters! {
     Counter wrong_listener "Messages for a listener that does not exist or does not take them";
     Counter clock_stale "Registrations refused because their TS is outside the window";
     Counter replayed_s1 "s1 dropped: its (IDc, N1) was used before";
+    Counter n1_in_use "s1 dropped: another registration that waits for the core bears its N1";
     Counter replayed_s7 "s7 refused: its (IDc, N1) was used before";
     Counter challenge_invalid "s7 refused: N2 was not made here for this source and IDc, or its nonce differs";
     Counter challenge_expired "s7 refused: its challenge is too old";
@@ -122,8 +123,11 @@ counters! {
     Counter write_full "Messages not sent because they do not fit their buffer";
     // The core.
     Counter core_unreadable "Core messages that cannot be read";
-    Counter core_unmatched "Core answers whose ticket names nothing that waits: late or duplicate";
-    Counter core_mismatched "Core answers whose ticket fits but whose IDc, IDsp or step does not";
+    Counter core_unmatched "Core answers that name nothing that waits: late or duplicate";
+    Counter core_mismatched "Core answers that name what waits but whose IDc, IDsp or step does not fit";
+    Counter core_acknowledged "Core answers that only acknowledge the proxy's own commands";
+    Counter core_steps_acknowledged "Steps of the core acknowledged at once, repeated ones too";
+    Counter asked_lost "De-registrations whose answer will not be recognised: too many wait for the core";
     Counter core_unreachable "Core requests for a terminal without an active session";
     Counter core_own "Core requests to the proxy itself";
     // Protected traffic.

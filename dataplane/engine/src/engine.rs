@@ -1,10 +1,11 @@
 //! The engine: what it holds, and its face. What it does with a message stands in the modules beside this one.
 
-use crate::api::{Command, EndReason, Meta, Packet, Sink, To, Why};
+use crate::api::{Command, EndReason, Meta, Packet, Sink, Why};
 use crate::config::{Config, ConfigError, Keys, Policy};
 use crate::counters::Counters;
 use crate::site::{Site, TicketKind, TicketParts};
 use crate::store::answers::Answers;
+use crate::store::asked::Asked;
 use crate::store::pendings::Pendings;
 use crate::store::sessions::{Sessions, State};
 use crate::store::staged::Stage;
@@ -13,7 +14,7 @@ use portunus_channel::sealed::Header;
 use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::proxy::{HashKey, Proxy, Rules, Sizes, Source};
 use portunus_keydist::{Idc, Now, Prk, Random};
-use portunus_signalling::{Protocol, Ticket};
+use portunus_signalling::Ticket;
 use std::sync::Arc;
 
 /// One worker's proxy.
@@ -38,6 +39,8 @@ pub struct Engine {
     pub(crate) sessions: Sessions,
     /// Bindings that refreshes ask for.
     pub(crate) staged: Stage,
+    /// What sessions on lanes have asked of the core.
+    pub(crate) asked: Asked,
     pub(crate) pendings: Pendings,
     pub(crate) answers: Answers,
     pub(crate) wheel: Wheel,
@@ -78,6 +81,7 @@ impl Engine {
             role: Proxy::new(&keys.process, worker, sizes, rules(&policy)),
             sessions: Sessions::new(c.sessions, c.session_text, hash.clone(), worker, seeds as u32),
             staged: Stage::new(),
+            asked: Asked::new(),
             pendings: Pendings::new(c.pendings, c.request, (seeds >> 32) as u32),
             answers: Answers::new(c.answers, c.answer_octets, c.message),
             wheel: Wheel::new(c.pendings + c.sessions),
@@ -163,11 +167,6 @@ impl Engine {
     /// What was counted so far.
     pub const fn counters(&self) -> &Counters {
         &self.counters
-    }
-
-    /// The number that leads every message of an IDc's to the same element of the core; the same on every worker.
-    pub(crate) fn to_core(&self, protocol: Protocol, idc: Idc<'_>) -> To {
-        To::Core { protocol, affinity: self.sessions.hash_idc(idc) }
     }
 
     /// Names a message: source and octets.

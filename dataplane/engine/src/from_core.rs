@@ -1,62 +1,75 @@
-//! Messages from the core: matched by ticket, or by the terminal that they are for.
+//! Messages from the core: matched by ticket, by what names a registration, by their lane, or by the terminal that
+//! they are for.
 
-use crate::api::Sink;
+use crate::api::{CorePacket, EndReason, Sink};
 use crate::engine::Engine;
 use crate::grant::{BATCH, Claim};
+use crate::lanes::Name;
 use crate::out::send;
 use crate::site::{TicketKind, TicketParts};
+use crate::store::asked::Wish;
 use crate::store::pendings::Task;
 use crate::store::sessions::State;
 use arrayvec::ArrayVec;
-use portunus_keydist::{Idc, Now};
-use portunus_signalling::{FromCore, Full, Hop, Of, Protocol, Signalling, Ticket, Writer};
+use portunus_keydist::Now;
+use portunus_keydist::ident::IdcBuf;
+use portunus_keydist::steps::Refusal;
+use portunus_signalling::{FromCore, Full, Hop, Of, Protocol, Signalling, Text, Ticket, Writer};
 
-/// What a ticket names.
+/// What an answer is to.
+#[derive(Debug, Clone, Copy)]
 enum Named {
     Pending(u32),
-    Session { slot: u32, kind: TicketKind },
+    Session { slot: u32, wish: Option<Wish> },
 }
 
-const fn ticket_of(read: &FromCore<'_>) -> Option<Ticket> {
+const fn of(read: &FromCore<'_>) -> Option<Of> {
     match *read {
-        FromCore::Challenge { of: Of::Ticket(ticket), .. }
-        | FromCore::Key { of: Of::Ticket(ticket), .. }
-        | FromCore::Refused { of: Of::Ticket(ticket), .. }
-        | FromCore::Answer { of: Of::Ticket(ticket), .. } => Some(ticket),
-        _ => None,
+        FromCore::Challenge { of, .. }
+        | FromCore::Key { of, .. }
+        | FromCore::Refused { of, .. }
+        | FromCore::Answer { of, .. } => Some(of),
+        FromCore::Request { .. } | FromCore::Own => None,
     }
 }
 
 impl Engine {
     /// Takes a batch of messages from the core, all of one protocol. The s9 among them are answered together, after
     /// the others, unless one of these is for the same registration: then what came first is answered first.
-    pub fn on_core(&mut self, now: Now, messages: &[&[u8]], protocol: Protocol, sink: &mut dyn Sink) {
-        self.counters.rx_core += messages.len() as u64;
+    pub fn on_core(&mut self, now: Now, packets: &[CorePacket<'_>], protocol: Protocol, sink: &mut dyn Sink) {
+        self.counters.rx_core += packets.len() as u64;
         let Some(signalling) = self.site.protocol(protocol as u8) else {
-            self.counters.core_unreadable += messages.len() as u64;
+            self.counters.core_unreadable += packets.len() as u64;
             return;
         };
-        for batch in messages.chunks(BATCH) {
+        for batch in packets.chunks(BATCH) {
             let mut claims: ArrayVec<Claim<'_>, BATCH> = ArrayVec::new();
-            for message in batch {
-                match signalling.read_answer(message) {
-                    Ok((FromCore::Key { of, idc, s9 }, salt)) => match self.named(of, salt) {
-                        // The same s9 twice in a batch: the second is late.
-                        Some(Named::Pending(slot)) if claims.iter().all(|claim| claim.slot != slot) => {
-                            claims.push(Claim { slot, core_msg: message, idc, s9 });
-                        }
-                        _ => self.counters.core_unmatched += 1,
-                    },
-                    Ok((read, salt)) => {
+            for packet in batch {
+                if signalling.lanes() {
+                    self.acknowledge_core(signalling, packet, sink);
+                }
+                let mut text = Text::new();
+                let Ok((read, salt)) = signalling.read_answer(packet.bytes, &mut text) else {
+                    self.counters.core_unreadable += 1;
+                    continue;
+                };
+                let named = of(&read).and_then(|of| self.named(signalling, packet, of, salt));
+                let claimed = |claim: &Claim<'_>| matches!(named, Some(Named::Pending(slot)) if slot == claim.slot);
+                match (read, named) {
+                    // The same s9 twice in a batch: the second is late.
+                    (FromCore::Key { idc, s9, .. }, Some(Named::Pending(slot))) if !claims.iter().any(claimed) => {
+                        claims.push(Claim { slot, core_msg: packet.bytes, idc, s9 });
+                    }
+                    (FromCore::Key { .. }, _) => self.counters.core_unmatched += 1,
+                    (read, named) => {
                         // An s9 waits for its batch; whatever else comes for that registration comes after it.
-                        let parts = ticket_of(&read).and_then(|ticket| TicketParts::read(ticket, self.site.worker));
-                        if claims.iter().any(|claim| parts.as_ref().is_some_and(|of| of.slot == claim.slot)) {
+                        let late = claims.iter().any(claimed);
+                        if late {
                             self.grant(now, signalling, &claims, sink);
                             claims.clear();
                         }
-                        self.on_core_message(now, signalling, (&read, salt), message, sink);
+                        self.on_core_message(now, signalling, (&read, named.filter(|_| !late)), packet, sink);
                     }
-                    Err(_) => self.counters.core_unreadable += 1,
                 }
             }
             self.grant(now, signalling, &claims, sink);
@@ -64,70 +77,91 @@ impl Engine {
         self.gauge();
     }
 
-    /// What a handle that came with this salt names. Handles can be guessed: a registration's answer must bring its salt
-    /// back too; for sessions the protocol checks that as it relays.
-    fn named(&self, of: Of, salt: Option<u64>) -> Option<Named> {
-        let Of::Ticket(ticket) = of else { return None };
-        let TicketParts { kind, generation, slot } = TicketParts::read(ticket, self.site.worker)?;
-        match kind {
-            TicketKind::Pending => {
-                let pending = self.pendings.get(slot)?;
-                let salted = salt.is_none_or(|salt| salt == pending.of as u64);
-                (pending.generation == generation && salted).then_some(Named::Pending(slot))
-            }
-            TicketKind::Session | TicketKind::Deregister => {
-                self.sessions.by_ticket(slot, generation).map(|slot| Named::Session { slot, kind })
+    /// What an answer with this salt is to. Handles can be guessed: a registration's answer must bring its salt back
+    /// too; for sessions the protocol checks that as it relays.
+    fn named(&self, signalling: &dyn Signalling, packet: &CorePacket<'_>, of: Of, salt: Option<u64>) -> Option<Named> {
+        let (protocol, lane) = (signalling.protocol(), packet.lane);
+        match of {
+            Of::Ticket(ticket) => self.named_by_ticket(ticket, salt),
+            Of::N1(n1) => self.waiting(protocol, lane, Name::N1(n1)).map(Named::Pending),
+            Of::Rand(rand) => self.waiting(protocol, lane, Name::Rand(rand)).map(Named::Pending),
+            Of::Lane => {
+                let transaction = signalling.transaction(packet.bytes);
+                let own = transaction.and_then(|number| self.waiting(protocol, lane, Name::Transaction(number)));
+                own.map(Named::Pending).or_else(|| {
+                    let slot = self.session_on(protocol, lane)?;
+                    Some(Named::Session { slot, wish: self.wish(slot, transaction) })
+                })
             }
         }
+    }
+
+    fn named_by_ticket(&self, ticket: Ticket, salt: Option<u64>) -> Option<Named> {
+        let TicketParts { kind, generation, slot } = TicketParts::read(ticket, self.site.worker)?;
+        if kind != TicketKind::Pending {
+            let wish = (kind == TicketKind::Deregister).then_some(Wish::Deregister);
+            return self.sessions.by_ticket(slot, generation).map(|slot| Named::Session { slot, wish });
+        }
+        let pending = self.pendings.get(slot)?;
+        let salted = salt.is_none_or(|salt| salt == pending.of as u64);
+        (pending.generation == generation && salted).then_some(Named::Pending(slot))
     }
 
     fn on_core_message(
         &mut self,
         now: Now,
         signalling: &'static dyn Signalling,
-        (read, salt): (&FromCore<'_>, Option<u64>),
-        message: &[u8],
+        (read, named): (&FromCore<'_>, Option<Named>),
+        packet: &CorePacket<'_>,
         sink: &mut dyn Sink,
     ) {
-        match *read {
-            FromCore::Challenge { of, idc, idsp, rand } => match self.named(of, salt) {
-                Some(Named::Pending(slot)) => self.on_challenge(now, slot, message, (idc, idsp), rand, sink),
-                _ => self.counters.core_unmatched += 1,
-            },
-            FromCore::Refused { of, refusal } => match self.named(of, salt) {
-                Some(Named::Pending(slot)) => match self.pendings.get(slot).map(|pending| pending.task) {
+        let message = packet.bytes;
+        match (*read, named) {
+            (FromCore::Challenge { idc, idsp, rand, .. }, Some(Named::Pending(slot))) => {
+                self.on_challenge(now, slot, message, (idc, idsp), rand, sink);
+            }
+            (FromCore::Refused { refusal, .. }, Some(Named::Pending(slot))) => {
+                match self.pendings.get(slot).map(|pending| pending.task) {
                     Some(Task::Stock { .. }) => self.on_stock_answer(now, slot, message, false, sink),
                     _ => self.on_refused(now, slot, refusal, sink),
-                },
-                Some(Named::Session { slot, .. }) => {
-                    self.settle(signalling, slot, message, false);
-                    self.relay_down(signalling, slot, message, sink);
                 }
-                None => self.counters.core_unmatched += 1,
-            },
-            FromCore::Answer { of, last, success } => match self.named(of, salt) {
-                Some(Named::Pending(slot)) => self.on_registration_answer(now, slot, message, (last, success), sink),
-                Some(Named::Session { slot, kind }) => {
-                    if last {
-                        self.settle(signalling, slot, message, success);
-                    }
-                    let relayed = self.relay_down(signalling, slot, message, sink);
-                    if relayed && kind == TicketKind::Deregister && last && success {
-                        self.end_session(slot, crate::api::EndReason::Deregistered, sink);
-                    }
-                }
-                None => self.counters.core_unmatched += 1,
-            },
-            FromCore::Request { idc: Some(idc) } => self.on_core_request(signalling, idc.as_idc(), message, sink),
-            FromCore::Request { idc: None } => self.counters.core_unmatched += 1,
-            FromCore::Own => {
-                self.counters.core_own += 1;
-                self.answer_core(signalling, None, message, sink, &mut |hop, w| {
-                    signalling.answer_own(hop, message, true, w)
-                });
             }
-            // Taken by the batch.
-            FromCore::Key { .. } => {}
+            (FromCore::Refused { .. }, Some(Named::Session { slot, wish })) => {
+                self.on_session_answer(signalling, (slot, wish), packet, (true, false), sink);
+            }
+            (FromCore::Answer { last, success, .. }, Some(Named::Pending(slot))) => {
+                self.on_registration_answer(now, slot, message, (last, success), sink);
+            }
+            (FromCore::Answer { last, success, .. }, Some(Named::Session { slot, wish })) => {
+                self.on_session_answer(signalling, (slot, wish), packet, (last, success), sink);
+            }
+            (FromCore::Answer { of: Of::Lane, .. }, None) => self.counters.core_acknowledged += 1,
+            (FromCore::Request { idc }, _) => self.on_core_request(signalling, idc, packet, sink),
+            (FromCore::Own, _) => {
+                self.counters.core_own += 1;
+                self.answer_core(signalling, packet, sink, &mut |hop, w| signalling.answer_own(hop, message, true, w));
+            }
+            // A key is taken by the batch.
+            (FromCore::Challenge { .. } | FromCore::Refused { .. } | FromCore::Answer { .. }, _)
+            | (FromCore::Key { .. }, _) => self.counters.core_unmatched += 1,
+        }
+    }
+
+    /// The core answered something of the session's.
+    fn on_session_answer(
+        &mut self,
+        signalling: &'static dyn Signalling,
+        (slot, wish): (u32, Option<Wish>),
+        packet: &CorePacket<'_>,
+        (last, success): (bool, bool),
+        sink: &mut dyn Sink,
+    ) {
+        if last {
+            self.settle(signalling, (slot, wish), packet.bytes, success);
+        }
+        let relayed = self.relay_down(signalling, slot, packet, sink);
+        if relayed && wish == Some(Wish::Deregister) && last && success {
+            self.end_session(slot, EndReason::Deregistered, sink);
         }
     }
 
@@ -139,32 +173,39 @@ impl Engine {
         (last, success): (bool, bool),
         sink: &mut dyn Sink,
     ) {
-        // What is not final says only that the core is at it.
-        if !last {
-            return;
-        }
-        match self.pendings.get(slot).map(|pending| pending.task) {
-            Some(Task::Stock { .. }) => self.on_stock_answer(now, slot, message, success, sink),
+        let Some(pending) = self.pendings.get(slot) else { return };
+        let lanes = self.site.access(pending.meta.listener).is_some_and(|access| access.signalling.lanes());
+        match pending.task {
+            // What is not final says only that the core is at it.
+            _ if !last => {}
+            Task::Stock { .. } => self.on_stock_answer(now, slot, message, success, sink),
+            // The step follows as a command of its own.
+            Task::Pkd(_) if lanes && success => self.counters.core_acknowledged += 1,
+            Task::Pkd(_) if lanes => self.on_refused(now, slot, Refusal::Denied, sink),
             // A registration that is neither challenged, keyed nor refused: the core does not know PKD1.
-            _ => self.counters.core_mismatched += 1,
+            Task::Pkd(_) => self.counters.core_mismatched += 1,
         }
     }
 
+    /// A request of the core's: for the terminal that it names, or else for the one whose lane it came on.
     fn on_core_request(
         &mut self,
         signalling: &'static dyn Signalling,
-        idc: Idc<'_>,
-        message: &[u8],
+        idc: Option<IdcBuf>,
+        packet: &CorePacket<'_>,
         sink: &mut dyn Sink,
     ) {
         let confirmed = |state| matches!(state, State::Active | State::Stock);
-        match self.sessions.by_idc(idc, confirmed) {
-            Some(slot) => _ = self.relay_down(signalling, slot, message, sink),
+        let slot = match idc {
+            Some(idc) => self.sessions.by_idc(idc.as_idc(), confirmed),
+            None => self.session_on(signalling.protocol(), packet.lane),
+        };
+        match slot.filter(|slot| self.speaks(*slot, signalling.protocol())) {
+            Some(slot) => _ = self.relay_down(signalling, slot, packet, sink),
             None => {
                 self.counters.core_unreachable += 1;
-                self.answer_core(signalling, Some(idc), message, sink, &mut |hop, w| {
-                    signalling.answer_own(hop, message, false, w)
-                });
+                let message = packet.bytes;
+                self.answer_core(signalling, packet, sink, &mut |hop, w| signalling.answer_own(hop, message, false, w));
             }
         }
     }
@@ -173,15 +214,12 @@ impl Engine {
     pub(crate) fn answer_core(
         &mut self,
         signalling: &dyn Signalling,
-        idc: Option<Idc<'_>>,
-        message: &[u8],
+        packet: &CorePacket<'_>,
         sink: &mut dyn Sink,
         write: &mut dyn FnMut(&Hop<'_>, &mut Writer<'_>) -> Result<(), Full>,
     ) {
-        let affinity = idc.map_or(0, |idc| self.sessions.hash_idc(idc));
-        let to = crate::api::To::Core { protocol: signalling.protocol(), affinity };
-        let salt = self.hash.digest(b'M', &[message]) as u64;
+        let salt = self.hash.digest(b'M', &[packet.bytes]) as u64;
         let hop = self.site.own_hop(salt);
-        send(sink, &mut self.counters, to, usize::MAX, &mut |w| write(&hop, w));
+        send(sink, &mut self.counters, packet.back(signalling.protocol()), usize::MAX, &mut |w| write(&hop, w));
     }
 }

@@ -14,6 +14,7 @@ mod counters;
 mod engine;
 mod from_core;
 mod grant;
+mod lanes;
 mod out;
 mod registration;
 mod site;
@@ -22,7 +23,7 @@ mod store;
 mod timers;
 mod traffic;
 
-pub use api::{Command, EndReason, Event, Meta, Packet, Sink, To, Why};
+pub use api::{Command, CorePacket, EndReason, Event, Lane, Meta, Packet, Sink, To, Why};
 pub use config::{Capacity, Config, ConfigError, Cookies, Keys, LISTENERS_MAX, Listener, ListenerKind, Policy};
 pub use counters::{Counters, Kind, Reading};
 pub use engine::Engine;

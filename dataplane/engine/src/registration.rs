@@ -19,6 +19,11 @@ use portunus_signalling::{Full, Hop, Signalling, Ticket, Transport, Writer};
 pub(crate) type WriteAnswer<'w> =
     &'w mut dyn FnMut(&dyn Signalling, &Hop<'_>, &[u8], &mut Writer<'_>) -> Result<(), Full>;
 
+/// What names the transaction of the command that was just written, where answers to it bear no handle.
+fn own_transaction(signalling: &dyn Signalling, w: &Writer<'_>) -> Option<u32> {
+    if signalling.lanes() { signalling.transaction(w.written()) } else { None }
+}
+
 /// What there is room for. Protected traffic and s7 with a valid N2 are never asked (spec section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
@@ -90,6 +95,9 @@ impl Engine {
             return self.send_s2(slot, incoming, s1, sink);
         }
         if self.answered_again(now, incoming, sink) || self.shed(incoming, Some(&s1.n1), sink) {
+            return;
+        }
+        if self.is_n1_taken(incoming, &s1.n1) {
             return;
         }
         let cookie = self.admission() == Admission::Cookie;
@@ -196,26 +204,38 @@ impl Engine {
             let proven = !work.task.is_unproven() || incoming.access.transport == Transport::Tcp;
             pending.budget = if proven { usize::MAX } else { incoming.budget };
         }
+        self.name(slot, incoming.access.signalling);
         self.wheel.arm(now.mono_ms, slot, now.mono_ms + self.policy.core_timeout_ms);
         Some(slot)
     }
 
     fn send_s2(&mut self, slot: u32, incoming: &Incoming<'_>, s1: &S1<'_>, sink: &mut dyn Sink) {
-        let (ticket, to) = (self.pending_ticket(slot), self.to_core(incoming.access.signalling.protocol(), s1.idc));
+        let signalling = incoming.access.signalling;
+        let (ticket, to) = (self.pending_ticket(slot), self.to_core(signalling, s1.idc, true));
         let hop = incoming.hop(&self.site, ticket);
+        let mut transaction = None;
         send(sink, &mut self.counters, to, usize::MAX, &mut |w| {
-            incoming.access.signalling.write_s2(&hop, incoming.bytes, s1, w)
+            signalling.write_s2(&hop, incoming.bytes, s1, w)?;
+            transaction = own_transaction(signalling, w);
+            Ok(())
         });
+        self.name_transaction(slot, to, transaction);
     }
 
     fn send_s8(&mut self, slot: u32, incoming: &Incoming<'_>, s7: &S7<'_>, sink: &mut dyn Sink) {
         let Some(Task::Pkd(Exchange::AwaitS9 { rand, .. })) = self.pendings.get(slot).map(|p| p.task) else { return };
-        let (ticket, to) = (self.pending_ticket(slot), self.to_core(incoming.access.signalling.protocol(), s7.idc));
+        let signalling = incoming.access.signalling;
+        let (ticket, to) = (self.pending_ticket(slot), self.to_core(signalling, s7.idc, false));
         let hop = incoming.hop(&self.site, ticket);
-        let s8 = S8 { idc: s7.idc, idsp: hop.own.idsp, rand, auth_c: s7.auth_c, ipc: incoming.meta.source };
+        let idsp = self.site.idsp();
+        let s8 = S8 { idc: s7.idc, idsp, rand, auth_c: s7.auth_c, ipc: incoming.meta.source };
+        let mut transaction = None;
         send(sink, &mut self.counters, to, usize::MAX, &mut |w| {
-            incoming.access.signalling.write_s8(&hop, incoming.bytes, s7, &s8, w)
+            signalling.write_s8(&hop, incoming.bytes, s7, &s8, w)?;
+            transaction = own_transaction(signalling, w);
+            Ok(())
         });
+        self.name_transaction(slot, to, transaction);
     }
 
     /// Ends the waiting of `slot`.

@@ -51,7 +51,7 @@ impl Engine {
     }
 
     fn send_digest(&mut self, slot: u32, incoming: &Incoming<'_>, idc: Idc<'_>, sink: &mut dyn Sink) {
-        let (ticket, to) = (self.pending_ticket(slot), self.to_core(incoming.access.signalling.protocol(), idc));
+        let (ticket, to) = (self.pending_ticket(slot), self.to_core(incoming.access.signalling, idc, true));
         let hop = incoming.hop(&self.site, ticket);
         send(sink, &mut self.counters, to, usize::MAX, &mut |w| {
             incoming.access.signalling.write_digest(&hop, incoming.bytes, idc, w)

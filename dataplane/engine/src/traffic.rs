@@ -1,9 +1,10 @@
 //! Protected traffic, and what becomes of sessions: confirmed, replaced, ended.
 
-use crate::api::{EndReason, Event, Meta, Sink};
+use crate::api::{CorePacket, EndReason, Event, Meta, Sink};
 use crate::engine::Engine;
 use crate::out::send_octets;
 use crate::site::TicketKind;
+use crate::store::asked::Wish;
 use crate::store::sessions::State;
 use portunus_channel::sealed::{HEADER_LEN, Header, NO_PROTOCOL, SEQ_MAX, Sealed, TAG_LEN};
 use portunus_channel::{Dropped, Mechanism as _, sealed};
@@ -125,6 +126,7 @@ impl Engine {
         }
         self.wheel.disarm(self.session_timer(slot));
         self.staged.take(kid);
+        self.asked.forget(kid);
         self.sessions.close(slot);
     }
 
@@ -183,13 +185,18 @@ impl Engine {
         match up {
             Up::Forward | Up::Refresh | Up::Deregister => {
                 let Some(known) = self.sessions.known(slot) else { return };
-                let (to, keyed) = (self.to_core(signalling.protocol(), known.idc), known.keyed);
+                let (to, keyed) = (self.to_core(signalling, known.idc, false), known.keyed);
                 let octets = self.scratch.get(..len).unwrap_or_default();
                 if send_octets(sink, &mut self.counters, to, usize::MAX, octets) {
                     *(if keyed { &mut self.counters.sealed_up } else { &mut self.counters.plain_up }) += 1;
                 }
-                if up == Up::Refresh {
-                    self.stage(signalling, slot, message);
+                match up {
+                    Up::Refresh => {
+                        self.stage(signalling, slot, message);
+                        self.ask(slot, signalling, message, Wish::Refresh);
+                    }
+                    Up::Deregister => self.ask(slot, signalling, message, Wish::Deregister),
+                    Up::Forward | Up::Answer | Up::Drop => {}
                 }
             }
             Up::Answer => {
@@ -252,11 +259,22 @@ impl Engine {
     /// The core answered something of the session's: where it is a registration, the binding that it asked for is kept
     /// when it is granted, and forgotten when it is not. A terminal has one registration under way at a time (RFC 3261
     /// section 10.2).
-    pub(crate) fn settle(&mut self, signalling: &dyn Signalling, slot: u32, message: &[u8], granted: bool) {
-        if self.staged.is_empty() || !signalling.answers_registration(message) {
+    pub(crate) fn settle(
+        &mut self,
+        signalling: &dyn Signalling,
+        (slot, wish): (u32, Option<Wish>),
+        message: &[u8],
+        granted: bool,
+    ) {
+        let Some(kid) = self.sessions.get(slot).map(|session| session.kid) else { return };
+        if wish.is_some() {
+            self.asked.forget(kid);
+        }
+        let decides =
+            || wish == Some(Wish::Refresh) || (!signalling.lanes() && signalling.answers_registration(message));
+        if self.staged.is_empty() || !decides() {
             return;
         }
-        let Some(kid) = self.sessions.get(slot).map(|session| session.kid) else { return };
         if let Some(binding) = self.staged.take(kid)
             && granted
             && !self.sessions.rebind(slot, &binding)
@@ -270,9 +288,10 @@ impl Engine {
         &mut self,
         signalling: &'static dyn Signalling,
         slot: u32,
-        message: &[u8],
+        packet: &CorePacket<'_>,
         sink: &mut dyn Sink,
     ) -> bool {
+        let message = packet.bytes;
         let (Some(session), Some(known)) = (self.sessions.get(slot), self.sessions.known(slot)) else { return false };
         let meta = session.meta();
         let salt = self.relay_salt(known.idc);
@@ -281,8 +300,7 @@ impl Engine {
         let mut w = Writer::new(&mut self.scratch);
         if let Err(fault) = signalling.relay_down(&hop, &known, message, &mut w) {
             self.counters.relay_fault += 1;
-            let idc = portunus_keydist::ident::IdcBuf::new(known.idc);
-            self.answer_core(signalling, Some(idc.as_idc()), message, sink, &mut |hop, w| {
+            self.answer_core(signalling, packet, sink, &mut |hop, w| {
                 let before = w.len();
                 if !signalling.write_core_fault(hop, message, &fault, w)? {
                     w.truncate(before);

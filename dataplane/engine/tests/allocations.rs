@@ -3,7 +3,7 @@ mod common;
 
 use common::*;
 use core::cell::Cell;
-use portunus_engine::{Capacity, Event, Packet, Policy, Sink, To};
+use portunus_engine::{Capacity, CorePacket, Event, Packet, Policy, Sink, To};
 use portunus_signalling::Protocol;
 use std::alloc::{GlobalAlloc, Layout, System};
 
@@ -109,7 +109,7 @@ impl Counted {
 
     fn core(&mut self, octets: &[u8]) -> Vec<(To, Vec<u8>)> {
         let (engine, sink, now) = (&mut self.world.engine, &mut self.sink, self.world.now);
-        self.total += allocations(|| engine.on_core(now, &[octets], Protocol::Sip, sink));
+        self.total += allocations(|| engine.on_core(now, &[CorePacket::shared(octets)], Protocol::Sip, sink));
         self.sink.take()
     }
 

@@ -2,7 +2,7 @@
 mod common;
 
 use common::*;
-use portunus_engine::{Cookies, Policy, To};
+use portunus_engine::{Cookies, CorePacket, Policy, To};
 use portunus_keydist::steps::S6;
 use portunus_sip::carriage::terminal::{Answer, read_answer};
 
@@ -79,7 +79,8 @@ fn the_same_s9_twice_in_one_batch_makes_one_session() {
     let s7 = phone.s7(world.now, &s6);
     let s8 = world.access(phone.meta(), &s7).remove(0).1;
     let s9 = world.core.answer(&s8);
-    world.engine.on_core(world.now, &[&s9, &s9], portunus_signalling::Protocol::Sip, &mut world.sink);
+    let twice = [CorePacket::shared(&s9); 2];
+    world.engine.on_core(world.now, &twice, portunus_signalling::Protocol::Sip, &mut world.sink);
     assert_eq!((world.sink.out.len(), world.count().core_unmatched), (1, 1));
 }
 

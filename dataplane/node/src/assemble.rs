@@ -12,7 +12,7 @@ use portunus_io::listen;
 use portunus_io::ring::ring;
 use portunus_io::stream::{Framing, Streams};
 use portunus_io::{Batch, Consumer, Doorbell, Link, Producer, UdpPort};
-use portunus_keydist::{Random, SystemRandom};
+use portunus_keydist::proxy::HashKey;
 
 use crate::clock::Clock;
 use crate::config::{Cpus, Topology};
@@ -53,6 +53,7 @@ fn system(error: std::io::Error) -> StartError {
 /// See [`crate::Node::start_with`].
 pub(crate) fn start<H: Handler>(
     plan: &Plan,
+    hash: HashKey,
     mut upstream: Box<dyn Upstream>,
     router: impl FnOnce(SocketAddr) -> Box<dyn Router>,
     mut make: impl FnMut(&Seat<'_>) -> Result<H, StartError>,
@@ -67,11 +68,12 @@ pub(crate) fn start<H: Handler>(
     let mut hub = Hub {
         ways: Vec::new(),
         router: router(core),
-        directory: directory(plan, workers),
+        hash,
+        directory: (workers > 1).then(|| Directory::new(plan.topology.directory)),
         counters: ControlCounters::default(),
     };
     let (mut intakes, mut ready) = (Vec::new(), Vec::new());
-    let order = (workers > 1).then(|| Arc::new(AtomicU64::new(0)));
+    let order = (workers > 1 || upstream.follows_sessions()).then(|| Arc::new(AtomicU64::new(0)));
     for (number, bench) in benches(plan, groups, workers)?.into_iter().enumerate() {
         let seat = Seat { worker: number as u8, workers: workers as u8, listeners: &reached, core };
         let parts = Parts { clock, control: Arc::clone(&bell), topology: &plan.topology, order: order.clone() };
@@ -284,7 +286,7 @@ struct Parts<'a> {
     clock: Clock,
     control: Arc<Bell>,
     topology: &'a Topology,
-    /// The count that puts the workers' news in order, where there are several.
+    /// The count that puts the workers' news in order, where anybody wants them.
     order: Option<Arc<AtomicU64>>,
 }
 
@@ -327,9 +329,4 @@ impl Parts<'_> {
         let way = Way { to: to_worker, orders: orders_in, backlog: VecDeque::new(), bell, pushed: false };
         (worker, way, Intake { messages, events })
     }
-}
-
-fn directory(plan: &Plan, workers: usize) -> Option<Directory> {
-    let mut rng = SystemRandom::new();
-    (workers > 1).then(|| Directory::new(plan.topology.directory, (rng.next_u64(), rng.next_u64())))
 }

@@ -10,20 +10,20 @@ use std::time::Duration;
 use arrayvec::ArrayString;
 use crossbeam::channel::Receiver;
 use mio::{Events, Poll};
-use portunus_engine::Command;
+use portunus_engine::{Command, CorePacket, Lane};
 use portunus_io::{Consumer, Producer};
 use portunus_keydist::Idc;
 use portunus_keydist::Now;
 use portunus_keydist::ident::IdcBuf;
-use portunus_signalling::Protocol;
+use portunus_keydist::proxy::HashKey;
 
 use crate::clock::Clock;
 use crate::directory::{Directory, Entered};
-use crate::outputs::{EVENT_ACTIVE, EVENT_ENDED, Told, from_core_tag};
+use crate::outputs::{EVENT_ACTIVE, EVENT_ENDED, NAME, Told, core_tag, put_lane, take_core};
 use crate::pace::Pacer;
 use crate::readings::{Board, ControlCounters};
 use crate::route::{Destination, Router};
-use crate::upstream::{CoreMessage, Deliver, Delivered, Upstream};
+use crate::upstream::{Arrival, CoreMessage, Deliver, Delivered, Upstream};
 use crate::worker::{Bell, WAKER};
 
 /// Tokens of the links to the core.
@@ -62,19 +62,27 @@ pub(crate) struct Intake {
 pub(crate) struct Hub {
     pub(crate) ways: Vec<Way>,
     pub(crate) router: Box<dyn Router>,
+    /// What names terminals, as the workers name them.
+    pub(crate) hash: HashKey,
     /// `None` with one worker: every terminal is there.
     pub(crate) directory: Option<Directory>,
     pub(crate) counters: ControlCounters,
 }
 
 impl Hub {
-    fn hand_over(&mut self, worker: u8, protocol: Protocol, message: &[u8]) -> Delivered {
+    fn hand_over(&mut self, worker: u8, message: &Arrival<'_>) -> Delivered {
         let Some(way) = self.ways.get_mut(usize::from(worker)) else {
             self.counters.core_unroutable += 1;
             return Delivered::Dropped;
         };
-        match way.to.push(protocol as u32, message) {
-            Ok(()) => {
+        let Arrival { protocol, lane, affinity, octets, .. } = *message;
+        let copy = |place: &mut [u8]| {
+            place.get_mut(..octets.len())?.copy_from_slice(octets);
+            Some(octets.len())
+        };
+        let room = octets.len() + NAME;
+        match way.to.push_with(core_tag(protocol, affinity, lane), room, |place| put_lane(lane, place, copy)) {
+            Ok(_) => {
                 way.pushed = true;
                 Delivered::Taken
             }
@@ -111,27 +119,39 @@ impl Hub {
         }
     }
 
-    fn on_event(&mut self, tag: u32, octets: &[u8]) {
-        let Some(directory) = &mut self.directory else { return };
+    fn on_event(&mut self, tag: u32, octets: &[u8], session: &mut dyn FnMut(u64, u8, bool)) {
         let Some(Told { stamp, kid, name }) = Told::read(octets) else { return };
         let Some(idc) = Idc::from_octets(name) else { return };
+        let (name, worker) = (Lane::name(&self.hash, idc), worker_of(kid));
+        let Some(directory) = &mut self.directory else { return session(name, worker, tag == EVENT_ACTIVE) };
         let mut moved = None;
         match tag {
-            EVENT_ACTIVE => match directory.enter(idc, kid, stamp) {
-                Entered::Replaced(older) if older >> 56 != kid >> 56 => moved = Some(older),
+            EVENT_ACTIVE => match directory.enter(name, kid, stamp) {
+                Entered::Replaced(older) if worker_of(older) != worker => moved = Some(older),
                 // Its news came late: the newest confirmed session stays.
                 Entered::Older => moved = Some(kid),
                 Entered::Full => self.counters.directory_full += 1,
                 Entered::New | Entered::Replaced(_) => {}
             },
-            EVENT_ENDED => directory.remove(idc, kid),
+            EVENT_ENDED => directory.remove(name, kid),
             _ => {}
         }
         self.counters.directory = directory.len() as u64;
+        session(name, worker, tag == EVENT_ACTIVE);
         if let Some(older) = moved {
             self.counters.sessions_moved += 1;
-            self.order((older >> 56) as u8, end_session(idc, Some(older)));
+            session(name, worker_of(older), false);
+            self.order(worker_of(older), end_session(idc, Some(older)));
         }
+    }
+
+    fn session_of(&self, idc: Idc<'_>) -> Option<u64> {
+        self.directory.as_ref()?.find(Lane::name(&self.hash, idc))
+    }
+
+    /// The worker that holds the session of the terminal of this name.
+    fn holder(&self, name: u64) -> Option<u8> {
+        self.directory.as_ref()?.find(name).map(worker_of)
     }
 
     fn on_order(&mut self, order: Order) {
@@ -142,12 +162,17 @@ impl Hub {
         };
         match order {
             Order::All(command) => all(self, &command),
-            Order::End(idc) => match self.directory.as_ref().and_then(|directory| directory.find(idc.as_idc())) {
-                Some(kid) => self.order((kid >> 56) as u8, end_session(idc.as_idc(), Some(kid))),
+            Order::End(idc) => match self.session_of(idc.as_idc()) {
+                Some(kid) => self.order(worker_of(kid), end_session(idc.as_idc(), Some(kid))),
                 None => all(self, &end_session(idc.as_idc(), None)),
             },
         }
     }
+}
+
+/// The worker that a session's handle names.
+const fn worker_of(kid: u64) -> u8 {
+    (kid >> 56) as u8
 }
 
 fn end_session(idc: Idc<'_>, kid: Option<u64>) -> Command {
@@ -157,17 +182,25 @@ fn end_session(idc: Idc<'_>, kid: Option<u64>) -> Command {
 }
 
 impl Deliver for Hub {
-    fn deliver(&mut self, protocol: Protocol, message: &[u8], answer: &mut [u8]) -> Delivered {
+    fn deliver(&mut self, message: Arrival<'_>, answer: &mut [u8]) -> Delivered {
         self.counters.core_received += 1;
-        let reachable = match self.router.route(protocol, message) {
-            Destination::Worker(worker) => return self.hand_over(worker, protocol, message),
+        let reachable = match self.router.route(message.protocol, message.octets) {
+            Destination::Worker(worker) => return self.hand_over(worker, &message),
+            Destination::Step => return self.hand_over(message.worker, &message),
+            Destination::Lane => {
+                let holder = match message.lane {
+                    Lane::Of(name) => self.holder(name),
+                    Lane::Shared => None,
+                };
+                return self.hand_over(holder.unwrap_or(message.worker), &message);
+            }
             Destination::Terminal(idc) => {
                 let worker = match &self.directory {
                     None => Some(0),
-                    Some(directory) => directory.find(idc.as_idc()).map(|kid| (kid >> 56) as u8),
+                    Some(_) => self.session_of(idc.as_idc()).map(worker_of),
                 };
                 match worker {
-                    Some(worker) => return self.hand_over(worker, protocol, message),
+                    Some(worker) => return self.hand_over(worker, &message),
                     None => false,
                 }
             }
@@ -177,7 +210,7 @@ impl Deliver for Hub {
                 return Delivered::Dropped;
             }
         };
-        match self.router.answer(protocol, message, reachable, answer) {
+        match self.router.answer(message.protocol, message.octets, reachable, answer) {
             0 => Delivered::Dropped,
             len => {
                 self.counters.core_answered += 1;
@@ -247,11 +280,16 @@ impl Control {
         let mut work = 0;
         for (worker, intake) in intakes.iter_mut().enumerate() {
             if let Some(events) = &mut intake.events {
-                work += events.drain(usize::MAX, |tag, octets| hub.on_event(tag, octets));
+                work += events.drain(usize::MAX, |tag, octets| {
+                    hub.on_event(tag, octets, &mut |name, worker, active| {
+                        upstream.on_session(now, name, worker, active);
+                    });
+                });
             }
             work += intake.messages.drain(TURN_MESSAGES, |tag, octets| {
-                let Some((protocol, affinity)) = from_core_tag(tag) else { return };
-                let message = CoreMessage { protocol, affinity, worker: worker as u8, octets };
+                let Some((protocol, packet)) = take_core(tag, octets) else { return };
+                let CorePacket { affinity, lane, bytes: octets } = packet;
+                let message = CoreMessage { protocol, affinity, worker: worker as u8, lane, octets };
                 let taken = upstream.send(now, message);
                 hub.counters.core_sent += u64::from(taken);
                 hub.counters.core_dropped += u64::from(!taken);
@@ -325,6 +363,7 @@ mod tests {
     use portunus_engine::{EndReason, Event, Sink as _};
     use portunus_io::ring::ring;
     use portunus_io::stream::{StreamLimits, Streams};
+    use portunus_signalling::Protocol;
     use std::sync::atomic::AtomicU64;
 
     /// Nothing comes from the core here.
@@ -355,8 +394,8 @@ mod tests {
             (Outputs::new(Vec::new(), streams, to_core, news, 1500), taken, events)
         });
         let workers = workers.collect();
-        let directory = Some(Directory::new(8, (1, 2)));
-        (Hub { ways, router: Box::new(Nowhere), directory, counters: ControlCounters::default() }, workers)
+        let (hash, directory) = (HashKey::new(1, 2), Some(Directory::new(8)));
+        (Hub { ways, router: Box::new(Nowhere), hash, directory, counters: ControlCounters::default() }, workers)
     }
 
     /// Whatever order the news of two workers is read in, the session that became active last stays.
@@ -369,20 +408,20 @@ mod tests {
             workers[0].0.event(Event::Active { idc, kid: kid(0), keyed: true });
             workers[1].0.event(Event::Active { idc, kid: kid(1), keyed: true });
             for worker in [first, 1 - first] {
-                workers[worker].2.drain(usize::MAX, |tag, octets| hub.on_event(tag, octets));
+                workers[worker].2.drain(usize::MAX, |tag, octets| hub.on_event(tag, octets, &mut |_, _, _| {}));
             }
             hub.flush();
-            assert_eq!(hub.directory.as_ref().unwrap().find(idc), Some(kid(1)), "news of {first} first");
+            assert_eq!(hub.session_of(idc), Some(kid(1)), "news of {first} first");
             let ended = workers[0].1.pop();
             assert!(matches!(ended, Ok(Command::EndSession { kid: Some(ended), .. }) if ended == kid(0)), "{ended:?}");
             assert!(workers[1].1.pop().is_err());
             // The older one's end is no news; the newer one's is.
             workers[0].0.event(Event::Ended { idc, kid: kid(0), why: EndReason::Commanded });
-            workers[0].2.drain(usize::MAX, |tag, octets| hub.on_event(tag, octets));
-            assert_eq!(hub.directory.as_ref().unwrap().find(idc), Some(kid(1)));
+            workers[0].2.drain(usize::MAX, |tag, octets| hub.on_event(tag, octets, &mut |_, _, _| {}));
+            assert_eq!(hub.session_of(idc), Some(kid(1)));
             workers[1].0.event(Event::Ended { idc, kid: kid(1), why: EndReason::Deregistered });
-            workers[1].2.drain(usize::MAX, |tag, octets| hub.on_event(tag, octets));
-            assert_eq!(hub.directory.as_ref().unwrap().find(idc), None);
+            workers[1].2.drain(usize::MAX, |tag, octets| hub.on_event(tag, octets, &mut |_, _, _| {}));
+            assert_eq!(hub.session_of(idc), None);
         }
     }
 }

@@ -5,16 +5,10 @@
 //! never rehashes, so a million terminals that come and go cost the same at the last as at the first, and 30 octets
 //! each.
 
-use std::hash::Hasher;
-
-use portunus_keydist::Idc;
-use siphasher::sip::SipHasher13;
-
-/// Bounded map from IDc to the handle of its active session. Identities are chosen by attackers, so the hash is keyed;
-/// only the hash is kept: two of a million terminals share one with a probability of 3 in 10^8, and then a
-/// request for one of them gets "unreachable".
+/// Bounded map from a terminal's name to the handle of its active session. The name is the one of its lane
+/// ([`portunus_engine::Lane::name`]), a keyed hash, for identities are chosen by attackers; two of a million terminals
+/// share one with a probability of 3 in 10^8, and then a request for one of them gets "unreachable".
 pub(crate) struct Directory {
-    key: (u64, u64),
     slots: Box<[Entry]>,
     limit: usize,
     used: usize,
@@ -44,17 +38,11 @@ pub(crate) enum Entered {
 
 impl Directory {
     /// For at most `limit` terminals, all of its memory reserved now.
-    pub(crate) fn new(limit: usize, key: (u64, u64)) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         let limit = limit.max(1);
         // A quarter more slots than terminals keeps probes short: about 3 where there is something.
         let slots = vec![Entry::default(); limit + limit / 4 + 1].into_boxed_slice();
-        Self { key, slots, limit, used: 0 }
-    }
-
-    fn hash(&self, idc: Idc<'_>) -> u64 {
-        let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
-        hasher.write(idc.as_bytes());
-        hasher.finish().max(1)
+        Self { slots, limit, used: 0 }
     }
 
     /// Where a hash belongs: its upper bits scaled to the number of slots.
@@ -81,15 +69,15 @@ impl Directory {
     }
 
     /// The handle of the terminal's active session.
-    pub(crate) fn find(&self, idc: Idc<'_>) -> Option<u64> {
-        let hash = self.hash(idc);
+    pub(crate) fn find(&self, name: u64) -> Option<u64> {
+        let hash = name.max(1);
         self.slots.get(self.probe(hash)).filter(|entry| entry.hash == hash).map(|entry| entry.kid)
     }
 
     /// Session `kid` of this terminal became active, as the `stamp`th of the node. Workers' news may arrive out of
     /// order: the session with the higher stamp is the one that stays.
-    pub(crate) fn enter(&mut self, idc: Idc<'_>, kid: u64, stamp: u64) -> Entered {
-        let hash = self.hash(idc);
+    pub(crate) fn enter(&mut self, name: u64, kid: u64, stamp: u64) -> Entered {
+        let hash = name.max(1);
         let slot = self.probe(hash);
         let Some(entry) = self.slots.get_mut(slot) else { return Entered::Full };
         if entry.hash == hash {
@@ -108,8 +96,8 @@ impl Directory {
     }
 
     /// Session `kid` of this terminal ended. A newer one stays.
-    pub(crate) fn remove(&mut self, idc: Idc<'_>, kid: u64) {
-        let hash = self.hash(idc);
+    pub(crate) fn remove(&mut self, name: u64, kid: u64) {
+        let hash = name.max(1);
         let mut hole = self.probe(hash);
         if !self.slots.get(hole).is_some_and(|entry| entry.hash == hash && entry.kid == kid) {
             return;
@@ -137,16 +125,19 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portunus_engine::Lane;
+    use portunus_keydist::Idc;
+    use portunus_keydist::proxy::HashKey;
     use std::collections::HashMap;
 
-    fn idc(text: &str) -> Idc<'_> {
-        Idc::new(text).unwrap()
+    fn name(key: u64, text: &str) -> u64 {
+        Lane::name(&HashKey::new(key, 2), Idc::new(text).unwrap())
     }
 
     #[test]
     fn a_newer_session_replaces_and_an_old_end_does_not_remove_it() {
-        let mut directory = Directory::new(2, (1, 2));
-        let (a, b, c) = (idc("a@example.test"), idc("b@example.test"), idc("c@example.test"));
+        let mut directory = Directory::new(2);
+        let (a, b, c) = (name(1, "a@example.test"), name(1, "b@example.test"), name(1, "c@example.test"));
         assert_eq!(directory.enter(a, 1, 1), Entered::New);
         assert_eq!(directory.enter(a, 2, 3), Entered::Replaced(1));
         assert_eq!(directory.enter(a, 9, 2), Entered::Older);
@@ -163,29 +154,30 @@ mod tests {
     /// Against the standard library's map, full to the limit and under churn.
     #[test]
     fn it_is_a_bounded_map() {
-        for key in 0..20 {
-            let mut directory = Directory::new(50, (key, 2));
+        for key in 0..20u64 {
+            let mut directory = Directory::new(50);
             let mut model: HashMap<String, u64> = HashMap::new();
             let mut state = key;
             for kid in 0..4000u64 {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                let name = format!("t{}@example.test", (state >> 33) % 80);
+                let idc = format!("t{}@example.test", (state >> 33) % 80);
+                let name = name(key, &idc);
                 if (state >> 20) % 3 == 0 {
-                    if let Some(kid) = model.remove(&name) {
-                        directory.remove(idc(&name), kid);
+                    if let Some(kid) = model.remove(&idc) {
+                        directory.remove(name, kid);
                     }
-                } else if model.contains_key(&name) || model.len() < 50 {
-                    let before = model.insert(name.clone(), kid);
+                } else if model.contains_key(&idc) || model.len() < 50 {
+                    let before = model.insert(idc, kid);
                     let wanted = before.map_or(Entered::New, Entered::Replaced);
-                    assert_eq!(directory.enter(idc(&name), kid, kid), wanted);
+                    assert_eq!(directory.enter(name, kid, kid), wanted);
                 } else {
-                    assert_eq!(directory.enter(idc(&name), kid, kid), Entered::Full);
+                    assert_eq!(directory.enter(name, kid, kid), Entered::Full);
                 }
                 assert_eq!(directory.len(), model.len());
             }
             for nth in 0..80 {
-                let name = format!("t{nth}@example.test");
-                assert_eq!(directory.find(idc(&name)), model.get(&name).copied());
+                let idc = format!("t{nth}@example.test");
+                assert_eq!(directory.find(name(key, &idc)), model.get(&idc).copied());
             }
         }
     }

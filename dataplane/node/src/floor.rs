@@ -10,7 +10,7 @@
 
 use std::net::SocketAddr;
 
-use portunus_engine::{Command, Kind, Packet, Reading, Sink, To};
+use portunus_engine::{Command, CorePacket, Kind, Lane, Packet, Reading, Sink, To};
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
@@ -89,7 +89,8 @@ impl Handler for Floor {
                 work(Leg::Up, packet.bytes);
             }
             let worker = self.worker;
-            let to = To::Core { protocol: Protocol::Sip, affinity: u32::from(packet.meta.source.port()) << 8 };
+            let affinity = u32::from(packet.meta.source.port()) << 8;
+            let to = To::Core { protocol: Protocol::Sip, affinity, lane: Lane::Shared };
             let taken = sink.send(to, &mut |out| {
                 put_label(out, worker, packet)?;
                 out.get_mut(LABEL..LABEL + packet.bytes.len())?.copy_from_slice(packet.bytes);
@@ -100,9 +101,9 @@ impl Handler for Floor {
         }
     }
 
-    fn on_core(&mut self, _now: Now, _protocol: Protocol, messages: &[&[u8]], sink: &mut dyn Sink) {
-        for message in messages {
-            let Some((to, rest)) = take_label(message) else {
+    fn on_core(&mut self, _now: Now, _protocol: Protocol, packets: &[CorePacket<'_>], sink: &mut dyn Sink) {
+        for packet in packets {
+            let Some((to, rest)) = take_label(packet.bytes) else {
                 self.dropped += 1;
                 continue;
             };

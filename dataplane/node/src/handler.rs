@@ -1,6 +1,6 @@
 //! What a worker runs: the proxy engine, or a floor that the engine is measured against.
 
-use portunus_engine::{Command, Engine, Packet, Reading, Sink};
+use portunus_engine::{Command, CorePacket, Engine, Packet, Reading, Sink};
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
@@ -12,7 +12,7 @@ pub trait Handler: Send + 'static {
     fn on_batch(&mut self, now: Now, packets: &mut [Packet<'_>], sink: &mut dyn Sink);
 
     /// Messages of the core for this worker, all of one protocol.
-    fn on_core(&mut self, now: Now, protocol: Protocol, messages: &[&[u8]], sink: &mut dyn Sink);
+    fn on_core(&mut self, now: Now, protocol: Protocol, packets: &[CorePacket<'_>], sink: &mut dyn Sink);
 
     /// An order of the control side.
     fn on_command(&mut self, now: Now, command: Command, sink: &mut dyn Sink);
@@ -32,8 +32,8 @@ impl Handler for Engine {
         Engine::on_batch(self, now, packets, sink);
     }
 
-    fn on_core(&mut self, now: Now, protocol: Protocol, messages: &[&[u8]], sink: &mut dyn Sink) {
-        Engine::on_core(self, now, messages, protocol, sink);
+    fn on_core(&mut self, now: Now, protocol: Protocol, packets: &[CorePacket<'_>], sink: &mut dyn Sink) {
+        Engine::on_core(self, now, packets, protocol, sink);
     }
 
     fn on_command(&mut self, now: Now, command: Command, sink: &mut dyn Sink) {

@@ -8,7 +8,8 @@
 //!
 //! * [`config`]: what a node is told. * [`node`]: [`Node::start`] and the [`NodeHandle`].
 //! * [`handler`]: the trait that the engine implements for a worker; [`floor`] has the bare forwarder beside it.
-//! * [`upstream`]: the way to the core; [`udp`] is the one over UDP to several softswitches.
+//! * [`upstream`]: the way to the core; [`udp`] is the one over UDP to several softswitches, [`lanes`] the one for
+//!   protocols that tell terminals apart by their address, [`links`] several of them as one.
 //!
 //! Steering brings every source to the same worker, a sealed datagram to the worker that its key id names, and an
 //! answer of the core to the worker that its ticket names; nothing on a packet's way locks, allocates or waits.
@@ -21,6 +22,8 @@ mod directory;
 pub mod floor;
 mod framing;
 pub mod handler;
+pub mod lanes;
+pub mod links;
 pub mod node;
 mod outputs;
 mod pace;
@@ -33,9 +36,11 @@ mod worker;
 pub use clock::Clock;
 pub use config::{Cpus, ListenerConfig, NodeConfig, Pace, Topology};
 pub use handler::Handler;
+pub use lanes::{LANES_MAX, LaneCounters, LanesConfig, LanesUpstream};
+pub use links::Links;
 pub use node::{Failure, Middleware, Node, NodeHandle, NodeReading, Place, Plan, PlanKind, PlanListener, Seat};
 pub use node::{StartError, StartReport};
 pub use readings::{ControlCounters, WorkerCounters};
 pub use route::{Destination, Router};
 pub use udp::{UdpConfig, UdpCounters, UdpUpstream};
-pub use upstream::{CoreMessage, Deliver, Delivered, Upstream};
+pub use upstream::{Arrival, CoreMessage, Deliver, Delivered, Upstream};

@@ -14,7 +14,8 @@ use portunus_engine::{Command, Config, ConfigError, Engine, Keys, Listener, List
 use portunus_io::Link;
 use portunus_io::steer::Steer;
 use portunus_io::stream::Framing;
-use portunus_keydist::{Idc, SystemRandom};
+use portunus_keydist::proxy::HashKey;
+use portunus_keydist::{Idc, Random, SystemRandom};
 use portunus_signalling::{Signalling, Transport};
 
 use crate::assemble;
@@ -200,7 +201,7 @@ impl Node {
     ) -> Result<NodeHandle, StartError> {
         config.policy.validate()?;
         let mut rng = SystemRandom::new();
-        let seed = portunus_keydist::Random::next_u64(&mut rng) as u32;
+        let seed = rng.next_u64() as u32;
         let mut topology = config.topology.clone();
         topology.message_max = topology.message_max.max(config.capacity.message);
         let plan = Plan { topology, listeners: plan_listeners(&config, seed)?, middleware: config.middleware.clone() };
@@ -209,7 +210,7 @@ impl Node {
         let router = |core| -> Box<dyn Router> {
             Box::new(ByProtocol::new(protocols(&config), &config.idsp, &config.realm, core))
         };
-        Self::start_with(&plan, upstream, router, |seat| {
+        assemble::start(&plan, keys.process.hash().clone(), upstream, router, |seat| {
             let listeners = config.listeners.iter().zip(seat.listeners);
             let engine = Config {
                 worker: seat.worker,
@@ -234,7 +235,9 @@ impl Node {
         router: impl FnOnce(SocketAddr) -> Box<dyn Router>,
         make: impl FnMut(&Seat<'_>) -> Result<H, StartError>,
     ) -> Result<NodeHandle, StartError> {
-        assemble::start(plan, upstream, router, make)
+        let mut rng = SystemRandom::new();
+        let hash = HashKey::new(rng.next_u64(), rng.next_u64());
+        assemble::start(plan, hash, upstream, router, make)
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use portunus_engine::{EndReason, Event, Sink, To};
+use portunus_engine::{CorePacket, EndReason, Event, Lane, Sink, To};
 use portunus_io::stream::{Streams, Undeliverable};
 use portunus_io::{Batch, Link, Producer, Pushed};
 use portunus_signalling::Protocol;
@@ -75,14 +75,38 @@ pub(crate) struct Outputs {
     pub(crate) counters: WorkerCounters,
 }
 
-/// Tag of a message for the core: the protocol and the upper 24 bits of the affinity.
-pub(crate) fn core_tag(protocol: Protocol, affinity: u32) -> u32 {
-    (protocol as u32) << 24 | affinity >> 8
+/// Bits of an affinity that do not pass a ring.
+pub(crate) const AFFINITY_SHIFT: u32 = 8;
+/// In a tag: the name of a lane stands before the message.
+const ON_LANE: u32 = 1 << 31;
+/// Octets of a lane's name.
+pub(crate) const NAME: usize = 8;
+
+/// Tag of a message from or for the core: whether a lane's name leads it, the protocol, the upper 24 bits of the
+/// affinity.
+pub(crate) const fn core_tag(protocol: Protocol, affinity: u32, lane: Lane) -> u32 {
+    let flag = if matches!(lane, Lane::Of(_)) { ON_LANE } else { 0 };
+    flag | (protocol as u32) << 24 | affinity >> AFFINITY_SHIFT
 }
 
-/// Takes a tag apart; the affinity comes back without its lower 8 bits.
-pub(crate) fn from_core_tag(tag: u32) -> Option<(Protocol, u32)> {
-    Some((protocol_of((tag >> 24) as u8)?, tag & 0xFF_FFFF))
+/// Puts the lane's name, if it has one, before what `write` writes.
+pub(crate) fn put_lane(lane: Lane, place: &mut [u8], write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<usize> {
+    let Lane::Of(name) = lane else { return write(place) };
+    let (head, rest) = place.split_first_chunk_mut::<NAME>()?;
+    *head = name.to_be_bytes();
+    write(rest).map(|len| NAME + len)
+}
+
+/// Takes what a ring carried apart. `None` for what [`core_tag`] and [`put_lane`] never made.
+pub(crate) fn take_core(tag: u32, octets: &[u8]) -> Option<(Protocol, CorePacket<'_>)> {
+    let protocol = protocol_of((tag >> 24) as u8 & 0x7f)?;
+    let (lane, bytes) = if tag & ON_LANE == 0 {
+        (Lane::Shared, octets)
+    } else {
+        let (head, rest) = octets.split_first_chunk::<NAME>()?;
+        (Lane::Of(u64::from_be_bytes(*head)), rest)
+    };
+    Some((protocol, CorePacket { lane, affinity: tag << AFFINITY_SHIFT, bytes }))
 }
 
 /// The protocol of this number.
@@ -192,8 +216,10 @@ impl Sink for Outputs {
                 }
                 true
             }
-            To::Core { protocol, affinity } => {
-                match self.to_core.push_with(core_tag(protocol, affinity), self.message_max, write) {
+            To::Core { protocol, affinity, lane } => {
+                let tag = core_tag(protocol, affinity, lane);
+                let room = self.message_max + NAME;
+                match self.to_core.push_with(tag, room, |place| put_lane(lane, place, write)) {
                     Ok(written) => {
                         self.counters.ring_core_sent += u64::from(written);
                         self.pushed |= written;

@@ -23,6 +23,10 @@ pub enum Destination {
     Worker(u8),
     /// The worker that holds this terminal's session.
     Terminal(IdcBuf),
+    /// The worker by whose lane it came.
+    Step,
+    /// The worker that holds the session of the terminal by whose lane it came, else as [`Destination::Step`].
+    Lane,
     /// The proxy itself.
     Own,
     /// Nothing here.
@@ -53,8 +57,9 @@ impl Router for ByProtocol {
             Some(Route::Ticket(ticket)) => Destination::Worker(ticket.worker()),
             Some(Route::Terminal(idc)) => Destination::Terminal(idc),
             Some(Route::Own) => Destination::Own,
-            // No lane leads here yet.
-            Some(Route::Step | Route::Lane | Route::Unknown) | None => Destination::Unknown,
+            Some(Route::Step) => Destination::Step,
+            Some(Route::Lane) => Destination::Lane,
+            Some(Route::Unknown) | None => Destination::Unknown,
         }
     }
 

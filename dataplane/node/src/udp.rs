@@ -19,8 +19,9 @@ use portunus_io::{Batch, Pushed, Rx, Tx, UdpPort};
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
+use crate::outputs::AFFINITY_SHIFT;
 use crate::readings::counters;
-use crate::upstream::{CoreMessage, Deliver, Delivered, Upstream};
+use crate::upstream::{Arrival, CoreMessage, Deliver, Delivered, Upstream};
 
 /// What the link is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -282,7 +283,9 @@ impl UdpUpstream {
                 continue;
             }
             counters.link_received += 1;
-            if let Delivered::Answer(len) = up.deliver(config.protocol, message, answer) {
+            let affinity = (nth as u32) << AFFINITY_SHIFT;
+            let arrival = Arrival { affinity, ..Arrival::shared(config.protocol, message) };
+            if let Delivered::Answer(len) = up.deliver(arrival, answer) {
                 let octets = answer.get(..len).unwrap_or_default();
                 counters.link_full += u64::from(socket.tx.push(peer, octets) == Pushed::Full);
             }
@@ -310,7 +313,7 @@ impl Upstream for UdpUpstream {
         if message.protocol != self.config.protocol {
             return false;
         }
-        let at = self.choose(now, message.affinity);
+        let at = self.choose(now, message.affinity >> AFFINITY_SHIFT);
         if self.sockets.get(at).is_some_and(|socket| socket.tx.is_full()) {
             self.flush_one(at);
         }

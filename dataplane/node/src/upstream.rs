@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use mio::Registry;
 use mio::event::Event;
-use portunus_engine::Reading;
+use portunus_engine::{Lane, Reading};
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
@@ -15,12 +15,37 @@ use portunus_signalling::Protocol;
 pub struct CoreMessage<'m> {
     /// Whose syntax it has.
     pub protocol: Protocol,
-    /// The same for every message of one terminal: lets a terminal keep its softswitch.
+    /// The same for every message of one terminal: lets a terminal keep its softswitch. The lower 8 bits are not kept
+    /// on the way and read as 0.
     pub affinity: u32,
     /// The worker that sends it.
     pub worker: u8,
+    /// What of this worker's it leaves by.
+    pub lane: Lane,
     /// Its octets.
     pub octets: &'m [u8],
+}
+
+/// A message from the core.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'m> {
+    /// Whose syntax it has.
+    pub protocol: Protocol,
+    /// The worker by whose lane it came; of no meaning for protocols without lanes.
+    pub worker: u8,
+    /// What it came by.
+    pub lane: Lane,
+    /// The [`CoreMessage::affinity`] by which an answer finds its sender; the lower 8 bits are not kept.
+    pub affinity: u32,
+    /// Its octets.
+    pub octets: &'m [u8],
+}
+
+impl<'m> Arrival<'m> {
+    /// A message of a protocol without lanes, from the only core that there is.
+    pub const fn shared(protocol: Protocol, octets: &'m [u8]) -> Self {
+        Self { protocol, worker: 0, lane: Lane::Shared, affinity: 0, octets }
+    }
 }
 
 /// What became of a message from the core.
@@ -37,7 +62,7 @@ pub enum Delivered {
 /// Takes messages from the core; the control thread's side of [`Upstream`].
 pub trait Deliver {
     /// Takes one message. `answer` (at least 2048 octets, better 4096) is used for [`Delivered::Answer`] only.
-    fn deliver(&mut self, protocol: Protocol, message: &[u8], answer: &mut [u8]) -> Delivered;
+    fn deliver(&mut self, message: Arrival<'_>, answer: &mut [u8]) -> Delivered;
 }
 
 /// The links to the core. Owned by the control thread, which calls it from one place only, never waits in it, and
@@ -70,6 +95,14 @@ pub trait Upstream: Send {
 
     /// When [`Upstream::on_timer`] is wanted next, on the monotonic clock in milliseconds.
     fn next_deadline(&self) -> Option<u64>;
+
+    /// True when it wants to hear of sessions.
+    fn follows_sessions(&self) -> bool {
+        false
+    }
+
+    /// The terminal whose lane has this name has, or has no longer, an active session at this worker.
+    fn on_session(&mut self, _now: Now, _name: u64, _worker: u8, _active: bool) {}
 
     /// Shows every counter, always the same ones in the same order.
     fn readings(&self, show: &mut dyn FnMut(Reading));

@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use mio::{Events, Poll};
-use portunus_engine::{Command, Meta, Packet};
+use portunus_engine::{Command, CorePacket, Meta, Packet};
 use portunus_io::stream::Scratch;
 use portunus_io::{Batch, Consumer, Doorbell};
 use portunus_keydist::Now;
 
 use crate::clock::Clock;
 use crate::handler::Handler;
-use crate::outputs::{Outputs, protocol_of};
+use crate::outputs::{Outputs, take_core};
 use crate::pace::Pacer;
 use crate::readings::Board;
 
@@ -192,18 +192,18 @@ impl<H: Handler> Worker<H> {
         let mut messages = read.messages();
         let mut ahead = messages.next();
         let mut work = 0;
-        while let Some((tag, first)) = ahead {
-            let mut hand: ArrayVec<&[u8], HAND> = ArrayVec::new();
-            hand.push(first);
+        while let Some((tag, octets)) = ahead {
             ahead = messages.next();
-            while let Some((_, octets)) = ahead.filter(|&(next, _)| next == tag && !hand.is_full()) {
-                hand.push(octets);
+            let Some((protocol, first)) = take_core(tag, octets) else { continue };
+            let mut hand: ArrayVec<CorePacket<'_>, HAND> = ArrayVec::new();
+            hand.push(first);
+            let same = |&(tag, octets): &(u32, _)| take_core(tag, octets).filter(|(of, _)| *of == protocol);
+            while let Some((_, packet)) = ahead.as_ref().and_then(same).filter(|_| !hand.is_full()) {
+                hand.push(packet);
                 ahead = messages.next();
             }
             work += hand.len();
-            if let Some(protocol) = protocol_of(tag as u8) {
-                self.handler.on_core(now, protocol, &hand, &mut self.out);
-            }
+            self.handler.on_core(now, protocol, &hand, &mut self.out);
         }
         let consumed = messages.consumed();
         read.release(consumed);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use portunus_engine::{Command, Kind, Packet, Reading, Sink};
+use portunus_engine::{Command, CorePacket, Kind, Packet, Reading, Sink};
 use portunus_io::count::{Counting, allocations};
 use portunus_io::steer::Steer;
 use portunus_io::stream::Frame;
@@ -40,8 +40,8 @@ impl Handler for Watched {
         self.at_first.get_or_insert_with(allocations);
     }
 
-    fn on_core(&mut self, now: Now, protocol: Protocol, messages: &[&[u8]], sink: &mut dyn Sink) {
-        self.floor.on_core(now, protocol, messages, sink);
+    fn on_core(&mut self, now: Now, protocol: Protocol, packets: &[CorePacket<'_>], sink: &mut dyn Sink) {
+        self.floor.on_core(now, protocol, packets, sink);
     }
 
     fn on_command(&mut self, now: Now, command: Command, sink: &mut dyn Sink) {

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::{Core, IDSP, Phone, REALM, SIP, Seeded};
-use portunus_engine::{Command, Engine, Kind, ListenerKind, Packet, Policy, Reading, Sink};
+use portunus_engine::{Command, CorePacket, Engine, Kind, ListenerKind, Packet, Policy, Reading, Sink};
 use portunus_io::count::{Counting, allocations};
 use portunus_io::fault::{Fault, Faults};
 use portunus_keydist::schedule::Key;
@@ -367,8 +367,8 @@ impl Handler for Watched {
         }
     }
 
-    fn on_core(&mut self, now: Now, protocol: Protocol, messages: &[&[u8]], sink: &mut dyn Sink) {
-        self.engine.on_core(now, messages, protocol, sink);
+    fn on_core(&mut self, now: Now, protocol: Protocol, packets: &[CorePacket<'_>], sink: &mut dyn Sink) {
+        self.engine.on_core(now, packets, protocol, sink);
     }
 
     fn on_command(&mut self, now: Now, command: Command, sink: &mut dyn Sink) {

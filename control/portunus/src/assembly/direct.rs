@@ -8,7 +8,7 @@ use portunus_engine::{Kind, Reading};
 use portunus_io::listen::{Buffers, udp};
 use portunus_io::{Batch, Pushed, Rx as _, Tx as _, UdpPort};
 use portunus_keydist::{Now, SystemRandom};
-use portunus_node::{CoreMessage, Deliver, Delivered, Upstream};
+use portunus_node::{Arrival, CoreMessage, Deliver, Delivered, Upstream};
 use portunus_signalling::Protocol;
 use portunus_softswitch::{Config, Joined, Peer, Softswitch, Witness};
 use std::io;

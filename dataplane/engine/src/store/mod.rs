@@ -2,6 +2,7 @@
 //! retransmissions, timers. Memory is reserved at once and touched as it is used; nothing here allocates later.
 
 pub(crate) mod answers;
+pub(crate) mod asked;
 pub(crate) mod index;
 pub(crate) mod pendings;
 pub(crate) mod sessions;

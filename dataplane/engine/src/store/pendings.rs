@@ -42,6 +42,9 @@ pub(crate) struct Work<'m> {
     pub(crate) mechs: Option<&'m MechList>,
 }
 
+/// Names that a registration has at most, besides its message and its handle: its N1a, its Rand, its transaction.
+pub(crate) const NAMES: usize = 3;
+
 /// One of them.
 pub(crate) struct Pending {
     pub(crate) task: Task,
@@ -54,6 +57,8 @@ pub(crate) struct Pending {
     pub(crate) of: u128,
     /// Octets that may be sent to the source while it is unproven.
     pub(crate) budget: usize,
+    /// What answers that bear no handle name it by, keyed hashes; 0 where there is none.
+    names: [u64; NAMES],
     /// Told apart from earlier users of the slot by this, 20 bits.
     pub(crate) generation: u32,
     len: u32,
@@ -80,6 +85,7 @@ pub(crate) struct Pendings {
     capacity: usize,
     request: usize,
     index: Index,
+    named: Index,
     free: u32,
     used: usize,
     oldest: u32,
@@ -96,6 +102,7 @@ impl Pendings {
             capacity,
             request,
             index: Index::new(capacity),
+            named: Index::new(capacity * NAMES),
             free: 0,
             used: 0,
             oldest: 0,
@@ -144,6 +151,31 @@ impl Pendings {
         self.index.find(of as u32, |slot| self.get(slot).is_some_and(|pending| pending.of == of))
     }
 
+    /// The registration that has this name.
+    pub(crate) fn find_named(&self, name: u64) -> Option<u32> {
+        self.named.find(name as u32, |slot| self.get(slot).is_some_and(|pending| pending.names.contains(&name)))
+    }
+
+    /// Gives a registration its `nth` name (of [`NAMES`]), in the place of the one before. The hash is keyed, and 0
+    /// is no name.
+    pub(crate) fn name(&mut self, slot: u32, nth: usize, name: u64) {
+        let place = self.slots.get_mut(slot as usize).filter(|pending| pending.used);
+        let Some(place) = place.and_then(|pending| pending.names.get_mut(nth)) else { return };
+        let before = core::mem::replace(place, name);
+        if before != name {
+            self.forget(slot, before);
+            if name != 0 {
+                self.named.insert(name as u32, slot);
+            }
+        }
+    }
+
+    fn forget(&mut self, slot: u32, name: u64) {
+        if name != 0 {
+            self.named.remove(name as u32, slot);
+        }
+    }
+
     /// The oldest registration whose source is unproven.
     pub(crate) fn oldest_unproven(&self) -> Option<u32> {
         self.oldest.checked_sub(1)
@@ -169,6 +201,7 @@ impl Pendings {
             meta,
             of,
             budget: 0,
+            names: [0; NAMES],
             generation: generation & GENERATION,
             len: request.len() as u32,
             used: true,
@@ -214,7 +247,9 @@ impl Pendings {
     pub(crate) fn remove(&mut self, slot: u32) -> bool {
         let Some(pending) = self.get(slot) else { return false };
         let (of, unproven, older, newer) = (pending.of, pending.task.is_unproven(), pending.older, pending.newer);
+        let names = pending.names;
         self.index.remove(of as u32, slot);
+        names.into_iter().for_each(|name| self.forget(slot, name));
         if unproven {
             match older.checked_sub(1).and_then(|other| self.slots.get_mut(other as usize)) {
                 Some(other) => other.newer = newer,
@@ -274,6 +309,31 @@ mod tests {
         assert_eq!(pendings.oldest_unproven(), None);
         assert_eq!((pendings.request(b).0, pendings.used()), (&b"b"[..], 1));
         assert_eq!((pendings.find(2), pendings.find(1)), (Some(b), None));
+    }
+
+    #[test]
+    fn names_are_found_until_they_change_or_leave() {
+        let mut pendings = Pendings::new(2, 4, 0);
+        let a = pendings.insert(&s1(), meta(), 1, (b"1", &Marks::NONE)).unwrap();
+        let b = pendings.insert(&s7(), meta(), 2, (b"2", &Marks::NONE)).unwrap();
+        // Two names that share a place, one of another registration.
+        let (x, y, z) = (7, 7 | 1 << 40, 9);
+        pendings.name(a, 0, x);
+        pendings.name(b, 0, y);
+        pendings.name(b, 2, z);
+        assert_eq!([x, y, z].map(|name| pendings.find_named(name)), [Some(a), Some(b), Some(b)]);
+        pendings.name(b, 2, z + 1);
+        assert_eq!([z, z + 1].map(|name| pendings.find_named(name)), [None, Some(b)]);
+        pendings.remove(b);
+        assert_eq!([x, y, z + 1].map(|name| pendings.find_named(name)), [Some(a), None, None]);
+        pendings.name(b, 0, y);
+        assert_eq!(pendings.find_named(y), None, "nobody is there");
+        for round in 0..100 {
+            let b = pendings.insert(&s7(), meta(), 2, (b"2", &Marks::NONE)).unwrap();
+            (0..NAMES).for_each(|nth| pendings.name(b, nth, 100 + round * 8 + nth as u64));
+            assert_eq!(pendings.find_named(102 + round * 8), Some(b));
+            pendings.remove(b);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::index::Index;
 use super::text::Texts;
-use crate::api::Meta;
+use crate::api::{Lane, Meta};
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use portunus_channel::sealed::{Keys, TrafficKey};
 use portunus_channel::{ReplayWindow, Sequence};
@@ -153,7 +153,18 @@ impl Sessions {
 
     /// The keyed hash of an IDc: the same on every worker of the process.
     pub(crate) fn hash_idc(&self, idc: Idc<'_>) -> u32 {
-        self.hash.digest(b'I', &[idc.as_bytes()]) as u32
+        self.lane(idc) as u32
+    }
+
+    /// The name of an IDc's lane.
+    pub(crate) fn lane(&self, idc: Idc<'_>) -> u64 {
+        Lane::name(&self.hash, idc)
+    }
+
+    /// The session, in a state that `wanted` accepts, of the terminal whose lane has this name.
+    pub(crate) fn by_lane(&self, name: u64, wanted: impl Fn(State) -> bool) -> Option<u32> {
+        let own = |s: &Session| Idc::from_octets(self.idc_octets(s)).is_some_and(|idc| self.lane(idc) == name);
+        self.by_idc.find(name as u32, |slot| self.get(slot).is_some_and(|s| wanted(s.state) && own(s)))
     }
 
     fn hash_source(&self, meta: &Meta) -> u32 {
@@ -323,6 +334,9 @@ mod tests {
         assert_eq!(table.by_source(&meta(3), Idc::new("bob")), Some(stock));
         assert_eq!(table.by_source(&meta(3), Some(alice)), None);
         assert_eq!(table.by_source(&meta(1), None), None, "keyed sessions have no source to go by");
+        let lane = table.lane(alice);
+        assert_eq!(table.by_lane(lane, |s| s == State::Active), Some(active));
+        assert_eq!(table.by_lane(lane ^ 1 << 40, |_| true), None, "the whole name counts");
         let kid = table.get(active).unwrap().kid;
         assert_eq!((kid >> 56, kid as u32, table.by_kid(kid)), (7, active, Some(active)));
         assert_eq!(table.by_kid(kid ^ 1 << 40), None);

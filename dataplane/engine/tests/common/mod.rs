@@ -7,8 +7,8 @@ pub mod script;
 use portunus_channel::sealed::{self, Keys as TrafficKeys};
 use portunus_codec::Writer;
 use portunus_engine::{
-    Capacity, Command, Config, Counters, EndReason, Engine, Event, Keys, Listener, ListenerKind, Meta, Packet, Policy,
-    Sink, To,
+    Capacity, Command, Config, CorePacket, Counters, EndReason, Engine, Event, Keys, Listener, ListenerKind, Meta,
+    Packet, Policy, Sink, To,
 };
 use portunus_keydist::mech::{MechList, Sel};
 use portunus_keydist::schedule::{For, Key, SessionKey, TrafficCtx, WrapCtx, message_mac};
@@ -417,7 +417,8 @@ impl World {
 
     /// Several messages of the core's in one batch.
     pub fn core_says_all(&mut self, batch: &[&[u8]]) -> Vec<(To, Vec<u8>)> {
-        self.engine.on_core(self.now, batch, Protocol::Sip, &mut self.sink);
+        let packets: Vec<_> = batch.iter().map(|octets| CorePacket::shared(octets)).collect();
+        self.engine.on_core(self.now, &packets, Protocol::Sip, &mut self.sink);
         self.taken()
     }
 

@@ -104,9 +104,7 @@ impl Scene {
             }
             Deed::Core { which, flip } if !self.from_core.is_empty() => {
                 let octets = altered(&self.from_core[which % self.from_core.len()], *flip, false);
-                let batch = [&octets[..], &octets[..]];
-                self.world.engine.on_core(self.world.now, &batch, Protocol::Sip, &mut self.world.sink);
-                self.world.sink.out.clear();
+                self.world.core_says_all(&[&octets, &octets]);
             }
             Deed::Noise { octets, listener } => {
                 self.world
