@@ -70,6 +70,8 @@ counters! {
     too_brief,
     /// Bindings that expired.
     binding_expired,
+    /// Terminals that moved to another proxy, once they showed life there.
+    moved,
     /// Requests relayed.
     relayed_request,
     /// Responses relayed.

@@ -56,6 +56,8 @@ pub(crate) struct Binding {
     pub expires_ms: u64,
     /// Who stands behind it.
     pub session: Session,
+    /// It waits for a sign of life (`candidates`).
+    candidate: bool,
     call_id: u64,
     cseq: u32,
     age: u64,
@@ -63,8 +65,8 @@ pub(crate) struct Binding {
 
 impl Binding {
     /// Which of two bindings is tried first: the greater.
-    pub(crate) fn rank(&self) -> (u16, u64) {
-        (self.q_milli, self.age)
+    pub(crate) fn rank(&self) -> (bool, u16, u64) {
+        (!self.candidate, self.q_milli, self.age)
     }
 
     /// For people: the Contact's URI, or the protocol and the lane.
@@ -122,6 +124,8 @@ pub(crate) struct Update<'a> {
     /// True when it was authenticated by a challenge of its own and a new session key, so that what it binds
     /// belongs to `session` from now on; false for a refresh, which leaves an existing binding's session as it is.
     pub fresh: bool,
+    /// True when a trusted proxy vouches that it came in an active session.
+    pub vouched: bool,
 }
 
 /// Why a registration changed nothing.
@@ -146,6 +150,7 @@ pub(crate) enum Change {
     Ended(Session),
 }
 
+mod candidates;
 mod lanes;
 
 #[derive(Debug)]
@@ -174,6 +179,10 @@ pub(crate) struct Location {
     by_lane: HashMap<(Protocol, Peer), Box<str>, Keyed>,
     /// Who is no longer bound by a lane protocol, for that protocol to be told.
     left: Vec<(Protocol, Box<str>)>,
+    /// Bindings that wait for a sign of life.
+    candidates: usize,
+    /// Who got such a binding, for signs of life to be asked for.
+    named: Vec<Box<str>>,
 }
 
 /// Limits of the table.
@@ -199,6 +208,8 @@ impl Location {
             bindings: 0,
             by_lane: HashMap::with_hasher(keyed),
             left: Vec::new(),
+            candidates: 0,
+            named: Vec::new(),
         }
     }
 
@@ -222,7 +233,8 @@ impl Location {
         Some(self.record(idc)?.bindings.iter().filter(move |b| b.expires_ms > now_ms))
     }
 
-    /// Where SIP requests reach an identity: the highest q, and among equals the newest.
+    /// Where SIP requests reach an identity: the highest q, and among equals the newest; a candidate only when there is
+    /// nothing else.
     pub(crate) fn best(&self, now_ms: u64, idc: &str) -> Option<&Binding> {
         self.find(now_ms, idc)?.filter(|b| b.lane.is_none()).max_by_key(|b| b.rank())
     }
@@ -249,6 +261,9 @@ impl Location {
             Contacts::List(list) => {
                 for wanted in list {
                     touched.extend(self.apply(now_ms, (call_id, start), update, wanted, &mut next)?);
+                }
+                if update.vouched && !touched.is_empty() {
+                    candidates::alive(&mut next, &update.session.idsp);
                 }
                 // Bound by SIP is bound by nothing else.
                 next.retain(|b| b.lane.is_none() || touched.is_empty());
@@ -291,6 +306,10 @@ impl Location {
             _ => update.session.clone(),
         };
         self.age += 1;
+        let candidate = candidates::waits(update, next);
+        if candidate {
+            self.named.push(update.idc.into());
+        }
         next.push(Binding {
             protocol: Protocol::Sip,
             lane: None,
@@ -299,6 +318,7 @@ impl Location {
             q_milli: wanted.q_milli,
             expires_ms: now_ms + u64::from(wanted.expires_s) * 1000,
             session: session.clone(),
+            candidate,
             call_id,
             cseq: update.cseq,
             age: self.age,
@@ -306,7 +326,7 @@ impl Location {
         Ok(Some(session))
     }
 
-    fn commit(&mut self, now_ms: u64, idc: &str, next: Vec<Binding>) -> Result<(), Unchanged> {
+    fn commit(&mut self, now_ms: u64, idc: &str, mut next: Vec<Binding>) -> Result<(), Unchanged> {
         let slot = match self.index.get(idc) {
             Some(slot) => *slot,
             None if next.is_empty() => return Ok(()),
@@ -315,6 +335,8 @@ impl Location {
         let remember = self.limits.remember_ms;
         let Some(record) = self.records.get_mut(slot as usize).and_then(Option::as_mut) else { return Ok(()) };
         self.bindings = self.bindings + next.len() - record.bindings.len();
+        let waited = record.bindings.iter().filter(|b| b.candidate).count();
+        self.candidates = self.candidates + candidates::settle(&mut next) - waited;
         let before = core::mem::replace(&mut record.bindings, next);
         lanes::moved(&mut self.by_lane, &mut self.left, idc, &before, &record.bindings);
         let due = match record.bindings.iter().map(|b| b.expires_ms).min() {
@@ -388,10 +410,12 @@ impl Location {
                 continue;
             }
             let before = sessions(record.bindings.iter());
+            let waited = record.bindings.iter().filter(|b| b.candidate).count();
             let held: Vec<Binding> = record.bindings.extract_if(.., |b| b.expires_ms <= now_ms).collect();
             let gone = held.len();
             lanes::moved(&mut self.by_lane, &mut self.left, &record.idc, &held, &record.bindings);
             self.bindings -= gone;
+            self.candidates = self.candidates + candidates::settle(&mut record.bindings) - waited;
             let after = sessions(record.bindings.iter());
             let mut left = gone;
             for session in before.into_iter().filter(|s| !after.contains(s)) {
@@ -477,7 +501,7 @@ mod tests {
         let contacts = if list.is_empty() { Contacts::RemoveAll } else { Contacts::List(&list) };
         let call_id = call_id.as_bytes();
         let path = b"<sip:a@192.0.2.9;lr>";
-        t.update(now, &Update { idc: "a@x", call_id, cseq, path, contacts, session, fresh })
+        t.update(now, &Update { idc: "a@x", call_id, cseq, path, contacts, session, fresh, vouched: false })
     }
 
     #[test]
@@ -526,7 +550,19 @@ mod tests {
             .into_iter()
             .map(|idc| {
                 let contacts = Contacts::List(&list);
-                t.update(0, &Update { idc, call_id: b"c", cseq: 1, path: b"", contacts, session: &s, fresh: true })
+                t.update(
+                    0,
+                    &Update {
+                        idc,
+                        call_id: b"c",
+                        cseq: 1,
+                        path: b"",
+                        contacts,
+                        session: &s,
+                        fresh: true,
+                        vouched: false,
+                    },
+                )
             })
             .collect();
         assert_eq!(results[4], Err(Unchanged::Full));
@@ -546,7 +582,16 @@ mod tests {
         for (cseq, q, best) in [(1, [1000, 1000], "sip:two@h"), (2, [900, 100], "sip:one@h")] {
             let list = list(q);
             let contacts = Contacts::List(&list);
-            let update = Update { idc: "a@x", call_id: b"c", cseq, path: b"", contacts, session: &s, fresh: true };
+            let update = Update {
+                idc: "a@x",
+                call_id: b"c",
+                cseq,
+                path: b"",
+                contacts,
+                session: &s,
+                fresh: true,
+                vouched: false,
+            };
             t.update(0, &update).unwrap();
             assert_eq!(&*t.best(1, "a@x").unwrap().uri, best.as_bytes());
         }
@@ -577,7 +622,7 @@ mod tests {
                 let idc = format!("{who}");
                 let changes = t.update(now, &Update {
                     idc: &idc, call_id: b"c", cseq: u32::from(n), path: b"", contacts: Contacts::List(&list),
-                    session: &session(n), fresh,
+                    session: &session(n), fresh, vouched: false,
                 }).unwrap();
                 let m = &mut model[usize::from(who)];
                 let old = *m;

@@ -171,7 +171,11 @@ fn contact_star_ends_everything_and_time_does_too() {
     let mut b = Bench::new(config());
     b.registered(1, "alice", 3);
     b.registered(2, "alice", 4);
-    assert_eq!(b.ss.bindings_of(b.now, "alice@example.test")[0], "sip:alice%40example.test@192.0.2.2:5060", "newest");
+    let bound = b.ss.bindings_of(b.now, "alice@example.test");
+    assert!(
+        bound.len() == 2 && bound[0].contains("192.0.2.1"),
+        "where it was, until it shows life elsewhere: {bound:?}"
+    );
     let star = |b: &mut Bench, expires: &str| {
         let message = b.refresh(1, "alice", "600");
         let contact = message.lines().find(|l| l.starts_with("Contact")).unwrap().to_owned();

@@ -28,6 +28,7 @@ impl Location {
             q_milli: 1000,
             expires_ms: until(now_ms, expires_s),
             session: session.clone(),
+            candidate: false,
             call_id: 0,
             cseq: 0,
             age: self.age,
@@ -121,7 +122,8 @@ mod tests {
     fn sip(t: &mut Location, now_ms: u64, expires_s: u32, session: &Session) -> Vec<Change> {
         let list = [Wanted { uri: b"sip:a@h", q_milli: 1000, expires_s }];
         let contacts = Contacts::List(&list);
-        let update = Update { idc: "gw", call_id: b"c", cseq: 1, path: b"", contacts, session, fresh: true };
+        let update =
+            Update { idc: "gw", call_id: b"c", cseq: 1, path: b"", contacts, session, fresh: true, vouched: false };
         t.update(now_ms, &update).unwrap()
     }
 

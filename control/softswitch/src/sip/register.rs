@@ -240,8 +240,7 @@ impl Core {
             }
         };
         let session = Session { rand, idsp: r.idsp.clone(), ipc: r.register.ipc };
-        let fresh = matches!(proof, Proof::Word(_, Some(_)));
-        let changes = match self.bind(now, r.msg, r.register.idc, &session, fresh) {
+        let changes = match self.bind(now, r.msg, r.register.idc, &session, proof) {
             Ok(changes) => changes,
             Err(status) => return self.conclude(now, (r.transaction, r.from), r.msg, &status, out),
         };
@@ -270,7 +269,7 @@ impl Core {
         msg: &Message<'_>,
         idc: Idc<'_>,
         session: &Session,
-        fresh: bool,
+        proof: &Proof,
     ) -> Result<Vec<crate::location::Change>, Status> {
         let wanted = self.wanted(msg)?;
         let contacts = match &wanted {
@@ -280,7 +279,8 @@ impl Core {
         };
         let path = msg.values(Name::Path).collect::<Vec<_>>().join(&b", "[..]);
         let (call_id, cseq) = (msg.call_id(), msg.cseq().0);
-        let update = Update { idc: idc.as_str(), call_id, cseq, path: &path, contacts, session, fresh };
+        let (fresh, vouched) = (matches!(proof, Proof::Word(_, Some(_))), matches!(proof, Proof::Vouched));
+        let update = Update { idc: idc.as_str(), call_id, cseq, path: &path, contacts, session, fresh, vouched };
         self.location.update(now.mono_ms, &update).map_err(|why| match why {
             Unchanged::OutOfOrder => {
                 self.counters.out_of_order += 1;

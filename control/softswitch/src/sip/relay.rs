@@ -37,6 +37,7 @@ enum Way {
 
 /// A request, registrations included.
 pub(crate) fn request(sw: &mut Core, now: Now, from: Peer, msg: &Message<'_>, out: &mut Vec<Effect>) {
+    sign_of_life(sw, now, from, msg, out);
     let pop_route = own_route(sw, msg);
     match way(sw, now, msg, pop_route) {
         Way::Here if msg.method() == Method::Register => sw.on_register(now, from, msg, out),
@@ -46,6 +47,17 @@ pub(crate) fn request(sw: &mut Core, now: Now, from: Peer, msg: &Message<'_>, ou
             Some(status) => answer(sw, from, msg, &status, out),
         },
         Way::Not(status) => answer(sw, from, msg, &status, out),
+    }
+}
+
+/// A proxy passes on nothing of a terminal's but what came in its active session: where there is a candidate, this says
+/// that the terminal is there. A registration says so itself, or does not.
+fn sign_of_life(sw: &mut Core, now: Now, from: Peer, msg: &Message<'_>, out: &mut Vec<Effect>) {
+    if !sw.location.has_candidates() || msg.method() == Method::Register {
+        return;
+    }
+    if let Some(idc) = msg.from().sip().and_then(|uri| uri::identity(&uri)) {
+        sw.alive(now, idc.as_idc().as_str(), from, out);
     }
 }
 
@@ -104,7 +116,7 @@ fn registered(sw: &mut Core, now: Now, uri: &Uri<'_>) -> Way {
 }
 
 /// The URI of the first element of a Path; none of an empty one.
-fn first_uri(path: &[u8]) -> Option<&[u8]> {
+pub(super) fn first_uri(path: &[u8]) -> Option<&[u8]> {
     let item = portunus_sip::view::Items::new(path).next()?;
     portunus_sip::view::Addr::parse(item).map(|a| a.uri)
 }
@@ -129,7 +141,7 @@ fn is_loop(sw: &Core, via: &Via<'_>, msg: &Message<'_>) -> bool {
     is_our_via(sw, via) && via.branch().is_some_and(|b| b.ends_with(&suffix))
 }
 
-fn is_our_via(sw: &Core, via: &Via<'_>) -> bool {
+pub(super) fn is_our_via(sw: &Core, via: &Via<'_>) -> bool {
     sent_by(via) == Some(sw.config.own)
 }
 
