@@ -1,13 +1,31 @@
 //! The terminal's side of PKD1: registers, proves that it knows Kc, checks the proxy, and uses the session key.
 //!
-//! - [`sip::SipTerminal`]: one SIP terminal without I/O. Time, randomness and received octets are arguments;
-//!   datagrams to send and events leave as data. The agent, the fleet and the simulator all run this one machine.
+//! - [`Endpoint`]: one terminal without I/O. Time, randomness and received octets are arguments; datagrams to send and
+//!   events leave as data. The role machine, repetition, clock correction, cookie, confirmation, sealed session, signs
+//!   of life and refresh dates are the same for every protocol; an [`agent::Agent`] writes and reads its messages:
+//!   [`sip::Sip`], [`mgcp::Mgcp`], [`h248::H248`], [`ras::Ras`].
 //! - [`fleet::Fleet`]: many of them over real sockets, with an arrival schedule and latencies measured from the
 //!   intended start.
 //! - [`farend`]: the other side without memory, for tests and for measuring.
 //!
 //! Deliberately absent: media, a dial plan, stock-phone digest (real phones and sipp do that).
 
+pub mod agent;
+mod endpoint;
+mod event;
+mod failure;
 pub mod farend;
 pub mod fleet;
+pub mod h248;
+pub mod mgcp;
+mod profile;
+pub mod ras;
+mod requests;
+mod session;
 pub mod sip;
+
+pub use endpoint::{AnyTerminal, Endpoint, Path, Tally, Transmit, Why};
+pub use event::{Active, BEHIND_THE_PROXY, Event, Step};
+pub use failure::{Blame, Failure};
+pub use profile::{MECHS, Profile, ProfileError, Transport};
+pub use session::kid_of as sealed_kid;

@@ -1,7 +1,7 @@
 //! What a fleet is told, and what it tells.
 
 use super::schedule::Arrivals;
-use crate::sip::{Active, Failure, Profile, Step};
+use crate::{Active, Failure, Profile, Step};
 use core::net::IpAddr;
 use core::time::Duration;
 use hdrhistogram::Histogram;
@@ -19,7 +19,7 @@ pub enum Goal {
     Keyed,
     /// The session is active: something protected verified in both directions.
     Active,
-    /// As `Active`, and a request inside the channel (OPTIONS to the registrar) was answered.
+    /// As `Active`, and a request inside the channel was answered by the core (SIP: OPTIONS to the registrar).
     Verified,
 }
 
@@ -72,7 +72,7 @@ pub struct FleetResult {
     pub active: u32,
     /// Terminals that got an answer to a request inside their channel, where that was asked for.
     pub verified: u32,
-    /// Failed attempts by reason ([`crate::sip::Failure::word`]); a terminal that tries again may still be active.
+    /// Failed attempts by reason ([`crate::Failure::word`]); a terminal that tries again may still be active.
     pub failures: BTreeMap<&'static str, u32>,
     /// Microseconds from the intended start to s10 accepted.
     pub keyed_us: Histogram<u64>,

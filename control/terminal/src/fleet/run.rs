@@ -2,15 +2,16 @@
 
 use super::config::{FleetConfig, FleetResult, Goal, Progress, Subscribers};
 use super::deadlines::Deadlines;
+use super::finder::{Awaited, Finder};
 use super::schedule::Schedule;
 use super::sockets::Sockets;
 use super::stream::Stream;
-use crate::sip::{Event, Path, Profile, SipTerminal, Transport, call_id_tag, sealed_kid};
+use crate::{AnyTerminal, Event, Path, Profile, Transport};
 use core::time::Duration;
 use hdrhistogram::Histogram;
 use mio::{Events, Poll, Token};
 use portunus_keydist::{Now, SystemRandom};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -47,7 +48,9 @@ impl Clock {
 
 /// A terminal of the fleet and what it has reached.
 struct Member {
-    terminal: SipTerminal,
+    terminal: AnyTerminal,
+    /// What it is found by in the fleet's maps while it awaits an answer.
+    awaited: Awaited,
     /// Intended start, since the start of the run.
     intended: Duration,
     stream: Option<Box<Stream>>,
@@ -64,7 +67,7 @@ pub struct Fleet {
     profile: Arc<Profile>,
     subscribers: Box<Subscribers>,
     members: Vec<Member>,
-    by_kid: HashMap<u64, u32>,
+    finder: Finder,
     deadlines: Deadlines,
     schedule: Schedule,
     sockets: Sockets,
@@ -123,10 +126,10 @@ impl Fleet {
         Ok(Self {
             profile: Arc::new(config.profile.clone()),
             schedule: Schedule::new(config.arrivals),
+            finder: Finder::new(config.profile.protocol),
             config,
             subscribers,
             members: Vec::new(),
-            by_kid: HashMap::new(),
             deadlines: Deadlines::default(),
             sockets,
             poll,
@@ -234,14 +237,22 @@ impl Fleet {
                 _ => &self.profile,
             };
             let local = self.sockets.local(index as usize);
-            let made = SipTerminal::new(Arc::clone(profile), &idc, &key, local, index, &mut self.rng);
+            let made = AnyTerminal::any(Arc::clone(profile), &idc, &key, local, index, &mut self.rng);
             let Some(terminal) = made else {
                 *self.result.failures.entry("identity").or_default() += 1;
                 self.exhausted = true;
                 return;
             };
-            let mut member =
-                Member { terminal, intended, stream: None, keyed: false, active: false, verified: false, ended: false };
+            let mut member = Member {
+                terminal,
+                awaited: None,
+                intended,
+                stream: None,
+                keyed: false,
+                active: false,
+                verified: false,
+                ended: false,
+            };
             member.terminal.start(self.clock.now(), &mut self.rng);
             self.members.push(member);
             self.under_way += 1;
@@ -265,10 +276,7 @@ impl Fleet {
                 let Some(mut batch) = self.sockets.receive(socket) else { break };
                 let now = self.clock.now();
                 for (from, octets) in batch.iter_mut() {
-                    let index = match sealed_kid(octets) {
-                        Some(kid) => self.by_kid.get(&kid).copied(),
-                        None => call_id_tag(octets),
-                    };
+                    let index = self.finder.find(octets);
                     match index.and_then(|i| Some((i, self.members.get_mut(i as usize)?))) {
                         Some((i, member)) => {
                             member.terminal.on_datagram(now, &mut self.rng, from, octets);
@@ -291,6 +299,11 @@ impl Fleet {
             match (out.path, self.profile.transport) {
                 (Path::Sealed, _) if self.config.goal == Goal::Keyed => {}
                 (Path::Signalling, Transport::Tcp) => self.send_stream(index, &out.octets),
+                (Path::Signalling, _) => {
+                    self.finder
+                        .expect(index, self.members.get_mut(index as usize).map(|m| (&m.terminal, &mut m.awaited)));
+                    self.sockets.send(index as usize, out.to, &out.octets);
+                }
                 _ => self.sockets.send(index as usize, out.to, &out.octets),
             }
         }
@@ -311,7 +324,7 @@ impl Fleet {
         match event {
             Event::Step { step, .. } => self.result.ladder.push((step, since)),
             Event::Keyed { kid } => {
-                self.by_kid.insert(kid, index);
+                self.finder.by_kid.insert(kid, index);
                 if !member.keyed {
                     member.keyed = true;
                     self.result.registered += 1;
@@ -353,7 +366,7 @@ impl Fleet {
                 }
             }
             Event::Forget { kid } => {
-                self.by_kid.remove(&kid);
+                self.finder.by_kid.remove(&kid);
             }
             Event::Refreshed { .. } | Event::Deregistered | Event::Request { .. } => {}
         }
@@ -377,11 +390,13 @@ impl Fleet {
         let Some(member) = self.members.get_mut(index as usize) else { return };
         let sent = match &mut member.stream {
             Some(stream) => stream.send(octets),
-            None => Stream::connect(self.profile.server, registry, token).and_then(|mut stream| {
-                let sent = stream.send(octets);
-                member.stream = Some(Box::new(stream));
-                sent
-            }),
+            None => {
+                Stream::connect(self.profile.server, self.profile.protocol, registry, token).and_then(|mut stream| {
+                    let sent = stream.send(octets);
+                    member.stream = Some(Box::new(stream));
+                    sent
+                })
+            }
         };
         match sent {
             Ok(()) => {

@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use portunus_signalling::Protocol;
 use portunus_sip::frame::{Frame, Framer, PONG};
 use std::io::{self, Read as _, Write as _};
 
@@ -14,21 +15,38 @@ pub(super) struct Stream {
     tcp: TcpStream,
     inward: Vec<u8>,
     outward: Vec<u8>,
-    framer: Framer,
+    framing: Framing,
 }
+
+/// How messages are told apart on a stream.
+enum Framing {
+    /// By Content-Length (RFC 3261 section 18.3).
+    Sip(Framer),
+    /// By packets of RFC 1006 section 6, as H.248.1 annex D.2 asks for; also for what has no stream transport.
+    Tpkt,
+}
+
+/// Octets of a TPKT header: version 3, reserved, length of the packet with its header.
+const TPKT: usize = 4;
 
 impl Stream {
     /// Begins to connect; what is sent meanwhile waits.
-    pub(super) fn connect(to: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
+    pub(super) fn connect(to: SocketAddr, protocol: Protocol, registry: &Registry, token: Token) -> io::Result<Self> {
         let mut tcp = TcpStream::connect(to)?;
         registry.register(&mut tcp, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { tcp, inward: Vec::new(), outward: Vec::new(), framer: Framer::new() })
+        let framing = if protocol == Protocol::Sip { Framing::Sip(Framer::new()) } else { Framing::Tpkt };
+        Ok(Self { tcp, inward: Vec::new(), outward: Vec::new(), framing })
     }
 
     /// Appends a message and sends what the connection takes.
     pub(super) fn send(&mut self, octets: &[u8]) -> io::Result<()> {
-        if self.outward.len() + octets.len() > BUFFER_MAX {
+        if self.outward.len() + octets.len() + TPKT > BUFFER_MAX {
             return Err(io::ErrorKind::WriteZero.into());
+        }
+        if matches!(self.framing, Framing::Tpkt) {
+            let len = u16::try_from(octets.len() + TPKT).map_err(|_| io::ErrorKind::InvalidInput)?;
+            self.outward.extend_from_slice(&[3, 0]);
+            self.outward.extend_from_slice(&len.to_be_bytes());
         }
         self.outward.extend_from_slice(octets);
         self.write()
@@ -69,10 +87,11 @@ impl Stream {
     /// Takes the next complete message out of what was read; `Ok(None)`: none is complete.
     ///
     /// # Errors
-    /// When the stream is not SIP, or a pong cannot be sent.
+    /// When the stream is not of its protocol, or a pong cannot be sent.
     pub(super) fn next_message(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
-            match self.framer.next(&self.inward) {
+            let Framing::Sip(framer) = &mut self.framing else { return self.next_packet() };
+            match framer.next(&self.inward) {
                 Frame::Incomplete => return Ok(None),
                 Frame::Message(n) => return Ok(Some(self.inward.drain(..n).collect())),
                 Frame::Pong(n) => drop(self.inward.drain(..n)),
@@ -83,6 +102,18 @@ impl Stream {
                 Frame::Broken(_) => return Err(io::ErrorKind::InvalidData.into()),
             }
         }
+    }
+
+    fn next_packet(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let Some((&[version, _, high, low], _)) = self.inward.split_first_chunk::<TPKT>() else { return Ok(None) };
+        let len = usize::from(u16::from_be_bytes([high, low]));
+        if version != 3 || len < TPKT {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        if self.inward.len() < len {
+            return Ok(None);
+        }
+        Ok(Some(self.inward.drain(..len).skip(TPKT).collect()))
     }
 
     /// Takes it out of the poll.

@@ -1,121 +1,48 @@
-//! One SIP terminal without I/O.
-//!
-//! ```text
-//!                  registering (portunus_keydist::terminal)                         inside the channel
-//!         +------------------------------------------------------------+   +-----------------------------------+
-//!  start  |  s1 --s6--> s7 --s10--> confirm --protected answer--> .    |   |  refresh, probe, requests, answers|
-//! ------->|  back-off with jitter after any failure                    |-->|  nothing heard after a request:   |
-//!         |  stops after `attempts_max` failures in a row              |<--|  lost, register afresh            |
-//!         +------------------------------------------------------------+   +-----------------------------------+
-//!                                    ^                                         |            | de-registered
-//!                                    +----- the key's life runs low -----------+            v  at rest
-//! ```
-//!
-//! What is SIP is here and in `portunus_sip`; the rules of the protocol are the role machine's. A registration beside
-//! an active session replaces it only when the new one is confirmed (make before break). Nothing unprotected is obeyed
-//! but s6, s10 and refusals, and those only in answer to this terminal's own transaction.
+//! SIP as a terminal speaks it.
 
-mod config;
-mod event;
-mod failure;
 mod inside;
-mod registering;
-mod session;
 mod text;
 
-pub use config::{MECHS, Profile, ProfileError, Transport};
-pub use event::{Active, BEHIND_THE_PROXY, Event, Step};
-pub use failure::{Blame, Failure};
+// What a terminal of any protocol has, under the names that owners of SIP terminals know.
+pub use crate::endpoint::{Path, Tally, Transmit, Why};
+pub use crate::event::{Active, BEHIND_THE_PROXY, Event, Step};
+pub use crate::failure::{Blame, Failure};
+pub use crate::profile::{MECHS, Profile, ProfileError, Transport};
+pub use crate::session::kid_of as sealed_kid;
 
+use crate::agent::{Agent, Ctx, Env, Reading};
+use crate::endpoint::Endpoint;
 use core::net::SocketAddr;
-use inside::Inside;
-use portunus_keydist::terminal::{Terminal, Why as MachineWhy};
-use portunus_keydist::{Idc, Idsp, Key, Now, Random};
-use registering::Pending;
-use session::Session;
-use std::collections::VecDeque;
+use inside::{Inside, Kind};
+use portunus_codec::{Full, Writer, hex_u64};
+use portunus_keydist::steps::{Refusal, S1, S7};
+use portunus_keydist::{Key, Random};
+use portunus_signalling::{Protocol, Text};
+use portunus_sip::carriage::terminal::{self as carriage, Answer, Txn, read_answer, terms_kept, write_s1, write_s7};
 use std::sync::Arc;
 
-/// How a message leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Path {
-    /// By the signalling transport: the UDP socket, or the TCP connection to the proxy.
-    Signalling,
-    /// As a sealed datagram, from the UDP socket.
-    Sealed,
-}
+const SIP: Protocol = Protocol::Sip;
+/// Longest message that a terminal writes, octets.
+const MESSAGE_MAX: usize = 4_096;
 
-/// A message to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transmit {
-    /// How.
-    pub path: Path,
-    /// Where.
-    pub to: SocketAddr,
-    /// Its octets.
-    pub octets: Vec<u8>,
-}
-
-/// Why a terminal wants to be woken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Why {
-    /// Something of the registration: repetition, confirmation, back-off, renewal, end of the key.
-    Registration(MachineWhy),
-    /// A request inside the channel is to be sent again, or given up.
-    Inside,
-    /// The binding is to be refreshed inside the channel.
-    Refresh,
-    /// Nothing was heard for long: a sign of life is due.
-    Probe,
-}
-
-/// Numbers a terminal keeps for its owner's totals.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Messages sent, all kinds.
-    pub sent: u32,
-    /// Of those, repetitions.
-    pub repeated: u32,
-    /// Messages ignored: not for this terminal's transaction, from elsewhere, or not verifying.
-    pub ignored: u32,
-    /// Sessions that became active.
-    pub activations: u32,
-    /// Attempts that failed.
-    pub failures: u32,
-}
-
-/// One SIP terminal. See the module's drawing for its life.
-pub struct SipTerminal {
-    profile: Arc<Profile>,
-    machine: Terminal,
-    local: SocketAddr,
-    tag: u32,
+/// A SIP terminal's part: its transactions, requests and dialogs.
+pub struct Sip {
     cseq: u32,
     /// Random part of the Call-ID of every REGISTER of this terminal, and of its From tag.
     call: u64,
-    failures_in_row: u32,
-    stopped: bool,
-    began_ms: u64,
-    keyed_after_ms: u64,
-    pending: Option<Box<Pending>>,
-    provisional: Option<Box<Session>>,
-    session: Option<Box<Session>>,
+    /// CSeq and branch of the s1 or s7 written last.
+    txn: (u32, [u8; 23]),
     inside: Inside,
-    out: VecDeque<Transmit>,
-    events: VecDeque<Event>,
-    tally: Tally,
 }
 
-impl core::fmt::Debug for SipTerminal {
+impl core::fmt::Debug for Sip {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let state = match (&self.session, &self.pending) {
-            (Some(_), _) => "active",
-            (None, Some(_)) => "registering",
-            (None, None) => "at rest",
-        };
-        write!(f, "SipTerminal({}, {state})", self.idc())
+        write!(f, "Sip(CSeq {})", self.cseq)
     }
 }
+
+/// A terminal that speaks SIP.
+pub type SipTerminal = Endpoint<Sip>;
 
 impl SipTerminal {
     /// A terminal at rest. `None` when `idc` is not an IDc or the profile's proxy name not an IDsp.
@@ -130,108 +57,8 @@ impl SipTerminal {
         tag: u32,
         rng: &mut dyn Random,
     ) -> Option<Self> {
-        let machine = Terminal::new(Idc::new(idc)?, Idsp::new(&profile.idsp)?, key, Arc::clone(&profile.registering));
-        Some(Self {
-            profile,
-            machine,
-            local,
-            tag,
-            cseq: 0,
-            call: rng.next_u64(),
-            failures_in_row: 0,
-            stopped: false,
-            began_ms: 0,
-            keyed_after_ms: 0,
-            pending: None,
-            provisional: None,
-            session: None,
-            inside: Inside::default(),
-            out: VecDeque::new(),
-            events: VecDeque::new(),
-            tally: Tally::default(),
-        })
+        Self::with(Sip::new(rng), profile, idc, key, local, tag)
     }
-
-    /// Who it is.
-    pub fn idc(&self) -> &str {
-        self.machine.names().0.as_str()
-    }
-
-    /// True while its session is active: confirmed, and neither lost nor ended.
-    pub fn is_active(&self) -> bool {
-        self.session.is_some()
-    }
-
-    /// The proxy's handle for the active session.
-    pub fn kid(&self) -> Option<u64> {
-        self.session.as_ref().map(|s| s.kid)
-    }
-
-    /// Its totals.
-    pub fn tally(&self) -> Tally {
-        self.tally
-    }
-
-    /// Takes a datagram from the terminal's UDP socket; a sealed one is opened in place. What is not for this terminal,
-    /// or does not verify, is counted and changes nothing.
-    pub fn on_datagram(&mut self, now: Now, rng: &mut dyn Random, from: SocketAddr, octets: &mut [u8]) {
-        let taken = match session::kid_of(octets) {
-            Some(kid) => self.on_sealed(now, rng, kid, octets),
-            // A reply comes from where the request went; who else answers is not the proxy.
-            None if from == self.profile.server => self.on_answer(now, rng, octets),
-            None => false,
-        };
-        self.tally.ignored += u32::from(!taken);
-    }
-
-    /// Takes a message that the owner framed from the connection to the proxy.
-    pub fn on_message(&mut self, now: Now, rng: &mut dyn Random, octets: &[u8]) {
-        let taken = self.on_answer(now, rng, octets);
-        self.tally.ignored += u32::from(!taken);
-    }
-
-    /// Does what is due at `now`; harmless when nothing is.
-    pub fn on_timer(&mut self, now: Now, rng: &mut dyn Random) {
-        self.registering_due(now, rng);
-        self.inside_due(now, rng);
-    }
-
-    /// When [`SipTerminal::on_timer`] wants to be called, monotonic milliseconds, and why. `None`: at rest.
-    pub fn next_deadline(&self) -> Option<(u64, Why)> {
-        let machine = self.machine.next_deadline().map(|(at, why)| (at, Why::Registration(why)));
-        let machine = machine.filter(|_| !self.stopped || self.session.is_some());
-        [machine, self.inside_deadline()].into_iter().flatten().min_by_key(|(at, _)| *at)
-    }
-
-    /// The next message to send, until there is none.
-    pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        drained(&mut self.out)
-    }
-
-    /// The next event, until there is none.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        drained(&mut self.events)
-    }
-
-    fn step(&mut self, now: Now, step: Step) {
-        if self.profile.ladder {
-            self.events.push_back(Event::Step { step, at_ms: now.mono_ms });
-        }
-    }
-
-    fn send(&mut self, path: Path, to: SocketAddr, octets: Vec<u8>) {
-        self.tally.sent += 1;
-        self.out.push_back(Transmit { path, to, octets });
-    }
-}
-
-/// The first item; an empty queue gives its memory back, since a fleet's terminals are silent most of their lives.
-fn drained<T>(queue: &mut VecDeque<T>) -> Option<T> {
-    let first = queue.pop_front();
-    if first.is_none() && queue.capacity() != 0 {
-        *queue = VecDeque::new();
-    }
-    first
 }
 
 /// The owner's tag in a message's Call-ID, read without parsing the rest: for terminals that share a socket.
@@ -239,22 +66,134 @@ pub fn call_id_tag(message: &[u8]) -> Option<u32> {
     text::call_id_tag(message)
 }
 
-/// The proxy's handle in a sealed datagram's header, for the same purpose; `None` when it is not sealed.
-pub fn sealed_kid(datagram: &[u8]) -> Option<u64> {
-    session::kid_of(datagram)
+/// A branch: the magic cookie of RFC 3261 and sixteen random digits.
+fn branch(bits: u64) -> [u8; 23] {
+    let mut out = *b"z9hG4bK0000000000000000";
+    if let Some(digits) = out.get_mut(7..) {
+        digits.copy_from_slice(&hex_u64(bits));
+    }
+    out
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn written(write: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>) -> Option<Vec<u8>> {
+    let mut room = [0u8; MESSAGE_MAX];
+    let mut w = Writer::new(&mut room);
+    write(&mut w).ok()?;
+    w.finish().ok()?;
+    Some(w.written().to_vec())
+}
 
-    /// A million simulated terminals must fit into a small machine: less than 1.5 kB each, once they are active.
-    #[test]
-    fn an_active_terminal_is_small() {
-        // And what its owner keeps beside it: places in a table, a map and a heap.
-        let (terminal, session, owner) = (size_of::<SipTerminal>(), size_of::<Session>(), 160);
-        assert!(terminal + session + owner <= 1_536, "{terminal} + {session} + {owner}");
-        let mut queue = VecDeque::from([1]);
-        assert_eq!((drained(&mut queue), drained(&mut queue), queue.capacity()), (Some(1), None, 0));
+/// Writes a message that begins with the terminal's own names; `None` when it is longer than [`MESSAGE_MAX`].
+fn compose(
+    env: &Env<'_>,
+    call: u64,
+    cseq: u32,
+    branch: &[u8; 23],
+    write: impl FnOnce(&carriage::Agent<'_>, &Txn<'_>, &mut Writer<'_>) -> Result<(), Full>,
+) -> Option<Vec<u8>> {
+    let agent = carriage::Agent {
+        idc: env.idc,
+        realm: &env.profile.realm,
+        registrar: &env.profile.registrar,
+        local: env.local,
+        transport: env.profile.transport,
+        contact: &text::contact(env.idc.as_str(), env.local, env.profile.transport),
+        call_id: &text::call_id(env.tag, call),
+        from_tag: &format!("{:08x}", call as u32),
+    };
+    let txn = Txn { cseq, branch: core::str::from_utf8(branch).ok()? };
+    written(|w| write(&agent, &txn, w))
+}
+
+impl Sip {
+    /// A terminal's part at rest.
+    pub fn new(rng: &mut dyn Random) -> Self {
+        Self { cseq: 0, call: rng.next_u64(), txn: (0, branch(0)), inside: Inside::default() }
+    }
+
+    fn next_txn(&mut self, rng: &mut dyn Random) -> (u32, [u8; 23]) {
+        // RFC 3261 section 8.1.1.5: less than 2^31.
+        self.cseq = (self.cseq + 1) & 0x7fff_ffff;
+        (self.cseq, branch(rng.next_u64()))
+    }
+}
+
+impl Agent for Sip {
+    fn protocol(&self) -> Protocol {
+        SIP
+    }
+
+    fn write_s1(&mut self, env: &Env<'_>, rng: &mut dyn Random, s1: &S1<'_>) -> Option<Vec<u8>> {
+        self.txn = self.next_txn(rng);
+        compose(env, self.call, self.txn.0, &self.txn.1, |agent, txn, w| {
+            write_s1(agent, txn, env.profile.expires_s, s1, w)
+        })
+    }
+
+    fn write_s7(&mut self, env: &Env<'_>, rng: &mut dyn Random, s7: &S7<'_>) -> Option<Vec<u8>> {
+        self.txn = self.next_txn(rng);
+        compose(env, self.call, self.txn.0, &self.txn.1, |agent, txn, w| {
+            write_s7(agent, txn, env.profile.expires_s, s7, w)
+        })
+    }
+
+    fn read<'m>(&mut self, env: &Env<'_>, message: &'m [u8], _text: &'m mut Text, _reply: &mut Vec<u8>) -> Reading<'m> {
+        let Ok(reply) = read_answer(message) else { return Reading::Nothing };
+        let own = reply.branch == self.txn.1
+            && reply.cseq == self.txn.0
+            && reply.call_id == text::call_id(env.tag, self.call).as_bytes();
+        if !own {
+            return Reading::Nothing;
+        }
+        let status = Some(reply.status);
+        match reply.answer {
+            Answer::Provisional => Reading::Noted,
+            Answer::Challenge(s6) => Reading::Challenge(s6),
+            Answer::Cookie { n1, ts, cookie } => Reading::Cookie { n1, ts, cookie },
+            Answer::Stale { n1, ts } => Reading::Refused { n1, refusal: Refusal::Stale { ts }, status },
+            Answer::Refused(refusal) => Reading::Refused { n1: None, refusal, status },
+            Answer::Key { s10, mac, mac_value: _ } => {
+                let contact = text::contact(env.idc.as_str(), env.local, env.profile.transport);
+                let expires_s = terms_kept(message, &contact, env.profile.expires_s);
+                Reading::Key { s10, mac: mac.into(), expires_s }
+            }
+            // A 200 without a key, or a digest challenge, answers nothing that this terminal asks.
+            Answer::Granted | Answer::Digest { .. } => Reading::Nothing,
+        }
+    }
+
+    fn on_ended(&mut self, ctx: &mut Ctx<'_>) {
+        self.abandon(ctx);
+    }
+
+    fn on_inside(&mut self, ctx: &mut Ctx<'_>, message: &[u8]) {
+        self.heard(ctx, message);
+    }
+
+    fn refresh(&mut self, ctx: &mut Ctx<'_>) {
+        if !self.inside.requests.any(|kind| *kind == Kind::Refresh) {
+            let expires_s = ctx.env().profile.expires_s;
+            self.register_inside(ctx, Kind::Refresh, expires_s);
+        }
+    }
+
+    fn deregister(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        self.register_inside(ctx, Kind::Deregister, 0).is_some()
+    }
+
+    /// OPTIONS to the registrar's own URI.
+    fn probe(&mut self, ctx: &mut Ctx<'_>) -> Option<u32> {
+        let registrar = ctx.env().profile.registrar.clone();
+        self.request_to(ctx, Kind::Plain, "OPTIONS", &registrar, &[])
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+        for request in self.inside.requests.on_timer(ctx, SIP) {
+            self.unanswered(ctx, &request);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<u64> {
+        self.inside.requests.next_deadline()
     }
 }

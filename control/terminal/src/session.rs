@@ -8,27 +8,27 @@ use portunus_keydist::Random;
 use portunus_keydist::timing::below;
 
 /// A session: its handle, keys, sequence numbers and dates.
-pub(super) struct Session {
-    pub(super) kid: u64,
-    pub(super) to: SocketAddr,
-    pub(super) life_s: u32,
-    pub(super) expires_s: u32,
+pub(crate) struct Session {
+    pub(crate) kid: u64,
+    pub(crate) to: SocketAddr,
+    pub(crate) life_s: u32,
+    pub(crate) expires_s: u32,
     /// When something protected last verified.
-    pub(super) heard_ms: u64,
-    pub(super) refresh_ms: u64,
+    pub(crate) heard_ms: u64,
+    pub(crate) refresh_ms: u64,
     keys: Keys,
     seq: Sequence,
     window: ReplayWindow,
 }
 
 /// A datagram that verified.
-pub(super) struct Heard<'m> {
-    pub(super) protocol: u8,
-    pub(super) text: &'m [u8],
+pub(crate) struct Heard<'m> {
+    pub(crate) protocol: u8,
+    pub(crate) text: &'m [u8],
 }
 
 impl Session {
-    pub(super) fn new(kid: u64, keys: Keys, to: SocketAddr, life_s: u32, expires_s: u32) -> Self {
+    pub(crate) fn new(kid: u64, keys: Keys, to: SocketAddr, life_s: u32, expires_s: u32) -> Self {
         Self {
             kid,
             to,
@@ -42,15 +42,20 @@ impl Session {
         }
     }
 
-    /// Sets the date of the next refresh from the expiry granted: between three quarters and nine tenths of it.
-    pub(super) fn refreshed(&mut self, now_ms: u64, expires_s: u32, rng: &mut dyn Random) {
+    /// Sets the date of the next refresh from the expiry granted: between three quarters and nine tenths of it;
+    /// never where there is none.
+    pub(crate) fn refreshed(&mut self, now_ms: u64, expires_s: u32, rng: &mut dyn Random) {
         self.expires_s = expires_s;
+        if expires_s == 0 {
+            self.refresh_ms = u64::MAX;
+            return;
+        }
         let whole = u64::from(expires_s) * 1_000;
         self.refresh_ms = now_ms + whole * 3 / 4 + below(rng, whole * 3 / 20 + 1);
     }
 
     /// One sealed datagram under the next sequence number; `None` when no number is left.
-    pub(super) fn seal(&mut self, protocol: u8, text: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn seal(&mut self, protocol: u8, text: &[u8]) -> Option<Vec<u8>> {
         let seq = self.seq.take(SEQ_MAX)?;
         let mut out = vec![0; HEADER_LEN + text.len() + TAG_LEN];
         Sealed::seal(&self.keys.c2s, self.kid, protocol, seq, text, &mut Writer::new(&mut out)).ok()?;
@@ -58,7 +63,7 @@ impl Session {
     }
 
     /// Opens a datagram of this session in place; `None` when it does not verify or was seen before.
-    pub(super) fn open<'m>(&mut self, now_ms: u64, datagram: &'m mut [u8]) -> Option<Heard<'m>> {
+    pub(crate) fn open<'m>(&mut self, now_ms: u64, datagram: &'m mut [u8]) -> Option<Heard<'m>> {
         let peek = Sealed::peek(datagram).ok()?;
         if peek.handle != self.kid || self.window.check(peek.seq).is_err() {
             return None;
@@ -70,12 +75,12 @@ impl Session {
     }
 
     /// True when the sequence numbers run low.
-    pub(super) fn worn(&self) -> bool {
+    pub(crate) fn worn(&self) -> bool {
         self.seq.runs_low(SEQ_MAX)
     }
 }
 
 /// The proxy's handle in a sealed datagram's header; `None` when the datagram is not one.
-pub(super) fn kid_of(datagram: &[u8]) -> Option<u64> {
+pub fn kid_of(datagram: &[u8]) -> Option<u64> {
     Header::read(datagram).ok().map(|h| h.kid)
 }

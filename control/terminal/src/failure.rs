@@ -50,24 +50,24 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// From a refusal and the status that it came with.
-    pub(super) const fn of_refusal(refusal: &Refusal, status: u16) -> Self {
+    /// From a refusal and the code that it came with, where that says more.
+    pub(crate) const fn of_refusal(refusal: &Refusal, status: Option<u16>) -> Self {
         match (refusal, status) {
             (Refusal::Stale { .. }, _) => Self::Clock,
             (Refusal::Mechanism, _) => Self::Mechanism,
             (Refusal::Busy { retry_after_s }, _) => Self::Busy { retry_after_s: *retry_after_s },
-            (Refusal::Denied, 403) => Self::Denied,
-            (Refusal::Malformed, 400) => Self::Malformed,
-            (_, status) => Self::Status(status),
+            (Refusal::Denied, None | Some(403)) => Self::Denied,
+            (Refusal::Malformed, None | Some(400)) => Self::Malformed,
+            (_, Some(status)) => Self::Status(status),
         }
     }
 
     /// From what the role machine says; `step` is the one whose answer was awaited.
-    pub(super) const fn of_machine(failure: machine::Failure, step: u8) -> Self {
+    pub(crate) const fn of_machine(failure: machine::Failure, step: u8) -> Self {
         match failure {
             machine::Failure::Silence => Self::Silent { step },
             machine::Failure::Unconfirmed => Self::Unconfirmed,
-            machine::Failure::Refused(refusal) => Self::of_refusal(&refusal, 0),
+            machine::Failure::Refused(refusal) => Self::of_refusal(&refusal, None),
             machine::Failure::Rejected(reject) => Self::Rejected(reject),
         }
     }

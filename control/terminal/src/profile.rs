@@ -5,21 +5,24 @@ use portunus_keydist::Idsp;
 use portunus_keydist::mech::{Mech, MechList};
 use portunus_keydist::terminal::Config as Registering;
 use portunus_keydist::timing::Repeat;
+use portunus_signalling::Protocol;
 pub use portunus_signalling::Transport;
 use std::sync::Arc;
 
 /// Everything that terminals of one kind have in common.
 #[derive(Debug, Clone)]
 pub struct Profile {
-    /// The proxy's access listener, where s1 and s7 go.
+    /// What they speak.
+    pub protocol: Protocol,
+    /// The proxy's access listener for it, where s1 and s7 go.
     pub server: SocketAddr,
     /// What carries s1 and s7. Sealed datagrams are UDP whatever this says.
     pub transport: Transport,
     /// The proxy that the terminal means to register through.
     pub idsp: String,
-    /// Digest realm.
+    /// Digest realm (SIP).
     pub realm: String,
-    /// Request-URI of REGISTER, e.g. `sip:example.test`.
+    /// Request-URI of REGISTER (SIP), e.g. `sip:example.test`.
     pub registrar: String,
     /// Expiry asked for, in seconds.
     pub expires_s: u32,
@@ -32,7 +35,7 @@ pub struct Profile {
     pub probe_ms: u32,
     /// Attempts in a row that may fail before the terminal stops trying; 0: it never stops.
     pub attempts_max: u32,
-    /// True: [`super::Event::Step`] is raised for every step seen. Off for fleets, where nobody reads it.
+    /// True: [`crate::Event::Step`] is raised for every step seen. Off for fleets, where nobody reads it.
     pub ladder: bool,
 }
 
@@ -63,7 +66,7 @@ impl core::fmt::Display for ProfileError {
 impl core::error::Error for ProfileError {}
 
 impl Profile {
-    /// A profile with the defaults of the specification and of RFC 3261. `mechs` is the list as
+    /// A SIP profile with the defaults of the specification and of RFC 3261. `mechs` is the list as
     /// `Security-Client` would hold it, e.g. [`MECHS`].
     ///
     /// # Errors
@@ -83,6 +86,7 @@ impl Profile {
             Transport::Tcp => Repeat::STREAM,
         };
         Ok(Self {
+            protocol: Protocol::Sip,
             server,
             transport,
             idsp: idsp.into(),
@@ -96,4 +100,33 @@ impl Profile {
             ladder: false,
         })
     }
+
+    /// The same for terminals that speak something else, with the times that its standard gives for repeating
+    /// requests.
+    #[must_use]
+    pub fn speaking(self, protocol: Protocol) -> Self {
+        let repeat = match (protocol, self.transport) {
+            (_, Transport::Tcp) => Repeat::STREAM,
+            (Protocol::Sip, _) => Repeat::SIP_UDP,
+            (Protocol::Mgcp, _) => MGCP,
+            (Protocol::H248, _) => H248,
+            (Protocol::Ras, _) => RAS,
+        };
+        // Inside the session there are datagrams whatever carried the steps.
+        let inside = match protocol {
+            Protocol::Sip => Repeat::SIP_UDP,
+            Protocol::Mgcp => MGCP,
+            Protocol::H248 => H248,
+            Protocol::Ras => RAS,
+        };
+        let registering = Registering { repeat, ..(*self.registering).clone() };
+        Self { protocol, registering: Arc::new(registering), inside, ..self }
+    }
 }
+
+/// RFC 3435 section 4.3: the first after half a second here, doubling; given up after T-MAX and one more.
+const MGCP: Repeat = Repeat { gaps_ms: &[500, 1000, 2000, 4000], give_up_ms: 24_000 };
+/// H.248.1 annex D: doubling from half a second.
+const H248: Repeat = Repeat { gaps_ms: &[500, 1000, 2000, 4000], give_up_ms: 30_000 };
+/// H.225.0 table 19 gives 3 to 5 s and two retries; a lost GRQ is repeated sooner here, and no more often in all.
+const RAS: Repeat = Repeat { gaps_ms: &[1000, 2000, 4000], give_up_ms: 15_000 };

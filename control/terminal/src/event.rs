@@ -1,6 +1,6 @@
 //! What a terminal tells its owner.
 
-use super::failure::Failure;
+use crate::failure::Failure;
 use core::fmt;
 
 /// A step of the protocol as the terminal sees it, or confirmation after it.
@@ -89,7 +89,7 @@ pub struct Active {
 /// What happened.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A step was seen; only with [`super::Profile::ladder`].
+    /// A step was seen; only with [`crate::Profile::ladder`].
     Step {
         /// Which.
         step: Step,
@@ -135,7 +135,7 @@ pub enum Event {
     },
     /// A final answer to a request of the terminal's; 408 when none came.
     Response {
-        /// The number that [`super::SipTerminal::send_request`] returned.
+        /// The number that [`crate::sip::SipTerminal::send_request`] returned.
         id: u32,
         /// Status code.
         status: u16,

@@ -1,0 +1,107 @@
+//! What keeps a session: refreshes, signs of life, and a new key in time.
+
+use super::{Base, Endpoint, Path, Why};
+use crate::agent::Agent;
+use crate::event::Event;
+use crate::failure::Failure;
+use portunus_channel::sealed::NO_PROTOCOL;
+use portunus_keydist::timing::{Due, Repeating};
+use portunus_keydist::{Now, Random};
+
+impl Base {
+    /// Asks the proxy itself for a sign of life: a protected message without content, which it answers with one of its
+    /// own, whatever becomes of the core behind it.
+    fn ask_for_sign(&mut self) {
+        let sealed = self.session.as_mut().and_then(|s| Some((s.to, s.seal(NO_PROTOCOL, &[])?)));
+        if let Some((to, octets)) = sealed {
+            self.send(Path::Sealed, to, octets);
+        }
+    }
+
+    /// The sign of life is repeated, and given up: then the session is lost.
+    fn watch(&mut self, now: Now, rng: &mut dyn Random) {
+        match self.sign.as_mut().and_then(|sign| sign.poll(now)) {
+            Some(Due::Repeat) => {
+                self.tally.repeated += 1;
+                self.ask_for_sign();
+            }
+            Some(Due::GiveUp) => {
+                self.machine.session_lost(now, rng);
+                self.forget_session();
+                if self.pending.is_none() && self.provisional.is_none() {
+                    self.failed(now, Failure::Lost);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Sign of life, and a new key before the sequence numbers run out. True when a refresh is due.
+    fn upkeep(&mut self, now: Now) -> bool {
+        let Some(session) = &mut self.session else { return false };
+        if session.worn() {
+            self.machine.renew(now);
+        }
+        let probe_ms = u64::from(self.profile.probe_ms);
+        let quiet = probe_ms != 0 && session.heard_ms + probe_ms <= now.mono_ms;
+        let stale = session.refresh_ms <= now.mono_ms;
+        if stale {
+            session.refresh_ms = u64::MAX;
+        }
+        if quiet && self.sign.is_none() {
+            self.sign = Some(Repeating::begin(self.profile.inside, now));
+            self.ask_for_sign();
+        }
+        stale
+    }
+}
+
+impl<A: Agent> Endpoint<A> {
+    /// Ends the registration inside the channel; [`Event::Deregistered`] follows when it is granted, or nobody
+    /// answers at all; [`Event::Response`] when it is refused, and the session goes on. False: not active, or too much
+    /// under way.
+    pub fn deregister(&mut self, now: Now, rng: &mut dyn Random) -> bool {
+        self.base.session.is_some() && self.call(now, rng, |agent, ctx| agent.deregister(ctx))
+    }
+
+    /// Asks the core for a sign of life: proves the key both ways, end to end. The number that [`Event::Response`] will
+    /// bear; `None`: not active, or too much under way.
+    pub fn probe(&mut self, now: Now, rng: &mut dyn Random) -> Option<u32> {
+        self.base.session.as_ref()?;
+        self.call(now, rng, |agent, ctx| agent.probe(ctx))
+    }
+
+    /// At rest: a registration that was to follow this session ends with it.
+    pub(super) fn come_to_rest(&mut self, now: Now, rng: &mut dyn Random) {
+        self.base.machine.stop();
+        self.base.forget_registration();
+        self.base.forget_session();
+        self.call(now, rng, |agent, ctx| agent.on_ended(ctx));
+        self.base.events.push_back(Event::Deregistered);
+    }
+
+    /// What is due inside the channel.
+    pub(super) fn inside_due(&mut self, now: Now, rng: &mut dyn Random) {
+        if self.base.session.is_none() {
+            return self.call(now, rng, |agent, ctx| agent.on_ended(ctx));
+        }
+        self.call(now, rng, |agent, ctx| agent.on_timer(ctx));
+        self.base.watch(now, rng);
+        if self.base.upkeep(now) {
+            self.call(now, rng, |agent, ctx| agent.refresh(ctx));
+        }
+    }
+
+    /// The next thing to do inside the channel.
+    pub(super) fn inside_deadline(&self) -> Option<(u64, Why)> {
+        let session = self.base.session.as_ref()?;
+        let again = self.agent.next_deadline().map(|at| (at, Why::Inside));
+        let refresh = (session.refresh_ms != u64::MAX).then_some((session.refresh_ms, Why::Refresh));
+        let probe_ms = u64::from(self.base.profile.probe_ms);
+        let probe = match &self.base.sign {
+            Some(sign) => Some((sign.deadline().0, Why::Probe)),
+            None => (probe_ms != 0).then_some((session.heard_ms + probe_ms, Why::Probe)),
+        };
+        [again, refresh, probe].into_iter().flatten().min_by_key(|d| d.0)
+    }
+}
