@@ -10,6 +10,8 @@ const DATAPLANE: &[(&str, &[&str])] = &[
     ("keydist", &["codec"]),
     ("signalling", &["codec", "keydist"]),
     ("sip", &["codec", "keydist", "signalling"]),
+    ("mgcp", &["codec", "keydist", "signalling"]),
+    ("h248", &["codec", "keydist", "signalling"]),
     ("channel", &["codec", "keydist"]),
     ("engine", &["channel", "codec", "keydist", "signalling"]),
     ("io", &[]),
@@ -29,7 +31,7 @@ const CONTROL: &[(&str, &[&str])] = &[
 ];
 
 /// What the state machines of the control side may use of the data plane: nothing with a socket.
-const DATA: &[&str] = &["codec", "keydist", "signalling", "sip", "channel"];
+const DATA: &[&str] = &["codec", "keydist", "signalling", "sip", "mgcp", "h248", "channel"];
 /// And who may use more of it, why.
 const MORE: &[(&str, &[&str], &str)] = &[
     ("sim", &["engine", "io"], "runs the engine on its in-memory network"),
