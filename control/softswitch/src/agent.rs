@@ -233,3 +233,107 @@ impl Core {
         from + (self.random.next_u64() % spread) as u32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Peer as PeerConfig};
+    use portunus_aaa::{AaaAnswer, AaaRequest, Unreachable};
+    use portunus_keydist::steps::{Registration as Event, S4};
+    use portunus_keydist::{Idsp, N1, SystemRandom};
+
+    const LANE: &str = "192.0.2.1:40001";
+
+    struct World {
+        core: Core,
+        out: Vec<Effect>,
+        now: Now,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let mut config = Config::new(([127, 0, 0, 1], 5060).into(), "example.test");
+            config.peers = vec![PeerConfig { addr: "192.0.2.1:5060".parse().unwrap(), idsps: vec!["sp1".into()] }];
+            let core = Core::new(config, Box::new(SystemRandom::new())).unwrap();
+            Self { core, out: Vec::new(), now: Now { mono_ms: 100, wall_ms: 0 } }
+        }
+
+        fn with<R>(&mut self, protocol: Protocol, f: impl FnOnce(&mut Ctx<'_>) -> R) -> R {
+            f(&mut Ctx { core: &mut self.core, now: self.now, protocol, out: &mut self.out })
+        }
+
+        /// The one question under way is answered; what an agent would be told.
+        fn aaa(&mut self, outcome: Result<AaaAnswer, Unreachable>) -> Option<(Waiting, Vector)> {
+            let Some(Effect::Ask { id, .. }) = self.out.pop() else { panic!("nothing was asked") };
+            let (asked, outcome) = self.core.answered(self.now, id, outcome, &mut self.out)?;
+            Some((asked.waiting, self.core.vector(self.now, asked.kind, outcome)))
+        }
+
+        /// The records told, as (event, Rand's first octet).
+        fn told(&mut self) -> Vec<(Event, u8)> {
+            let mut told = Vec::new();
+            while let Some(Effect::Ask { id, request: AaaRequest::Account(a) }) = self.out.pop() {
+                told.push((a.event, a.rand[0]));
+                self.core.answered(self.now, id, Ok(AaaAnswer::Recorded), &mut self.out);
+            }
+            told
+        }
+
+        /// Authenticates and binds "gw" at a lane, by a challenge of `n`.
+        fn registered(&mut self, protocol: Protocol, n: u8, lane: Peer) {
+            let (idc, idsp) = (Idc::new("gw").unwrap(), Idsp::new("sp1").unwrap());
+            let s2 = S2 { idc, idsp, n1: N1::from_bits(7) };
+            let asked = self.with(protocol, |ctx| {
+                let transaction = ctx.begin(lane, &[n]).expect("new");
+                ctx.s2(&Origin { protocol, from: lane, transaction, request: b"s2" }, &s2, None)
+            });
+            assert_eq!(asked, Ok(()));
+            let s4 = S4 { rand: [n; 16], auth_c: [n; 32], ekc: [1; 48], eksp: [2; 48] };
+            let (waiting, vector) = self.aaa(Ok(AaaAnswer::Vector(s4))).unwrap();
+            assert_eq!((waiting.protocol, waiting.from, &*waiting.request), (protocol, lane, &b"s2"[..]));
+            assert!(matches!(vector, Vector::Challenge { n1, rand, .. } if n1 == N1::from_bits(7) && rand == [n; 16]));
+            let ipc = "198.51.100.7:2427".parse().unwrap();
+            let s8 = S8 { idc, idsp, rand: [n; 16], auth_c: [n; 32], ipc };
+            self.with(protocol, |ctx| {
+                let transaction = ctx.begin(lane, &[n, 1]).expect("new");
+                let judged = ctx.s8(&Origin { protocol, from: lane, transaction, request: b"s8" }, &s8);
+                assert!(matches!(judged, Judged::Right(s9) if s9.ekc == [1; 48]));
+                let idsp = ctx.serves(lane, "sp1").expect("a proxy's lane");
+                ctx.bind(&Bound { idc, idsp: &idsp, rand: s8.rand, ipc, lane, expires_s: 60 }).unwrap();
+            });
+        }
+    }
+
+    #[test]
+    fn a_terminal_is_where_it_registered_last() {
+        let (mut w, lane) = (World::new(), Peer::Udp(LANE.parse().unwrap()));
+        w.registered(Protocol::Mgcp, 1, lane);
+        assert_eq!(w.told(), [(Event::Start, 1)]);
+        assert_eq!(w.with(Protocol::Mgcp, |ctx| ctx.whose(lane)).as_deref(), Some("gw"));
+        assert!(w.with(Protocol::Mgcp, |ctx| ctx.touch("gw", 60)) && w.out.is_empty());
+        assert!(w.with(Protocol::Mgcp, |ctx| ctx.refresh("gw", 60)));
+        assert_eq!(w.told(), [(Event::Refresh, 1)]);
+        w.registered(Protocol::Ras, 2, lane);
+        let mut told = w.told();
+        told.sort_by_key(|(_, n)| *n);
+        assert_eq!(told, [(Event::Stop, 1), (Event::Start, 2)]);
+        assert_eq!(w.core.location.take_left(), Some((Protocol::Mgcp, "gw".into())));
+        assert_eq!(w.with(Protocol::Mgcp, |ctx| ctx.lane_of("gw")), None);
+        w.with(Protocol::Ras, |ctx| ctx.unbind("gw"));
+        assert_eq!(w.told(), [(Event::Stop, 2)]);
+        assert!(!w.with(Protocol::Ras, |ctx| ctx.touch("gw", 60)));
+    }
+
+    #[test]
+    fn retransmissions_get_their_answer_and_nothing_else_happens() {
+        let (mut w, lane) = (World::new(), Peer::Udp(LANE.parse().unwrap()));
+        let transaction = w.with(Protocol::Mgcp, |ctx| ctx.begin(lane, b"1")).unwrap();
+        assert!(w.with(Protocol::Mgcp, |ctx| ctx.begin(lane, b"1")).is_none() && w.out.is_empty());
+        w.with(Protocol::Mgcp, |ctx| ctx.answer(transaction, lane, b"200 1".to_vec()));
+        assert!(w.with(Protocol::Mgcp, |ctx| ctx.begin(lane, b"1")).is_none());
+        assert_eq!(w.out.len(), 2, "the answer, twice");
+        assert_eq!(w.out[0], w.out[1]);
+        assert!(w.with(Protocol::H248, |ctx| ctx.begin(lane, b"1")).is_some(), "another protocol's");
+        assert_eq!(w.core.counters.retransmission, 2);
+    }
+}

@@ -170,3 +170,97 @@ impl<P> Commands<P> {
         self.open.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::state::{Core, Effect};
+    use portunus_keydist::SystemRandom;
+    use portunus_signalling::Protocol;
+
+    const SCHEDULE: Repeat = Repeat { gaps_ms: &[200, 400], give_up_ms: 1_500 };
+
+    struct World {
+        core: Core,
+        commands: Commands<&'static str>,
+        out: Vec<Effect>,
+        now: Now,
+    }
+
+    impl World {
+        fn new(max: usize) -> Self {
+            let config = Config::new(([127, 0, 0, 1], 5060).into(), "example.test");
+            let core = Core::new(config, Box::new(SystemRandom::new())).unwrap();
+            let commands = Commands::new(5..=7, SCHEDULE, max, &mut SystemRandom::new());
+            Self { core, commands, out: Vec::new(), now: Now { mono_ms: 100, wall_ms: 0 } }
+        }
+
+        fn with<R>(&mut self, f: impl FnOnce(&mut Commands<&'static str>, &mut Ctx<'_>) -> R) -> R {
+            let (now, protocol) = (self.now, Protocol::Mgcp);
+            f(&mut self.commands, &mut Ctx { core: &mut self.core, now, protocol, out: &mut self.out })
+        }
+
+        /// Until `ms`; when something was sent.
+        fn pass(&mut self, ms: u64) -> (Vec<u64>, Vec<&'static str>) {
+            let (mut sent, mut given_up) = (Vec::new(), Vec::new());
+            while let Some(due) = self.commands.next_deadline().filter(|due| *due <= ms) {
+                self.now.mono_ms = self.now.mono_ms.max(due);
+                given_up.extend(self.with(|c, ctx| c.on_timer(ctx)));
+                sent.extend(self.out.drain(..).map(|_| self.now.mono_ms));
+            }
+            self.now.mono_ms = ms;
+            (sent, given_up)
+        }
+    }
+
+    fn lane(n: u16) -> Peer {
+        Peer::Udp(([192, 0, 2, 1], n).into())
+    }
+
+    #[test]
+    fn repeated_until_answered_by_whom_was_asked() {
+        let mut w = World::new(3);
+        let id = w.commands.id();
+        assert!(w.with(|c, ctx| c.send(ctx, id, lane(1), b"AUEP".to_vec(), "audit")));
+        assert!(matches!(&w.out.remove(0), Effect::Send { protocol: Protocol::Mgcp, to, .. } if *to == lane(1)));
+        assert_eq!(w.pass(800), (vec![300, 700], vec![]));
+        assert_eq!(w.with(|c, ctx| c.answered(ctx, id, lane(2))), None);
+        assert_eq!(w.with(|c, ctx| c.answered(ctx, id, lane(1))), Some("audit"));
+        assert_eq!(w.with(|c, ctx| c.answered(ctx, id, lane(1))), None);
+        assert_eq!((w.pass(9_000), w.core.counters.stray_answer), ((vec![], vec![]), 2));
+        assert_eq!((w.core.counters.command_sent, w.core.counters.command_repeated), (1, 2));
+    }
+
+    #[test]
+    fn given_up_in_time_and_later_after_a_provisional_answer() {
+        let mut w = World::new(3);
+        let (one, two) = (w.commands.id(), w.commands.id());
+        assert_ne!(one, two);
+        w.with(|c, ctx| c.send(ctx, one, lane(1), vec![1], "one"));
+        w.with(|c, ctx| c.send_in(ctx, 50, (two, lane(2)), vec![2], "two"));
+        assert_eq!(w.out.drain(..).len(), 1, "the second waits");
+        assert_eq!(w.pass(160).0, [150]);
+        w.commands.pending(w.now, two, lane(2), 5_000);
+        let (sent, given_up) = w.pass(2_000);
+        assert_eq!((sent, given_up), (vec![300, 700, 1_100, 1_500], vec!["one"]));
+        assert_eq!(w.pass(9_000), (vec![], vec!["two"]));
+        assert_eq!((w.core.counters.command_given_up, w.commands.len()), (2, 0));
+    }
+
+    #[test]
+    fn ids_are_those_allowed_and_the_table_is_bounded() {
+        let mut w = World::new(2);
+        let mut ids = Vec::new();
+        for n in 0..3u16 {
+            let id = w.commands.id();
+            ids.push((id, w.with(|c, ctx| c.send(ctx, id, lane(n), vec![0], "x"))));
+        }
+        assert!(ids.iter().all(|(id, _)| (5..=7).contains(id)));
+        assert_eq!(ids.iter().map(|(_, sent)| *sent).collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(w.core.counters.command_full, 1);
+        assert!(w.commands.purpose(ids[0].0).is_some());
+        w.commands.cancel(lane(0));
+        assert_eq!((w.commands.len(), w.commands.purpose(ids[0].0)), (1, None));
+    }
+}

@@ -14,6 +14,7 @@
 //! of the terminal's, its answer to a request of ours.
 
 use super::{Binding, Change, Location, Update, changes, sessions};
+use portunus_keydist::bugs::{Bug, planted};
 
 impl Location {
     /// True while there is a candidate anywhere: only then need signs of life be looked for.
@@ -51,7 +52,7 @@ impl Location {
 /// True when a Contact of this registration waits, beside what else is bound.
 pub(super) fn waits(update: &Update<'_>, beside: &[Binding]) -> bool {
     let elsewhere = |b: &Binding| b.lane.is_none() && !b.candidate && b.session.idsp != update.session.idsp;
-    update.fresh && beside.iter().any(elsewhere)
+    update.fresh && beside.iter().any(elsewhere) && !planted(Bug::MovedUnconfirmed)
 }
 
 /// The terminal is where this proxy is: what it has there no longer waits, and what it had elsewhere ends.
