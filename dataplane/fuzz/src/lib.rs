@@ -2,5 +2,6 @@
 //! tests of the crate concerned include the same file and replay the kept seeds (`seeds/<target>/`).
 
 pub mod engine;
+pub mod mgcp;
 pub mod seeds;
 pub mod sip;

@@ -8,9 +8,9 @@ use std::path::Path;
 /// # Panics
 /// When the seeds cannot be read, or `body` panics; the seed's name is printed first.
 pub fn replay(target: &str, body: impl Fn(&[u8])) -> usize {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().find_map(|dir| {
-        ["seeds", "fuzz/seeds"].iter().map(|s| dir.join(s).join(target)).find(|p| p.is_dir())
-    });
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .find_map(|dir| ["seeds", "fuzz/seeds"].iter().map(|s| dir.join(s).join(target)).find(|p| p.is_dir()));
     let folder = folder.expect("the folder of kept seeds");
     let mut files: Vec<_> = std::fs::read_dir(folder).expect("readable").map(|f| f.expect("readable").path()).collect();
     files.sort();
