@@ -399,7 +399,8 @@ impl Attackers {
     }
 }
 
-fn is_s7(bytes: &[u8]) -> bool {
+/// True for an s7.
+pub fn is_s7(bytes: &[u8]) -> bool {
     bytes.starts_with(b"REGISTER") && bytes.windows(5).any(|w| w == b" n2=\"")
 }
 

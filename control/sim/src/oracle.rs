@@ -17,7 +17,7 @@ use portunus_keydist::mech::{Mech, Sel};
 use portunus_keydist::schedule::{For, Secret, TrafficCtx, WrapCtx};
 use portunus_keydist::steps::{Registration, S6, S10};
 use portunus_keydist::{Idc, Idsp, Key, N1, Rand, Word};
-use portunus_signalling::{FromTerminal, Signalling as _};
+use portunus_signalling::FromTerminal;
 use portunus_sip::Sip;
 use portunus_sip::carriage::terminal::{Answer, read_answer};
 use portunus_sip::view::{Message, Uri};
@@ -102,7 +102,10 @@ pub struct Oracle {
     granted: BTreeSet<(String, N1)>,
     sequence: BTreeSet<(usize, bool, u64)>,
     authenticated: BTreeSet<(String, Rand)>,
-    ever_active: BTreeSet<String>,
+    /// Who ever had an active session, and at which proxy since when.
+    ever_active: BTreeMap<(String, usize), u64>,
+    /// Since when somebody is bound through a proxy.
+    bound_since: BTreeMap<(String, usize), u64>,
     traffic: BTreeMap<(Life, SocketAddr), Traffic>,
     said: BTreeMap<Vec<u8>, String>,
     /// What a proxy can have given a key for, by identity and N1b.
@@ -169,7 +172,7 @@ impl Oracle {
                 let proven = self.authenticated.contains(&(a.idc.clone(), a.rand));
                 // After a restart the softswitch names the record of a session that its proxy vouches for itself.
                 let drawn = self.vectors.contains_key(&a.rand) || self.digests.contains_key(&a.rand);
-                let vouched = !drawn && self.ever_active.contains(&a.idc);
+                let vouched = !drawn && self.ever_active.keys().any(|(idc, _)| *idc == a.idc);
                 self.hold(proven || vouched, || format!("the AuC records {} although it never answered", a.idc));
             }
             Did::Digest { idc, rand } => {
@@ -393,7 +396,7 @@ impl Oracle {
     }
 
     /// An engine told something.
-    pub fn proxy_told(&mut self, life: Life, told: &Told) {
+    pub fn proxy_told(&mut self, now_ms: u64, life: Life, told: &Told) {
         let Told::Active { idc, kid, keyed } = told else { return };
         if !keyed {
             let phone = self.stock.contains_key(idc);
@@ -405,7 +408,7 @@ impl Oracle {
         };
         session.active = true;
         let keyed = session.keyed;
-        self.ever_active.insert(idc.clone());
+        self.ever_active.entry((idc.clone(), life.0)).or_insert(now_ms);
         self.hold(keyed, || format!("a session of {idc} is active before its terminal confirmed the key"));
     }
 
@@ -434,6 +437,23 @@ impl Oracle {
         let token = uri.and_then(|u| u.token()).is_some_and(|t| t.as_idc().as_str() == idc);
         let inside = binding.contains("@192.0.2.") && token || self.stock.contains_key(idc);
         self.hold(inside, || format!("{idc} is bound to {binding}, which is not its proxy"));
+    }
+
+    /// The softswitch would try these proxies for an identity, in this order.
+    pub fn placed(&mut self, now_ms: u64, idc: &str, proxies: &[usize]) {
+        self.bound_since.retain(|(who, p), _| who != idc || proxies.contains(p));
+        for p in proxies {
+            self.bound_since.entry((idc.to_owned(), *p)).or_insert(now_ms);
+        }
+        let Some(first) = proxies.first().map(|p| (idc.to_owned(), *p)) else { return };
+        let since = self.bound_since.get(&first);
+        // Somewhere else it was bound, and active, before it was bound there; and there it never was active.
+        let earlier = |p: &usize| {
+            let at = (idc.to_owned(), *p);
+            self.bound_since.get(&at) < since && self.ever_active.get(&at).is_some_and(|t| Some(t) < since)
+        };
+        let moved = !self.ever_active.contains_key(&first) && proxies.iter().any(earlier);
+        self.hold(!moved, || format!("a registration that nobody confirmed moved {idc} to another proxy"));
     }
 
     /// What the owner of a terminal's session can send who does not keep to the rules.

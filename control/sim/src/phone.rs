@@ -61,23 +61,24 @@ pub fn name(index: usize) -> String {
     }
 }
 
+fn profile(scenario: &Scenario, proxy: usize, mechs: &str) -> Arc<Profile> {
+    let made = Profile::new(addr::access(proxy), Transport::Udp, &proxy::name(scenario, proxy), "example.test", mechs);
+    match made {
+        Ok(profile) => Arc::new(Profile { expires_s: scenario.expires_s, ..profile }),
+        Err(e) => panic!("the simulator's own configuration: {e}"),
+    }
+}
+
 impl Phone {
-    /// A terminal that is switched off.
-    pub fn new(scenario: &Scenario, index: usize, key: Key, rng: &mut Prng) -> Self {
-        let proxy = index % scenario.proxies;
-        let mechs = scenario.mechs.get(index).copied().unwrap_or(portunus_terminal::sip::MECHS);
-        let made =
-            Profile::new(addr::access(proxy), Transport::Udp, &proxy::name(scenario, proxy), "example.test", mechs);
-        let mut profile = match made {
-            Ok(profile) => profile,
-            Err(e) => panic!("the simulator's own configuration: {e}"),
-        };
-        profile.expires_s = scenario.expires_s;
+    /// A terminal that is switched off: the `who`-th subscriber's, and the `index`-th of all.
+    pub fn new(scenario: &Scenario, who: usize, index: usize, key: Key, rng: &mut Prng) -> Self {
+        let proxy = who % scenario.proxies;
+        let mechs = scenario.mechs.get(who).copied().unwrap_or(portunus_terminal::sip::MECHS);
         let canonical = MechList::from_sip(mechs).map(|l| l.as_str().to_owned()).unwrap_or_default();
-        let clock = Clock { mono: rng.between(0, 1 << 40), wall: scenario.clock_off.get(index).copied().unwrap_or(0) };
+        let clock = Clock { mono: rng.between(0, 1 << 40), wall: scenario.clock_off.get(who).copied().unwrap_or(0) };
         Self {
             index,
-            idc: name(index),
+            idc: name(who),
             proxy,
             mechs: canonical,
             clock,
@@ -87,7 +88,7 @@ impl Phone {
             said: 0,
             key,
             rng: rng.fork(),
-            profile: Arc::new(profile),
+            profile: profile(scenario, proxy, mechs),
             terminal: None,
         }
     }
@@ -99,6 +100,12 @@ impl Phone {
         let (profile, local) = (self.profile.clone(), addr::local(self.index));
         self.terminal = SipTerminal::new(profile, &self.idc, &self.key, local, tag, &mut self.rng);
         self.with(world_ms, |t, now, rng| t.start(now, rng))
+    }
+
+    /// It uses another proxy from its next start on.
+    pub fn roam(&mut self, scenario: &Scenario, proxy: usize) {
+        let mechs = self.mechs.replace(' ', ", ");
+        (self.proxy, self.profile) = (proxy, profile(scenario, proxy, &mechs));
     }
 
     /// Switches it off, without a word.

@@ -55,6 +55,11 @@ pub enum Mishap {
     Move(usize),
     /// A terminal ends its registration, and registers again after so many milliseconds.
     Leave(usize, u64),
+    /// A terminal goes over to another proxy, without a word to the one that it leaves.
+    Roam(usize),
+    /// Somebody with a terminal's key registers through another proxy and is gone before the key comes: a registration
+    /// that nobody confirms.
+    Half(usize),
 }
 
 /// What attackers may do in this run, each in a thousand of the moments when they act.
@@ -199,10 +204,12 @@ impl Scenario {
             };
             let phone = r.between(0, self.phones as u64 - 1) as usize;
             let link = *r.pick(&[LinkKind::Access, LinkKind::Core, LinkKind::Aaa]).unwrap_or(&LinkKind::Access);
-            let mishap = match r.between(0, 5) {
+            let mishap = match r.between(0, 7) {
                 0..=2 => Mishap::Crash(node, r.between(0, 12_000)),
                 3 => Mishap::Partition(link, r.between(500, 20_000)),
                 4 => Mishap::Move(phone),
+                5 if self.proxies > 1 => Mishap::Roam(phone),
+                6 if self.proxies > 1 => Mishap::Half(phone),
                 _ => Mishap::Leave(phone, r.between(0, 5_000)),
             };
             self.mishaps.push((at, mishap));

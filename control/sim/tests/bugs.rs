@@ -10,7 +10,9 @@ const RUNS: u64 = 1_000;
 /// What the model says of a bug that it found: one of these.
 fn words(bug: Bug) -> &'static [&'static str] {
     match bug {
-        Bug::PrefixCompared => &["gets a key for an answer that the terminal with its Kc never gave"],
+        Bug::PrefixCompared => {
+            &["gets a key for an answer that the terminal with its Kc never gave", "although it never answered"]
+        }
         Bug::ListUnchecked => &["echoes another list than its own"],
         Bug::MacUnchecked => &["accepted an s10 that no proxy made"],
         Bug::AddressUnbound => &["from another address than it was sent to"],
@@ -19,6 +21,7 @@ fn words(bug: Bug) -> &'static [&'static str] {
         Bug::Unconfirmed => &["active before its terminal confirmed"],
         Bug::SourcelessCache => &["was sent to another", "went to another address"],
         Bug::SequenceRepeats => &["used sequence number"],
+        Bug::MovedUnconfirmed => &["a registration that nobody confirmed moved"],
         Bug::VectorShared => &["share a vector"],
         Bug::KeyPrinted => &["is visible in"],
     }

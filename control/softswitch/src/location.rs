@@ -326,7 +326,7 @@ impl Location {
         Ok(Some(session))
     }
 
-    fn commit(&mut self, now_ms: u64, idc: &str, mut next: Vec<Binding>) -> Result<(), Unchanged> {
+    fn commit(&mut self, now_ms: u64, idc: &str, next: Vec<Binding>) -> Result<(), Unchanged> {
         let slot = match self.index.get(idc) {
             Some(slot) => *slot,
             None if next.is_empty() => return Ok(()),
@@ -335,8 +335,7 @@ impl Location {
         let remember = self.limits.remember_ms;
         let Some(record) = self.records.get_mut(slot as usize).and_then(Option::as_mut) else { return Ok(()) };
         self.bindings = self.bindings + next.len() - record.bindings.len();
-        let waited = record.bindings.iter().filter(|b| b.candidate).count();
-        self.candidates = self.candidates + candidates::settle(&mut next) - waited;
+        self.candidates = self.candidates + candidates::count(&next) - candidates::count(&record.bindings);
         let before = core::mem::replace(&mut record.bindings, next);
         lanes::moved(&mut self.by_lane, &mut self.left, idc, &before, &record.bindings);
         let due = match record.bindings.iter().map(|b| b.expires_ms).min() {
@@ -410,12 +409,11 @@ impl Location {
                 continue;
             }
             let before = sessions(record.bindings.iter());
-            let waited = record.bindings.iter().filter(|b| b.candidate).count();
             let held: Vec<Binding> = record.bindings.extract_if(.., |b| b.expires_ms <= now_ms).collect();
             let gone = held.len();
             lanes::moved(&mut self.by_lane, &mut self.left, &record.idc, &held, &record.bindings);
             self.bindings -= gone;
-            self.candidates = self.candidates + candidates::settle(&mut record.bindings) - waited;
+            self.candidates -= candidates::count(&held);
             let after = sessions(record.bindings.iter());
             let mut left = gone;
             for session in before.into_iter().filter(|s| !after.contains(s)) {

@@ -23,6 +23,8 @@ pub enum Bug {
     SourcelessCache,
     /// Channel: every fourth sequence number is given out twice.
     SequenceRepeats,
+    /// Softswitch: a registration through another proxy moves its terminal before it is confirmed.
+    MovedUnconfirmed,
     /// AAA client: registrations of one identity that overlap share a vector.
     VectorShared,
     /// Anybody: a key's Debug prints it.
@@ -31,7 +33,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::PrefixCompared,
         Self::ListUnchecked,
         Self::MacUnchecked,
@@ -41,6 +43,7 @@ impl Bug {
         Self::Unconfirmed,
         Self::SourcelessCache,
         Self::SequenceRepeats,
+        Self::MovedUnconfirmed,
         Self::VectorShared,
         Self::KeyPrinted,
     ];

@@ -2,6 +2,7 @@
 //! comes out of that role.
 
 use super::{Event, World, column, sooner};
+use crate::attack::is_s7;
 use crate::auc::Did;
 use crate::clock::Clock;
 use crate::ladder::Fate;
@@ -150,7 +151,7 @@ impl World {
             self.oracle.proxy_sends(self.now_ms, life, d);
         }
         for told in &out.told {
-            self.oracle.proxy_told(life, told);
+            self.oracle.proxy_told(self.now_ms, life, told);
             if self.ladder.is_on() {
                 let (who, text) = (column(&proxy::name(&self.scenario, p)), format!("{told:?}"));
                 self.ladder.note(self.now_ms, &who, text);
@@ -196,8 +197,13 @@ impl World {
             self.phone_event(i, event, taken);
         }
         for d in out.sends {
+            let s7 = is_s7(&d.bytes);
             self.oracle.phone_sends(&self.phones[i], &d);
             self.send(d);
+            if s7 && i >= self.scenario.phones {
+                self.phones[i].crash();
+                break;
+            }
         }
         let due = self.phones[i].deadline();
         if let Some(at) = sooner(self.now_ms, due, &mut self.phone_wakes[i]) {

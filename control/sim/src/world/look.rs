@@ -3,6 +3,7 @@
 use super::{CHECK_MS, Event, World};
 use crate::attack::nobody;
 use crate::clock::Clock;
+use crate::net::addr;
 use crate::proxy::CAPACITY;
 use crate::switch::Switch;
 
@@ -14,11 +15,14 @@ impl World {
                 self.oracle.forbid("a proxy's table is fuller than it may be");
             }
         }
-        let idcs = self.phones.iter().map(|p| p.idc.clone()).chain((0..self.scenario.nobodies).map(nobody));
+        let idcs = self.owners().map(|p| p.idc.clone()).chain((0..self.scenario.nobodies).map(nobody));
         for idc in idcs.chain(self.stock.iter().map(|s| s.idc.clone())).collect::<Vec<_>>() {
-            for binding in self.bindings(&idc) {
-                self.oracle.bound(&idc, &binding);
+            let bindings = self.bindings(&idc);
+            for binding in &bindings {
+                self.oracle.bound(&idc, binding);
             }
+            let places: Vec<usize> = bindings.iter().filter_map(|b| self.proxy_of(b)).collect();
+            self.oracle.placed(self.now_ms, &idc, &places);
         }
         if let Some(table) = self.a_switch().and_then(|(s, _)| s.overfull()) {
             self.oracle.forbid(format!("the softswitch's table of {table} is fuller than it may be"));
@@ -41,13 +45,18 @@ impl World {
         self.a_switch().map(|(s, clock)| s.bindings(clock.now(self.now_ms), idc)).unwrap_or_default()
     }
 
+    /// The proxy that a binding leads to.
+    fn proxy_of(&self, binding: &str) -> Option<usize> {
+        (0..self.scenario.proxies).find(|p| binding.ends_with(&format!("@{}", addr::core(*p))))
+    }
+
     /// Who is not registered and reachable, and why not.
     pub fn trouble(&self) -> Option<String> {
         let stock = self.stock.iter().find(|s| self.bindings(&s.idc).is_empty());
         if let Some(phone) = stock {
             return Some(format!("{} cannot be reached", phone.idc));
         }
-        self.phones.iter().find_map(|phone| {
+        self.owners().find_map(|phone| {
             let p = phone.proxy;
             let theirs = self.proxies[p].it.as_ref().and_then(|proxy| proxy.active(&phone.idc));
             match (phone.active(), theirs) {
@@ -56,7 +65,9 @@ impl World {
                 (Some(a), Some(b)) if a != b || !self.oracle.agreed(phone, self.life(p), a) => {
                     Some(format!("{} and its proxy do not hold the same session", phone.idc))
                 }
-                _ if self.bindings(&phone.idc).is_empty() => Some(format!("{} cannot be reached", phone.idc)),
+                _ if self.bindings(&phone.idc).first().and_then(|b| self.proxy_of(b)) != Some(p) => {
+                    Some(format!("{} cannot be reached", phone.idc))
+                }
                 _ => None,
             }
         })

@@ -80,7 +80,7 @@ impl World {
     pub(super) fn happen(&mut self, mishap: Mishap) {
         let who = match mishap {
             Mishap::Crash(node, _) => self.column_of(node),
-            Mishap::Move(i) | Mishap::Leave(i, _) => self.column_of(Node::Phone(i)),
+            Mishap::Move(i) | Mishap::Leave(i, _) | Mishap::Roam(i) | Mishap::Half(i) => self.column_of(Node::Phone(i)),
             Mishap::Partition(..) => "softswitch".into(),
         };
         self.ladder.note(self.now_ms, &who, format!("{mishap:?}"));
@@ -97,6 +97,17 @@ impl World {
             }
             Mishap::Partition(link, long) => self.net.cut(link, self.now_ms + long),
             Mishap::Move(i) => self.phones[i].moved(),
+            Mishap::Roam(i) => {
+                let next = (self.phones[i].proxy + 1) % self.scenario.proxies;
+                self.phones[i].crash();
+                self.phones[i].roam(&self.scenario, next);
+                self.restart(Node::Phone(i));
+            }
+            Mishap::Half(i) => {
+                let (next, second) = ((self.phones[i].proxy + 1) % self.scenario.proxies, self.scenario.phones + i);
+                self.phones[second].roam(&self.scenario, next);
+                self.restart(Node::Phone(second));
+            }
             Mishap::Leave(i, _) => {
                 let out = self.phones[i].with(self.now_ms, |t, now, rng| {
                     t.deregister(now, rng);
@@ -135,7 +146,7 @@ impl World {
 
     /// Somebody says something to somebody, or calls.
     pub(super) fn chat(&mut self) {
-        let count = self.phones.len() as u64;
+        let count = self.scenario.phones as u64;
         let (a, b) = (self.rng.between(0, count - 1) as usize, self.rng.between(0, count - 1) as usize);
         let method = *self.rng.pick(&["MESSAGE", "MESSAGE", "OPTIONS", "INVITE", "BYE"]).unwrap_or(&"MESSAGE");
         let said = self.phones[a].said;

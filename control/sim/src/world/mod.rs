@@ -105,7 +105,12 @@ impl World {
         for i in 0..scenario.phones {
             let key = Key::new(rng.array());
             store.add_subscriber(&phone::name(i), key.clone());
-            phones.push(Phone::new(&scenario, i, key, &mut rng));
+            phones.push(Phone::new(&scenario, i, i, key, &mut rng));
+        }
+        // The second device of each subscriber, for registrations that come to nothing.
+        for i in 0..scenario.phones {
+            let Some(key) = store.subscribers.get(&phone::name(i)) else { continue };
+            phones.push(Phone::new(&scenario, i, scenario.phones + i, key.clone(), &mut rng));
         }
         let mut stock = Vec::new();
         for i in 0..scenario.stock {
@@ -114,7 +119,7 @@ impl World {
             let due = rng.between(0, 3_000);
             stock.push(Stock::new(i, i % scenario.proxies, &secret, due, rng.fork()));
         }
-        let mut columns: Vec<String> = phones.iter().map(|p| column(&p.idc)).collect();
+        let mut columns: Vec<String> = phones.iter().take(scenario.phones).map(|p| column(&p.idc)).collect();
         columns.extend((0..scenario.proxies).map(|p| column(&proxy::name(&scenario, p))));
         columns.extend(["softswitch".to_owned(), "auc".to_owned()]);
         let mut world = Self {
@@ -127,7 +132,7 @@ impl World {
             auc: Process::new(),
             oracle: Oracle::new(scenario.workers, &store.devices, &store.subscribers),
             store,
-            phone_wakes: vec![None; scenario.phones],
+            phone_wakes: vec![None; 2 * scenario.phones],
             stock_wakes: vec![None; scenario.stock],
             stock,
             phones,
@@ -191,6 +196,11 @@ impl World {
         self.now_ms = self.now_ms.max(until_ms);
     }
 
+    /// The terminals that are to be registered.
+    fn owners(&self) -> impl Iterator<Item = &Phone> {
+        self.phones.iter().take(self.scenario.phones)
+    }
+
     fn step(&mut self) -> bool {
         let Some(((at, _), event)) = self.queue.pop_first() else { return false };
         self.now_ms = at;
@@ -204,7 +214,7 @@ impl World {
 
     /// The handles of the terminals' active sessions.
     pub fn sessions(&self) -> Vec<Option<u64>> {
-        self.phones.iter().map(Phone::active).collect()
+        self.owners().map(Phone::active).collect()
     }
 
     /// Datagrams about the terminals that reached the AuC's ports, whether it was there or not, by second.

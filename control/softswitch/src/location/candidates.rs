@@ -7,8 +7,10 @@
 //!
 //! ```text
 //!   s8 through another proxy ──► candidate ──(sign of life through it)──► bound; the older bindings end
-//!                                    └──(the older bindings end first)──► bound: there is nothing better
 //! ```
+//!
+//! When the older bindings end first, a candidate is where the terminal is tried, because there is nothing better; it
+//! still gives way to whatever is bound next.
 //!
 //! A sign of life is whatever only an active session can bring about: a refresh that the proxy vouches for, a request
 //! of the terminal's, its answer to a request of ours.
@@ -63,11 +65,8 @@ pub(super) fn alive(bindings: &mut Vec<Binding>, idsp: &str) {
     bindings.retain(|b| b.lane.is_some() || b.candidate || &*b.session.idsp == idsp);
 }
 
-/// Candidates beside nothing else do not wait for anything; how many go on waiting.
-pub(super) fn settle(bindings: &mut [Binding]) -> usize {
-    if bindings.iter().all(|b| b.candidate) {
-        bindings.iter_mut().for_each(|b| b.candidate = false);
-    }
+/// How many wait.
+pub(super) fn count(bindings: &[Binding]) -> usize {
     bindings.iter().filter(|b| b.candidate).count()
 }
 
@@ -129,14 +128,17 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_beside_nothing_is_the_place() {
+    fn a_candidate_beside_nothing_is_tried_and_gives_way() {
         let mut t = table();
         register(&mut t, 0, "sp1", 30, 1, true);
         register(&mut t, 1, "sp2", 60, 2, true);
         t.expire(30_000, 10, |_, s, _| assert_eq!(s.rand, [1; 16]));
-        assert_eq!((place(&t, 30_000), t.has_candidates()), ("sip:a@sp2".into(), false));
+        assert_eq!((place(&t, 30_000), t.has_candidates()), ("sip:a@sp2".into(), true));
         register(&mut t, 30_001, "sp1", 60, 3, true);
-        assert!(t.has_candidates());
+        assert_eq!(
+            (place(&t, 30_001), t.take_candidate().is_some(), t.take_candidate()),
+            ("sip:a@sp1".into(), true, None)
+        );
         register(&mut t, 30_002, "sp2", 0, 4, false);
         assert_eq!((place(&t, 30_002), t.has_candidates()), ("sip:a@sp1".into(), false));
         // Candidates that run out are not counted for ever.
