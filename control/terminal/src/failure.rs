@@ -82,6 +82,7 @@ impl Failure {
             Self::Malformed => "malformed",
             Self::Busy { .. } => "busy",
             Self::Clock => "clock",
+            Self::Rejected(Reject::Late) => "late",
             Self::Rejected(_) => "rejected",
             Self::Unconfirmed => "unconfirmed",
             Self::Connection => "connection",
@@ -110,6 +111,7 @@ impl Failure {
             Self::Malformed => "a message of this terminal was not understood: report it with a capture",
             Self::Busy { .. } => "wait as long as the proxy said; it or its core is overloaded or cut off",
             Self::Clock => "set the clocks: terminal and proxy disagree although the terminal corrected its offset",
+            Self::Rejected(Reject::Late) => "the path is slow or loses much; the terminal registers afresh at once",
             Self::Rejected(_) => {
                 "somebody altered the answer, or the proxy does not hold the right key: do not trust it"
             }

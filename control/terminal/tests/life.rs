@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 use portunus_codec::Writer;
+use portunus_keydist::terminal::Reject;
 use portunus_keydist::{Key, Now, Random as _, SystemRandom};
 use portunus_terminal::farend::{Core, Did, FarEnd};
 use portunus_terminal::sip::{Event, Failure, MECHS, Path, Profile, SipTerminal, Step, Transport};
@@ -430,6 +431,30 @@ fn garbage_changes_nothing() {
     assert!(w.terminals[0].is_active());
     assert_eq!(w.terminals[0].tally().ignored, 600);
     assert_eq!(w.terminals[0].poll_transmit(), None);
+}
+
+#[test]
+fn a_challenge_that_is_held_up_too_long_is_not_answered() {
+    let mut w = World::new(&["alice@example.test"], |_| {});
+    w.start();
+    // The s6 of the first s1, ten seconds later than it was made; the network loses everything else meanwhile.
+    let mut held = Vec::new();
+    w.settle(&mut |_, way, octets| {
+        let down = matches!(way, Way::Down(_));
+        if down {
+            held.push(octets.clone());
+        }
+        !down
+    });
+    assert_eq!(held.len(), 1);
+    w.pass(12_000, &mut |_, _, _| false);
+    let (now, mut rng) = (w.now, SystemRandom::new());
+    w.terminals[0].on_datagram(now, &mut rng, addr(5060), &mut held.remove(0));
+    w.settle(&mut fine);
+    assert!(!w.steps().contains(&Step::S7), "{:?}", w.steps());
+    w.pass(10, &mut fine);
+    assert!(w.terminals[0].is_active(), "{:?}", w.events);
+    assert_eq!(w.failures(), [Failure::Rejected(Reject::Late)]);
 }
 
 #[test]

@@ -92,9 +92,9 @@ impl Terminal {
     /// # Errors
     /// [`Reject`]; unless it is [`Reject::NotAwaited`], the registration is given up and begins afresh later.
     pub fn on_challenge<'a>(&'a mut self, now: Now, rng: &mut dyn Random, s6: &S6<'a>) -> Result<S7<'a>, Reject> {
-        let (n1a, awaited, challenges) = match self.attempt {
-            Attempt::AwaitS6 { n1a, .. } => (n1a, n1a, 0),
-            Attempt::AwaitS10 { n1a, n1b, challenges, .. } => (n1a, n1b, challenges),
+        let (n1a, awaited, challenges, repeat) = match self.attempt {
+            Attempt::AwaitS6 { n1a, repeat, .. } => (n1a, n1a, 0, repeat),
+            Attempt::AwaitS10 { n1a, n1b, challenges, repeat, .. } => (n1a, n1b, challenges, repeat),
             _ => return Err(Reject::NotAwaited),
         };
         if s6.n1 != awaited {
@@ -106,6 +106,11 @@ impl Terminal {
                 self.correct_clock(now, s6.ts);
             }
             return Err(self.reject(now, rng, reject));
+        }
+        if self.is_late(now, s6, &repeat) {
+            // No failure of anybody's: afresh, without waiting.
+            self.attempt = Attempt::BackOff { until_ms: now.mono_ms };
+            return Err(Reject::Late);
         }
         let n1b = N1::from_bits(rng.next_u64());
         let repeat = Repeating::begin(self.config.repeat, now);
@@ -133,6 +138,13 @@ impl Terminal {
         } else {
             Ok(())
         }
+    }
+
+    /// True when the proxy has forgotten the challenge by now. Its TS alone does not say so, for clocks may differ by
+    /// the window: what answers a message cannot be older than that message is.
+    fn is_late(&self, now: Now, s6: &S6<'_>, asked: &Repeating) -> bool {
+        let life = self.config.challenge_ms;
+        now.mono_ms.saturating_sub(asked.began_ms()) > life && self.own_ts(now).saturating_sub(s6.ts) > life
     }
 
     /// The stateless cookie: s1 again with it, the same N1 and a new TS. `ts` is the proxy's clock, which it says

@@ -52,6 +52,11 @@ impl Repeating {
         Self { schedule, repeats: 0, repeat_at, give_up_at: now.mono_ms + u64::from(schedule.give_up_ms) }
     }
 
+    /// When the message left first, monotonic milliseconds.
+    pub const fn began_ms(&self) -> u64 {
+        self.give_up_at - self.schedule.give_up_ms as u64
+    }
+
     /// When [`Repeating::poll`] has something to say next (monotonic milliseconds), and what.
     pub fn deadline(&self) -> (u64, Due) {
         match self.repeat_at {

@@ -228,6 +228,29 @@ fn a_cookie_repeats_s1_with_the_same_n1_and_a_new_ts() {
 }
 
 #[test]
+fn a_challenge_that_came_too_late_is_not_worth_an_answer() {
+    let rng = &mut SystemRandom::new();
+    let rand = [5; 16];
+    // Made in time, on its way for longer than it lives.
+    let mut t = terminal();
+    let n1 = t.start(at(0), rng).n1;
+    assert_eq!(t.on_challenge(at(10_200), rng, &s6(n1, at(100), rand)), Err(Reject::Late));
+    assert_eq!(t.on_timer(at(10_200), rng), Some(Todo::Start), "afresh, at once");
+    assert!(t.start(at(10_200), rng).n1 != n1);
+    // Every s1 but the last was lost: this one is fresh.
+    let mut t = terminal();
+    let n1 = t.start(at(0), rng).n1;
+    assert!(t.on_challenge(at(10_200), rng, &s6(n1, at(10_100), rand)).is_ok());
+    // The proxy's clock is behind ours by almost the window: what was asked just now cannot be old.
+    let mut t = terminal();
+    let n1 = t.start(at(40_000), rng).n1;
+    assert!(t.on_challenge(at(40_100), rng, &s6(n1, at(10_200), rand)).is_ok());
+    // A renewed challenge likewise.
+    let (mut t, first) = before_s10(at(0));
+    assert_eq!(t.on_challenge(at(10_200), rng, &s6(first.n1, at(100), rand)), Err(Reject::Late));
+}
+
+#[test]
 fn a_renewed_challenge_answers_s7_and_the_wrap_stays_bound_to_n1a() {
     let rng = &mut SystemRandom::new();
     let (mut t, first) = before_s10(at(0));

@@ -137,7 +137,7 @@ impl World {
                 self.sent.push(n1b);
                 self.keys.push((n1a, n1b, s4));
             }
-            Err(Reject::Clock | Reject::TooMany | Reject::NotAwaited) => {}
+            Err(Reject::Clock | Reject::Late | Reject::TooMany | Reject::NotAwaited) => {}
             Err(other) => panic!("{other:?}"),
         }
     }

@@ -15,6 +15,8 @@ pub struct Config {
     pub mechs: MechList,
     /// How far the proxy's TS may be from the terminal's corrected clock, in milliseconds.
     pub window_ms: u64,
+    /// How long a challenge lives at the proxy, in milliseconds: an s6 that is older when it comes is not worth an s7.
+    pub challenge_ms: u64,
     /// For s1 and s7: the transport's schedule.
     pub repeat: Repeat,
     /// For the confirmation.
@@ -35,6 +37,7 @@ impl Config {
         Self {
             mechs,
             window_ms: 30_000,
+            challenge_ms: 10_000,
             repeat,
             confirm: Repeat::CONFIRM,
             back_off: BackOff::DEFAULT,
@@ -54,6 +57,9 @@ pub enum Reject {
     Proxy,
     /// The proxy's TS is out of the window.
     Clock,
+    /// The challenge was older than it lives when it came, for s1 or s6 was lost too often: the next registration
+    /// begins at once.
+    Late,
     /// One challenge, cookie or clock correction more than a registration may bring.
     TooMany,
     /// The wrap does not open: made for another terminal, another challenge or another N1a, or altered.
@@ -81,6 +87,7 @@ impl Reject {
             Self::NotAwaited => "not awaited",
             Self::Proxy => "it names another proxy",
             Self::Clock => "the proxy's time is outside the window",
+            Self::Late => "the challenge had come too late to be answered",
             Self::TooMany => "one challenge, cookie or clock correction too many",
             Self::Wrap => "the wrapped key does not open",
             Self::Mac => "the MAC does not verify",
