@@ -2,6 +2,7 @@
 //! tests of the crate concerned include the same file and replay the kept seeds (`seeds/<target>/`).
 
 pub mod engine;
+pub mod h248;
 pub mod mgcp;
 pub mod seeds;
 pub mod sip;
