@@ -1,8 +1,7 @@
 //! The indexing pass: one walk over a message's lines.
 
-use super::{DATAGRAM_MAX, Endpoint, LINES_MAX, Message, Name, Raw, Start, TRANSACTION_MAX, Verb, fault};
+use super::{DATAGRAM_MAX, Endpoint, LINES_MAX, Line, Message, Name, Start, TRANSACTION_MAX, Verb, fault};
 use crate::code::{Code, what};
-use arrayvec::ArrayVec;
 use portunus_codec::parse_u32;
 use portunus_signalling::{Fault, FaultKind};
 
@@ -111,15 +110,14 @@ pub(super) fn message(octets: &[u8]) -> Result<Message<'_>, Fault> {
         return Err(fault(FaultKind::Unreadable, what::START, 0));
     }
     let (start, transaction) = start(first)?;
-    let mut lines = ArrayVec::<Raw, LINES_MAX>::new();
-    let mut seen = 0u64;
+    let (from, mut count, mut seen) = (at, 0, 0u64);
     while at < octets.len() {
         // What has no end was cut.
         let (text, next) = line(octets, at).ok_or(fault(FaultKind::Malformed, what::LINE, at))?;
         if text.is_empty() {
-            return Ok(Message { octets, start, transaction, lines, body_at: next });
+            return Ok(Message { octets, start, transaction, lines: (from, at), body_at: next });
         }
-        let (spelled, value) =
+        let (spelled, _) =
             parameter(text).filter(|_| is_text(text)).ok_or(fault(FaultKind::Malformed, what::LINE, at))?;
         let name = Name::of(spelled);
         let bit = 1u64 << (name as u8);
@@ -127,15 +125,37 @@ pub(super) fn message(octets: &[u8]) -> Result<Message<'_>, Fault> {
             return Err(fault(FaultKind::Malformed, what::TWICE, at));
         }
         seen |= bit;
-        let raw = Raw {
-            name,
-            name_at: at as u16,
-            name_end: (at + spelled.len()) as u16,
-            at: (at + value.start) as u16,
-            end: (at + value.end) as u16,
-        };
-        lines.try_push(raw).map_err(|_| fault(FaultKind::TooBig, what::SIZE, at))?;
+        count += 1;
+        if count > LINES_MAX {
+            return Err(fault(FaultKind::TooBig, what::SIZE, at));
+        }
         at = next;
     }
-    Ok(Message { octets, start, transaction, lines, body_at: octets.len() })
+    Ok(Message { octets, start, transaction, lines: (from, at), body_at: octets.len() })
+}
+
+/// The parameter lines of a message that was checked, in order; each is read as it is asked for.
+#[derive(Debug, Clone)]
+pub struct Lines<'m> {
+    octets: &'m [u8],
+    at: usize,
+    end: usize,
+}
+
+pub(super) fn lines(octets: &[u8], (at, end): (usize, usize)) -> Lines<'_> {
+    Lines { octets, at, end }
+}
+
+impl<'m> Iterator for Lines<'m> {
+    type Item = Line<'m>;
+
+    fn next(&mut self) -> Option<Line<'m>> {
+        if self.at >= self.end {
+            return None;
+        }
+        let (text, next) = line(self.octets, self.at)?;
+        let (spelled, value) = parameter(text)?;
+        let at = core::mem::replace(&mut self.at, next) + value.start;
+        Some(Line { name: Name::of(spelled), spelled, value: text.get(value).unwrap_or_default(), at })
+    }
 }

@@ -11,19 +11,19 @@ mod parts;
 
 pub use endpoint::Endpoint;
 pub use events::{Event, Events};
+pub use index::Lines;
 pub use name::{Name, Verb};
 pub use parts::Parts;
 
 use crate::code::{Code, what};
-use arrayvec::ArrayVec;
 use portunus_signalling::{Fault, FaultKind};
 
 /// Longest datagram in octets. RFC 3435 section 3.5.4 expects 4000; larger ones are announced by `MD`.
 pub const DATAGRAM_MAX: usize = 16_384;
 /// Most messages in a datagram (RFC 3435 section 3.5.5).
 pub const PARTS_MAX: usize = 32;
-/// Most parameter lines in a message.
-pub const LINES_MAX: usize = 64;
+/// Most parameter lines in a message: the audit of a gateway with hundreds of endpoints names each on its own line.
+pub const LINES_MAX: usize = 1024;
 /// Most events in a list.
 pub const EVENTS_MAX: usize = 64;
 /// Highest transaction identifier (RFC 3435 section 3.2.1.2).
@@ -61,22 +61,14 @@ pub struct Line<'m> {
     pub at: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Raw {
-    name: Name,
-    name_at: u16,
-    name_end: u16,
-    at: u16,
-    end: u16,
-}
-
 /// One command or response.
 #[derive(Debug, Clone)]
 pub struct Message<'m> {
     octets: &'m [u8],
     start: Start<'m>,
     transaction: u32,
-    lines: ArrayVec<Raw, LINES_MAX>,
+    /// Where the parameter lines begin and end, and where what follows them begins.
+    lines: (usize, usize),
     body_at: usize,
 }
 
@@ -149,8 +141,8 @@ impl<'m> Message<'m> {
     }
 
     /// The parameter lines in order.
-    pub fn lines(&self) -> impl Iterator<Item = Line<'m>> + '_ {
-        self.lines.iter().map(|raw| self.line(raw))
+    pub fn lines(&self) -> Lines<'m> {
+        index::lines(self.octets, self.lines)
     }
 
     /// The value of the first line of this name.
@@ -160,27 +152,17 @@ impl<'m> Message<'m> {
 
     /// The first line of this name.
     pub fn find(&self, name: Name) -> Option<Line<'m>> {
-        self.lines.iter().find(|raw| raw.name == name).map(|raw| self.line(raw))
+        self.lines().find(|line| line.name == name)
     }
 
     /// The last line.
     pub fn last(&self) -> Option<Line<'m>> {
-        self.lines.last().map(|raw| self.line(raw))
+        self.lines().last()
     }
 
     /// The events or signals of a list: `R`, `S`, `O`, `T` or `ES`.
     pub fn events(&self, name: Name) -> Events<'m> {
         Events::new(self.value(name).unwrap_or_default())
-    }
-
-    fn line(&self, raw: &Raw) -> Line<'m> {
-        let piece = |from: u16, to: u16| self.octets.get(from.into()..to.into()).unwrap_or_default();
-        Line {
-            name: raw.name,
-            spelled: piece(raw.name_at, raw.name_end),
-            value: piece(raw.at, raw.end),
-            at: raw.at.into(),
-        }
     }
 }
 
