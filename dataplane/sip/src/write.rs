@@ -57,7 +57,7 @@ pub(crate) fn put_host_port(a: SocketAddr, w: &mut Writer<'_>) {
 pub(crate) fn put_quoted(text: &[u8], w: &mut Writer<'_>) {
     w.put(b"\"");
     let mut rest = text;
-    while let Some(n) = memchr::memchr2(b'"', b'\\', rest) {
+    while let Some(n) = lex::find(rest, *b"\"\\") {
         let (run, after) = rest.split_at(n);
         w.put(run).put(b"\\").put(after.get(..1).unwrap_or_default());
         rest = after.get(1..).unwrap_or_default();
@@ -110,7 +110,7 @@ pub(crate) enum Stamp {
 /// The topmost Via, one element of the list, with where it really came from. What the sender itself wrote there is
 /// dropped. It was checked when the message was read; what is malformed all the same is copied as it stands.
 pub(crate) fn put_stamped(via: &[u8], source: SocketAddr, stamp: Stamp, w: &mut Writer<'_>) {
-    let (sent, mut rest) = via.split_at(memchr::memchr(b';', via).unwrap_or(via.len()));
+    let (sent, mut rest) = via.split_at(lex::find(via, *b";").unwrap_or(via.len()));
     w.put(lex::trim(sent));
     let mut asked = false;
     while let Some((p, after)) = rest.get(1..).and_then(lex::param) {

@@ -30,7 +30,7 @@ pub(super) fn forbid_core_only<'m>(msg: &Message<'m>) -> Result<Option<Digest<'m
 fn credentials<'m>(msg: &Message<'m>, name: Name, value: &'m [u8]) -> Result<Option<Digest<'m>>, Fault> {
     let fault = |kind, what| Fault { kind, what, at: msg.offset(value) };
     let Some(digest) = Digest::parse(value) else {
-        let unread = lex::take_while(value, lex::is_token).0.eq_ignore_ascii_case(b"Digest");
+        let unread = lex::run(value, lex::class::TOKEN).0.eq_ignore_ascii_case(b"Digest");
         return if unread { Err(fault(FaultKind::Malformed, name.as_str())) } else { Ok(None) };
     };
     match CORE_ONLY.into_iter().find(|f| digest.has(*f)) {
@@ -141,9 +141,9 @@ pub(super) fn is_idc(addr: &Addr<'_>, idc: Idc<'_>) -> bool {
     // Nearly always it stands there as it is: `user@host` of characters that a URI reads no other way.
     let literal = || {
         let text = addr.uri.strip_prefix(b"sip:").filter(|t| *t == idc.as_bytes())?;
-        let (user, host) = text.split_at(memchr::memchr(b'@', text)?);
+        let (user, host) = text.split_at(lex::find(text, *b"@")?);
         let host = host.get(1..)?;
-        let plain = |s: &[u8]| !s.is_empty() && lex::none(s, lex::class::NOT_HOST) && memchr::memchr(b'%', s).is_none();
+        let plain = |s: &[u8]| !s.is_empty() && lex::none(s, lex::class::NOT_HOST) && lex::find(s, *b"%").is_none();
         (plain(user) && plain(host)).then_some(())
     };
     literal().is_some() || addr.sip().is_some_and(|u| u.is_idc(idc))

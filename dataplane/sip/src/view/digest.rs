@@ -165,7 +165,7 @@ impl<'a> Digest<'a> {
     /// As [`Digest::get`]; also `None` where an escape keeps the value from standing there literally. Every value of
     /// PKD1 has one spelling only.
     pub fn plain(&self, field: Field) -> Option<&'a [u8]> {
-        self.get(field).filter(|v| memchr::memchr(b'\\', v).is_none())
+        self.get(field).filter(|v| lex::find(v, *b"\\").is_none())
     }
 
     /// True when a field is there.
@@ -178,11 +178,11 @@ impl<'a> Digest<'a> {
 /// known name without escapes, is read in three steps; everything else by the general reader.
 #[inline]
 fn param(s: &[u8]) -> Option<(Param<'_>, Option<usize>, &[u8])> {
-    if let Some(eq) = lex::find_short(s, b'=')
+    if let Some(eq) = lex::find(s, *b"=")
         && let (Some(name), Some(quoted)) = (s.get(..eq), s.get(eq + 2..))
         && s.get(eq + 1) == Some(&b'"')
         && let Some(field) = WORDS.find(name)
-        && let Some(n) = memchr::memchr2(b'"', b'\\', quoted)
+        && let Some(n) = lex::find(quoted, *b"\"\\")
         && quoted.get(n) == Some(&b'"')
     {
         let end = eq + n + 3;

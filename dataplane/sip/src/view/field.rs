@@ -23,17 +23,17 @@ impl<'a> Addr<'a> {
             b'"' => trim_start(lex::quoted(item)?.1),
             _ => item,
         };
-        let Some(open) = memchr::memchr(b'<', after_name) else {
+        let Some(open) = lex::find(after_name, *b"<") else {
             // addr-spec alone: a quoted name needs brackets, and what follows a semicolon is the header's.
             let end = item.iter().position(|c| *c == b';' || lex::is_ws(*c)).unwrap_or(item.len());
             let (uri, params) = item.split_at(end);
-            let good = uri::is_uri(uri) && memchr::memchr2(b',', b'?', uri).is_none();
+            let good = uri::is_uri(uri) && lex::find(uri, *b",?").is_none();
             return good.then_some(Self { uri, params: Params::parse(params)?, whole: item });
         };
         let (name, rest) = after_name.split_at(open);
         let named = |c: &u8| is_token(*c) || lex::is_ws(*c) || *c >= 0x80;
         let name_good = if after_name.len() == item.len() { name.iter().all(named) } else { name.is_empty() };
-        let close = memchr::memchr(b'>', rest)?;
+        let close = lex::find(rest, *b">")?;
         let uri = rest.get(1..close)?;
         let params = Params::parse(rest.get(close + 1..)?)?;
         (name_good && uri::is_uri(uri)).then_some(Self { uri, params, whole: item })
@@ -87,7 +87,7 @@ impl<'a> Via<'a> {
         // As nearly everyone writes it; the general form has white space around the slashes.
         let usual = item.strip_prefix(b"SIP/2.0/");
         let part = |s: &'a [u8]| {
-            let (t, rest) = lex::take_while(s, is_token);
+            let (t, rest) = lex::run(s, lex::class::TOKEN);
             (!t.is_empty()).then_some((t, trim_start(rest)))
         };
         let slash = |s: &'a [u8]| s.strip_prefix(b"/").map(trim_start);
@@ -102,13 +102,13 @@ impl<'a> Via<'a> {
                 slash(rest)?
             }
         };
-        let (transport, after) = lex::take_while(slashed, is_token);
+        let (transport, after) = lex::run(slashed, lex::class::TOKEN);
         let sent = trim_start(after);
         if sent.len() == after.len() || transport.is_empty() {
             return None;
         }
-        let (by, params) = sent.split_at(memchr::memchr(b';', sent).unwrap_or(sent.len()));
-        let (host, port) = sent_by(trim(by)).filter(|(host, _)| memchr::memchr(b'%', host).is_none())?;
+        let (by, params) = sent.split_at(lex::find(sent, *b";").unwrap_or(sent.len()));
+        let (host, port) = sent_by(trim(by)).filter(|(host, _)| lex::find(host, *b"%").is_none())?;
         Some(Self { transport, host, port, params: Params::parse(params)?, whole: item })
     }
 

@@ -19,10 +19,10 @@ fn fault(kind: FaultKind, what: &'static str, at: usize) -> Fault {
 fn find_break(s: &[u8]) -> Option<usize> {
     const SPACES: u64 = 0x2020_2020_2020_2020;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    let (chunks, _) = s.as_chunks::<8>();
+    let (words, _) = s.as_chunks::<8>();
     let mut at = 0;
-    for chunk in chunks.iter().take(8) {
-        let x = u64::from_le_bytes(*chunk);
+    for word in words.iter().take(8) {
+        let x = u64::from_le_bytes(*word);
         let low = x.wrapping_sub(SPACES) & !x & HIGH;
         if low != 0 {
             // The lowest bit is exact; where it is a tab or another control, the general search goes on.
@@ -73,7 +73,7 @@ fn start_line(octets: &[u8]) -> Result<(Start, usize), Fault> {
         let status = u16::from(h - b'0') * 100 + u16::from(t - b'0') * 10 + u16::from(u - b'0');
         return Ok((Start::Response { status, end: end as u16 }, end));
     }
-    let (method, rest) = lex::take_while(line, lex::is_token);
+    let (method, rest) = lex::run(line, lex::class::TOKEN);
     let uri_at = method.len() + 1;
     let uri_end = memchr::memrchr(b' ', line).unwrap_or(0);
     if method.is_empty() || rest.first() != Some(&b' ') || uri_end < uri_at {
@@ -131,7 +131,7 @@ impl<'a> Lines<'a> {
         }
         let line = self.octets.get(at..end).unwrap_or_default();
         let bad = || fault(FaultKind::Malformed, "header", at);
-        let colon = lex::find_short(line, b':').ok_or_else(bad)?;
+        let colon = lex::find(line, *b":").ok_or_else(bad)?;
         let mut name = line.get(..colon).unwrap_or_default();
         if let [.., b' ' | b'\t'] = name {
             name = lex::trim_end(name);

@@ -2,6 +2,7 @@
 //! slices of the message; a fold (CRLF and white space) counts as white space.
 
 use core::iter::FusedIterator;
+pub(crate) use portunus_codec::find;
 
 /// Classes of octets, one bit each; see [`CLASS`].
 pub(crate) mod class {
@@ -16,6 +17,10 @@ pub(crate) mod class {
     pub(crate) const NOT_HOST: u8 = 8;
     /// What no Call-ID holds: white space, controls, separators of lists and parameters, anything above ASCII.
     pub(crate) const NOT_CALL_ID: u8 = 16;
+    /// What a bare parameter value holds: tokens and hosts.
+    pub(crate) const VALUE: u8 = 32;
+    /// What stands for itself in the user part of a URI that is written here.
+    pub(crate) const PLAIN_USER: u8 = 64;
 }
 
 /// The classes of every octet.
@@ -26,7 +31,13 @@ static CLASS: [u8; 256] = {
         let c = i as u8;
         let word = c.is_ascii_alphanumeric();
         if word || matches!(c, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~') {
-            table[i] |= class::TOKEN;
+            table[i] |= class::TOKEN | class::VALUE;
+        }
+        if matches!(c, b'[' | b']' | b':' | b'/') {
+            table[i] |= class::VALUE;
+        }
+        if table[i] & class::TOKEN != 0 && !matches!(c, b'%' | b'`') || matches!(c, b'(' | b')' | b'&' | b'=' | b'$') {
+            table[i] |= class::PLAIN_USER;
         }
         if matches!(c, 0..=b' ' | 0x7f | b'"' | b'<' | b'>') {
             table[i] |= class::NOT_URI | class::NOT_SIP_URI;
@@ -51,16 +62,42 @@ pub(crate) fn is_token(c: u8) -> bool {
     CLASS[usize::from(c)] & class::TOKEN != 0
 }
 
-/// True when no octet is of that class: without an early end, for values are short and mostly good.
+/// The classes of any of these octets.
+#[inline(always)]
+fn any_of(s: &[u8]) -> u8 {
+    s.iter().fold(0, |found, c| found | CLASS[usize::from(*c)])
+}
+
+/// The classes that all of these octets have.
+#[inline(always)]
+fn all_of(s: &[u8]) -> u8 {
+    s.iter().fold(u8::MAX, |all, c| all & CLASS[usize::from(*c)])
+}
+
+/// True when no octet is of that class: without an early end, for values are short and mostly good. Eight at a time,
+/// which is what the compiler unrolls.
 #[inline]
 pub(crate) fn none(s: &[u8], class: u8) -> bool {
-    s.iter().fold(0, |found, c| found | CLASS[usize::from(*c)]) & class == 0
+    let (words, rest) = s.as_chunks::<8>();
+    (words.iter().fold(0, |found, word| found | any_of(word)) | any_of(rest)) & class == 0
+}
+
+/// Cuts `s` behind the octets of that class that it begins with.
+#[inline]
+pub(crate) fn run(s: &[u8], class: u8) -> (&[u8], &[u8]) {
+    let (words, _) = s.as_chunks::<8>();
+    let mut at = words.iter().take_while(|word| all_of(*word) & class != 0).count() * 8;
+    while s.get(at).is_some_and(|c| CLASS[usize::from(*c)] & class != 0) {
+        at += 1;
+    }
+    s.split_at_checked(at).unwrap_or((s, &[]))
 }
 
 /// True for a non-empty token.
 #[inline]
 pub(crate) fn token(s: &[u8]) -> bool {
-    !s.is_empty() && s.iter().all(|c| is_token(*c))
+    let (words, rest) = s.as_chunks::<8>();
+    !s.is_empty() && words.iter().fold(all_of(rest), |all, word| all & all_of(word)) & class::TOKEN != 0
 }
 
 /// Linear white space. CR and LF occur in a checked header value only as part of a fold.
@@ -106,34 +143,11 @@ pub(crate) fn take_while(s: &[u8], f: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
     s.split_at(n)
 }
 
-/// Offset of `c` among the first octets of `s`, eight at a time: for separators behind short names.
-#[inline(always)]
-pub(crate) fn find_short(s: &[u8], c: u8) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let (chunks, _) = s.as_chunks::<8>();
-    let mut at = 0;
-    for chunk in chunks.iter().take(8) {
-        let x = u64::from_le_bytes(*chunk) ^ (ONES * c as u64);
-        let zero = x.wrapping_sub(ONES) & !x & HIGH;
-        if zero != 0 {
-            return Some(at + (zero.trailing_zeros() / 8) as usize);
-        }
-        at += 8;
-    }
-    let rest = s.get(at..)?;
-    match rest.len() {
-        0..8 => rest.iter().position(|b| *b == c),
-        _ => memchr::memchr(c, rest),
-    }
-    .map(|n| at + n)
-}
-
 /// `s` begins with a double quote: cuts after the closing one; `None` when it is not closed.
 pub(crate) fn quoted(s: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut at = 1;
     loop {
-        at += memchr::memchr2(b'"', b'\\', s.get(at..)?)?;
+        at += find(s.get(at..)?, *b"\"\\")?;
         if s.get(at) == Some(&b'"') {
             return s.split_at_checked(at + 1);
         }
@@ -162,7 +176,7 @@ impl<'a> Iterator for Items<'a> {
         let s = self.rest.take()?;
         let mut at = 0;
         let mut end = s.len();
-        while let Some(n) = s.get(at..).and_then(|t| memchr::memchr3(b',', b'"', b'<', t)) {
+        while let Some(n) = s.get(at..).and_then(|t| find(t, *b",\"<")) {
             at += n;
             match s.get(at) {
                 Some(b',') => {
@@ -174,7 +188,7 @@ impl<'a> Iterator for Items<'a> {
                     Some((q, _)) => at += q.len(),
                     None => break,
                 },
-                _ => match s.get(at..).and_then(|t| memchr::memchr(b'>', t)) {
+                _ => match s.get(at..).and_then(|t| find(t, *b">")) {
                     Some(n) => at += n + 1,
                     None => break,
                 },
@@ -203,7 +217,7 @@ pub(crate) const PARAMS_MAX: usize = 32;
 /// Reads one parameter at the start of `s`; gives it and what follows it, trimmed.
 pub(crate) fn param(s: &[u8]) -> Option<(Param<'_>, &[u8])> {
     let start = trim_start(s);
-    let (name, rest) = take_while(start, is_token);
+    let (name, rest) = run(start, class::TOKEN);
     if name.is_empty() {
         return None;
     }
@@ -214,7 +228,7 @@ pub(crate) fn param(s: &[u8]) -> Option<(Param<'_>, &[u8])> {
     let v = trim_start(v);
     let (value, rest) = match v.first()? {
         b'"' => quoted(v)?,
-        _ => take_while(v, |c| is_token(c) || matches!(c, b'[' | b']' | b':' | b'/')),
+        _ => run(v, class::VALUE),
     };
     // Digest's uri is always quoted, so a bare value is a token or a host; it is never empty.
     if value.is_empty() {

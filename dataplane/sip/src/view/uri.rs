@@ -1,6 +1,6 @@
 //! SIP URIs (RFC 3261 section 19.1) as far as routing and identities need them, and their relation to IDc.
 
-use super::lex::{self, class, is_token};
+use super::lex::{self, class};
 use portunus_codec::Writer;
 use portunus_keydist::ident::{IDC_MAX, Idc, IdcBuf};
 
@@ -27,7 +27,7 @@ pub struct Uri<'a> {
 pub(crate) fn host_port(s: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let host_len = match s.first()? {
         b'[' => {
-            let end = memchr::memchr(b']', s)?;
+            let end = lex::find(s, *b"]")?;
             let inside = s.get(1..end)?;
             let good = |c: &u8| c.is_ascii_hexdigit() || matches!(c, b':' | b'.');
             if inside.is_empty() || !inside.iter().all(good) {
@@ -35,7 +35,7 @@ pub(crate) fn host_port(s: &[u8]) -> Option<(&[u8], Option<u16>)> {
             }
             end + 1
         }
-        _ => s.iter().position(|c| *c == b':').unwrap_or(s.len()),
+        _ => lex::find(s, *b":").unwrap_or(s.len()),
     };
     let (host, rest) = s.split_at_checked(host_len)?;
     if !host.starts_with(b"[") && (host.is_empty() || !lex::none(host, class::NOT_HOST)) {
@@ -59,19 +59,26 @@ fn clean(s: &[u8]) -> bool {
 
 /// True for anything of the form `scheme:rest` without white space, controls, quotes or angle brackets.
 pub(crate) fn is_uri(s: &[u8]) -> bool {
-    let Some(colon) = lex::find_short(s, b':') else { return false };
-    let (scheme, rest) = s.split_at(colon);
-    let letters = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.');
-    scheme.first().is_some_and(u8::is_ascii_alphabetic)
-        && scheme.iter().all(letters)
-        && rest.len() > 1
-        && lex::none(rest, class::NOT_URI)
+    let rest = match s.strip_prefix(b"sip:") {
+        Some(rest) => rest,
+        None => {
+            let Some((scheme, rest)) = lex::find(s, *b":").and_then(|colon| s.split_at_checked(colon)) else {
+                return false;
+            };
+            let letters = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.');
+            if !scheme.first().is_some_and(u8::is_ascii_alphabetic) || !scheme.iter().all(letters) {
+                return false;
+            }
+            rest.get(1..).unwrap_or_default()
+        }
+    };
+    !rest.is_empty() && lex::none(rest, class::NOT_URI)
 }
 
 impl<'a> Uri<'a> {
     /// Reads a `sip:` or `sips:` URI; `None` for any other scheme and for a malformed one.
     pub fn parse(s: &'a [u8]) -> Option<Self> {
-        let colon = memchr::memchr(b':', s.get(..5)?)?;
+        let colon = lex::find(s.get(..5)?, *b":")?;
         let (scheme, rest) = s.split_at(colon);
         let secure = scheme.eq_ignore_ascii_case(b"sips");
         if !secure && !scheme.eq_ignore_ascii_case(b"sip") {
@@ -79,23 +86,23 @@ impl<'a> Uri<'a> {
         }
         let rest = rest.get(1..)?;
         // An unescaped @ stands between user and host only.
-        let (user, from_host) = match memchr::memchr(b'@', rest) {
+        let (user, from_host) = match lex::find(rest, *b"@") {
             Some(at) => (Some(rest.get(..at)?), rest.get(at + 1..)?),
             None => (None, rest),
         };
-        let (from_host, headers) = from_host.split_at(memchr::memchr(b'?', from_host).unwrap_or(from_host.len()));
-        let (hostport, params) = from_host.split_at(memchr::memchr(b';', from_host).unwrap_or(from_host.len()));
+        let (from_host, headers) = from_host.split_at(lex::find(from_host, *b"?").unwrap_or(from_host.len()));
+        let (hostport, params) = from_host.split_at(lex::find(from_host, *b";").unwrap_or(from_host.len()));
         let (host, port) = host_port(hostport)?;
         let address = rest.get(..user.map_or(0, |u| u.len() + 1) + hostport.len())?;
         let good = user != Some(b"") && clean(rest);
-        let once = memchr::memchr(b'@', rest.get(address.len()..)?).is_none();
+        let once = lex::find(rest.get(address.len()..)?, *b"@").is_none();
         (good && once).then_some(Self { secure, user, host, port, address, params, headers })
     }
 
     /// The value of a URI parameter; `Some` of nothing for one without value.
     pub fn param(&self, name: &str) -> Option<&'a [u8]> {
         self.params.split(|c| *c == b';').skip(1).find_map(|p| {
-            let (n, v) = p.split_at(memchr::memchr(b'=', p).unwrap_or(p.len()));
+            let (n, v) = p.split_at(lex::find(p, *b"=").unwrap_or(p.len()));
             n.eq_ignore_ascii_case(name.as_bytes()).then(|| v.get(1..).unwrap_or_default())
         })
     }
@@ -109,7 +116,7 @@ impl<'a> Uri<'a> {
     /// The IDc that this URI is, as it stands in the message; `None` for `sips:`, with headers, and where escapes keep
     /// it from standing there literally.
     pub fn as_idc(&self) -> Option<Idc<'a>> {
-        let literal = !self.secure && self.headers.is_empty() && memchr::memchr(b'%', self.address).is_none();
+        let literal = !self.secure && self.headers.is_empty() && lex::find(self.address, *b"%").is_none();
         literal.then(|| Idc::from_octets(self.address))?
     }
 
@@ -144,10 +151,9 @@ pub(crate) fn unescape(s: &[u8]) -> impl Iterator<Item = u8> + '_ {
 
 /// Writes a text as the user part of a URI, escaped where RFC 3261 asks for it.
 pub fn put_user(text: &[u8], w: &mut Writer<'_>) {
-    let plain = |c: u8| is_token(c) && !matches!(c, b'%' | b'`') || matches!(c, b'(' | b')' | b'&' | b'=' | b'$');
     let mut rest = text;
     while !rest.is_empty() {
-        let (run, after) = lex::take_while(rest, plain);
+        let (run, after) = lex::run(rest, class::PLAIN_USER);
         w.put(run);
         rest = after;
         if let Some((c, after)) = rest.split_first() {
