@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
 use portunus_io::listen;
-use portunus_io::stream::{Frame, Scratch, StreamLimits, Streams, Undeliverable};
+use portunus_io::stream::{Frame, Framing, HEADER, Scratch, StreamLimits, Streams, Undeliverable};
 
 /// Lines as messages; an empty line is passed over, a zero octet is garbage.
 fn lines(octets: &[u8]) -> Frame {
@@ -31,11 +31,15 @@ struct Server {
 
 impl Server {
     fn new(limits: StreamLimits) -> Self {
+        Self::framed(limits, Framing::plain(lines))
+    }
+
+    fn framed(limits: StreamLimits, framing: Framing) -> Self {
         let poll = Poll::new().unwrap();
         let mut streams = Streams::new(limits, 100);
         let listener = listen::tcp_group("127.0.0.1:0".parse().unwrap(), 1, 64).unwrap().remove(0);
         let address = listener.local_addr().unwrap();
-        streams.listen(poll.registry(), listener, 7, lines).unwrap();
+        streams.listen(poll.registry(), listener, 7, framing).unwrap();
         let scratch = streams.scratch();
         Self { poll, events: Events::with_capacity(64), streams, scratch, address, now_ms: 0 }
     }
@@ -81,6 +85,49 @@ impl Server {
         }
         false
     }
+}
+
+/// A header of TPKT's kind: three octets of no meaning and the message's length.
+fn packet(octets: &[u8]) -> Frame {
+    match octets {
+        [3, _, _, 0, ..] => Frame::Broken,
+        [3, _, _, len, rest @ ..] if rest.len() >= usize::from(*len) => Frame::Message((*len).into()),
+        [] | [3, ..] => Frame::Incomplete,
+        _ => Frame::Broken,
+    }
+}
+
+fn header(len: usize) -> Option<[u8; HEADER]> {
+    Some([3, 0, 0, u8::try_from(len).ok()?])
+}
+
+#[test]
+fn headers_are_taken_off_and_put_on() {
+    let framing = Framing::behind(packet, header);
+    let mut server = Server::framed(StreamLimits { message_max: 200, ..StreamLimits::default() }, framing);
+    let mut client = server.connect();
+    // The longest message, in pieces, and two in one piece behind it.
+    let long = [7u8; 200];
+    let mut octets = header(200).unwrap().to_vec();
+    octets.extend(long);
+    octets.extend(*b"\x03\0\0\x01a\x03\0\0\x02bc");
+    let mut seen: Vec<Vec<u8>> = Vec::new();
+    for piece in octets.chunks(67) {
+        client.write_all(piece).unwrap();
+        let before = server.streams.counters().calls;
+        let mut serve = |_, message: &[u8]| {
+            seen.push(message.to_vec());
+            // One that no header can announce is declined; the others come back.
+            Some(if message == b"a" { vec![0; 300] } else { message.to_vec() })
+        };
+        assert!(server.run(&mut serve, |streams| streams.counters().calls > before));
+    }
+    assert_eq!(seen, [&long[..], b"a", b"bc"]);
+    let mut back = vec![0; 4 + 200 + 4 + 2];
+    client.read_exact(&mut back).unwrap();
+    assert_eq!((&back[..4], &back[204..]), (&header(200).unwrap()[..], &b"\x03\0\0\x02bc"[..]));
+    client.write_all(b"\x03\0\0\0").unwrap();
+    assert!(server.run(|_, _| None, |streams| streams.counters().broken == 1));
 }
 
 #[test]

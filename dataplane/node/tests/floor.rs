@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use portunus_engine::{Command, CorePacket, Kind, Packet, Reading, Sink};
 use portunus_io::count::{Counting, allocations};
 use portunus_io::steer::Steer;
-use portunus_io::stream::Frame;
+use portunus_io::stream::{Frame, Framing};
 use portunus_keydist::Now;
 use portunus_node::floor::{Floor, FloorRouter, LABEL};
 use portunus_node::{Cpus, Handler, Node, NodeHandle, Plan, PlanKind, PlanListener, Topology, UdpConfig, UdpUpstream};
@@ -109,7 +109,7 @@ fn floor(workers: usize, peers: Vec<SocketAddr>) -> NodeHandle {
         listeners: vec![
             listener(PlanKind::Udp(Steer::Source { seed: 5 })),
             listener(PlanKind::Udp(Steer::Octet { at: 4 })),
-            listener(PlanKind::Tcp(lines)),
+            listener(PlanKind::Tcp(Framing::plain(lines))),
         ],
         middleware: None,
     };

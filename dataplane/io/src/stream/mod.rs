@@ -32,7 +32,7 @@ use mio::{Interest, Registry, Token};
 
 use connection::{Connection, End, Input};
 use frame::{FRAMES, cut};
-pub use frame::{Frame, Framing, Scratch};
+pub use frame::{Frame, Framing, HEADER, Header, Scratch};
 pub use limits::{StreamCounters, StreamLimits, Undeliverable};
 
 const NONE: u32 = u32::MAX;
@@ -124,7 +124,7 @@ impl Streams {
 
     /// A buffer for [`Streams::turn`].
     pub fn scratch(&self) -> Scratch {
-        let octets = vec![0; self.limits.message_max + READ].into_boxed_slice();
+        let octets = vec![0; HEADER + self.limits.message_max + READ].into_boxed_slice();
         Scratch { octets, frames: Vec::with_capacity(FRAMES) }
     }
 
@@ -338,7 +338,7 @@ impl Streams {
         connection.held.clear();
         let mut input = Input::Drained;
         if !again {
-            // Of a message that is not complete at most `message_max` octets are held, so at least READ are free.
+            // Of a message that is not complete its header and `message_max` octets are held, so at least READ are free.
             self.counters.calls += 1;
             let count;
             (count, input) = connection.read(scratch.octets.get_mut(filled..).unwrap_or_default())?;
@@ -395,10 +395,12 @@ impl Streams {
             self.close(slot);
             return Err(Undeliverable::Slow);
         }
-        connection.out.resize(from + max, 0);
-        let len = connection.out.get_mut(from..).and_then(write).filter(|&len| len <= max);
-        connection.out.truncate(from + len.unwrap_or(0));
-        if len.is_none() {
+        let lead = connection.framing.lead();
+        connection.out.resize(from + lead + max, 0);
+        let len = connection.out.get_mut(from + lead..).and_then(write).filter(|&len| len <= max);
+        let framed = len.filter(|&len| put_header(&connection.framing, connection.out.get_mut(from..), len));
+        connection.out.truncate(framed.map_or(from, |len| from + lead + len));
+        if framed.is_none() {
             return Err(Undeliverable::Declined);
         }
         if !connection.dirty {
@@ -464,6 +466,18 @@ impl Streams {
     pub fn next_deadline(&self) -> Option<u64> {
         let oldest = self.slots.get(self.oldest as usize)?.connection.as_deref()?;
         Some(oldest.active_ms.saturating_add(self.limits.idle_ms))
+    }
+}
+
+/// Writes what precedes a message of `len` octets; false when there is no such header.
+fn put_header(framing: &Framing, place: Option<&mut [u8]>, len: usize) -> bool {
+    let Some(header) = framing.header else { return true };
+    match (header(len), place.and_then(|place| place.first_chunk_mut())) {
+        (Some(header), Some(place)) => {
+            *place = header;
+            true
+        }
+        _ => false,
     }
 }
 
