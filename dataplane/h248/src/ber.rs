@@ -70,7 +70,7 @@ pub(crate) fn write_error(version: u8, mid: &[u8], w: &mut Writer<'_>) -> Result
     let error = 4 + 2 + text.len();
     let (name, body) = (2 + mid.len(), 2 + error);
     let message = 3 + 4 + name + 2 + body;
-    w.put(&[SEQUENCE, short(message)?, MESSAGE, short(message - 2)?, 0x80, 1, if known { version } else { 3 }]);
+    w.put(&[SEQUENCE, short(message + 2)?, MESSAGE, short(message)?, 0x80, 1, if known { version } else { 3 }]);
     w.put(&[0xa1, short(name + 2)?, 0xa2, short(name)?, 0x80, short(mid.len())?]).put(mid);
     w.put(&[BODY, short(body)?, 0xa0, short(error)?, 0x80, 2]).put(&code.to_be_bytes());
     w.put(&[0x81, short(text.len())?]).put(text);

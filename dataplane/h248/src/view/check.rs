@@ -50,13 +50,15 @@ fn transaction(t: &Transaction<'_>) -> Result<(), Bad> {
     let plain = e.relation() == b'=' && parse_u32(e.value()).is_some();
     match t.kind {
         Kind::Request if plain => some(e, action_request),
-        Kind::Reply if segment(e.value()) => reply(e),
+        Kind::Reply if e.relation() == b'=' && segment(e.value()) => reply(e),
         Kind::Pending if plain && e.has_block() && e.elements().try_next()?.is_none() => Ok(()),
         Kind::ResponseAck if e.relation() == 0 => some(e, |a| match ack_range(a.name()) {
             Some(_) if a.relation() == 0 && !a.has_block() => Ok(()),
             _ => Err(a.bad("acknowledgement")),
         }),
-        Kind::Segment if segment(e.value()) && e.value().contains(&b'/') && !e.has_block() => Ok(()),
+        Kind::Segment if e.relation() == b'=' && segment(e.value()) && e.value().contains(&b'/') && !e.has_block() => {
+            Ok(())
+        }
         Kind::Error => error(e),
         _ => Err(e.bad("transaction")),
     }

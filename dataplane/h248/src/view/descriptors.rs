@@ -111,7 +111,7 @@ fn is_package_version(word: &[u8]) -> bool {
 }
 
 /// NAME: `ALPHA *63(ALPHA / DIGIT / "_")`.
-fn is_name(word: &[u8]) -> bool {
+pub(super) fn is_name(word: &[u8]) -> bool {
     (1..=64).contains(&word.len())
         && word.first().is_some_and(u8::is_ascii_alphabetic)
         && word.iter().all(|c| c.is_ascii_alphanumeric() || *c == b'_')

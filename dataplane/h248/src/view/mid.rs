@@ -65,7 +65,8 @@ impl<'m> Mid<'m> {
                 if word.eq_ignore_ascii_case(b"MTP") && s.get(open) == Some(&b'{') {
                     mtp(s, open)?
                 } else {
-                    (MidForm::Device(Some(word).filter(|w| is_path(w)).ok_or(bad)?), end)
+                    let name = |w: &&[u8]| is_path(w) && w.first().is_some_and(u8::is_ascii_alphabetic);
+                    (MidForm::Device(Some(word).filter(name).ok_or(bad)?), end)
                 }
             }
         };

@@ -409,7 +409,8 @@ impl<'m> Action<'m> {
             b"-" => Context::Null,
             b"$" => Context::Choose,
             b"*" => Context::All,
-            digits => Context::Id(parse_u32(digits)?),
+            // 0 and the two highest are the binary encoding's words for null, choose and all.
+            digits => Context::Id(parse_u32(digits).filter(|id| (1..0xffff_fffe).contains(id))?),
         };
         Some(Self { context, element })
     }

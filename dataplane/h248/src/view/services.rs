@@ -124,6 +124,13 @@ fn is_extension(name: &[u8]) -> bool {
     }
 }
 
+/// `NAME/version`.
+fn is_profile(value: &[u8]) -> bool {
+    let mut parts = value.splitn(2, |c| *c == b'/');
+    let (name, version) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    super::descriptors::is_name(name) && (1..=2).contains(&version.len()) && version.iter().all(u8::is_ascii_digit)
+}
+
 /// The identifier that an element has for its value, `MTP{…}` among them.
 fn mid_of<'m>(element: &Element<'m>) -> Option<Mid<'m>> {
     let whole = element.whole();
@@ -153,7 +160,7 @@ fn parameter(e: &Element<'_>, reply: bool) -> Result<u16, Bad> {
     }
     let Some((_, bit)) = PLAIN.into_iter().find(|(token, _)| e.is(*token)) else {
         // A further extension, or with version 2 an item that a reply's audit shall have.
-        let item = e.relation() == 0 && super::check::is_audit_item(e);
+        let item = !reply && e.relation() == 0 && super::check::is_audit_item(e);
         return if item || is_extension(e.name()) && e.relation() != 0 { Ok(0) } else { bad };
     };
     let number = |max: u64| e.relation() == b'=' && parse_u64(e.value()).is_some_and(|n| n <= max);
@@ -163,7 +170,7 @@ fn parameter(e: &Element<'_>, reply: bool) -> Result<u16, Bad> {
         4 => !reply && number(u32::MAX.into()),
         8 => e.relation() == b'=' && (number(u16::MAX.into()) || mid_of(e).is_some()),
         16 => e.relation() == b'=' && mid_of(e).is_some(),
-        32 => e.relation() == b'=' && e.value().contains(&b'/'),
+        32 => e.relation() == b'=' && is_profile(e.value()),
         64 => number(99),
         128 => !reply && e.relation() == 0,
         _ => !reply && e.relation() == 0 && e.has_block(),

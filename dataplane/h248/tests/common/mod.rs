@@ -278,7 +278,7 @@ pub fn session(w: &World) -> Vec<Sent> {
     let downward = [
         ("audit", "C=-{W-AV=*{AT{PG}}}"),
         ("audit of ROOT", "C=-{AV=ROOT{AT{}}}"),
-        ("off-hook request", "C=-{MF=A4444{E=2222{al/of{strict=\"state\"}},SG{}}}"),
+        ("off-hook request", "C=-{MF=A4444{E=2222{al/of{strict=\"state\"}}}}"),
         ("dial tone", "C=-{MF=A4444{SG{cg/dt},E=2223{al/on,dd/ce{DM=dialplan0}},DM=dialplan0{(0|00|[1-7]xxx)}}}"),
         ("inactivity", "C=-{MF=ROOT{E=9{it/ito{mit=\"6000\"}}}}"),
         ("handoff", "C=-{SC=ROOT{SV{MT=HO,RE=\"903 MGC Directed Change\",MG=<ss2.example.test>}}}"),
@@ -306,7 +306,7 @@ pub fn session(w: &World) -> Vec<Sent> {
     }
     let replies = [
         ("audit reply", "C=-{AV=A4444{PG{al-1,cg-1,dd-1}},AV=A4445{PG{al-1,cg-1}}}"),
-        ("media", "C=-{AV=A4444{M{TS{SI=IV,BF=OFF},ST=1{O{MO=SR,RV=OFF,RG=OFF,nt/jit=\"40\"}}},E=2222{al/of},SG{}}}"),
+        ("media", "C=-{AV=A4444{M{TS{SI=IV,BF=OFF},ST=1{O{MO=SR,RV=OFF,RG=OFF,nt/jit=\"40\"}}},E=2222{al/of}}}"),
         ("modified", "C=-{MF=A4444}"),
         ("unknown", "C=-{MF=A9999{ER=430{\"Unknown TerminationID\"}}}"),
     ];
