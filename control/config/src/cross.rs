@@ -1,6 +1,6 @@
 //! Rules that concern more than one section.
 
-use crate::model::{AucListener, Config, Edge, ListenTransport};
+use crate::model::{AucListener, Config, Edge, ListenProtocol, ListenTransport};
 use crate::read::Gather;
 use core::net::SocketAddr;
 use std::collections::HashMap;
@@ -10,6 +10,29 @@ pub(crate) fn check(config: &Config, gather: &Gather<'_>) {
     trust(config, gather);
     policies(config, gather);
     sealed(config, gather);
+    peers(config, gather);
+}
+
+/// What a proxy's listeners take in must have somewhere to go.
+fn peers(config: &Config, gather: &Gather<'_>) {
+    let Some(proxy) = &config.proxy else { return };
+    for protocol in [ListenProtocol::Mgcp, ListenProtocol::H248, ListenProtocol::Ras] {
+        let (listen, key) = (proxy.core.listen, protocol.peers());
+        if let Some(other) = proxy.core.peers(protocol).iter().find(|peer| peer.is_ipv4() != listen.is_ipv4()) {
+            let problem = format!("{other} and proxy.core.listen, {listen}, are not of one version of IP");
+            let write = "write addresses of the version that the proxy has on the core side";
+            gather.note_at(&format!("proxy.core.{key}"), problem, write);
+        }
+    }
+    for (n, l) in proxy.edge.listeners.iter().enumerate() {
+        let first = proxy.edge.listeners.iter().take(n).all(|before| before.protocol != l.protocol);
+        if first && proxy.core.peers(l.protocol).is_empty() {
+            let key = l.protocol.peers();
+            let problem = format!("the core side names no `{key}` for {}", l.protocol.name());
+            let write = format!("add `{key} = [\"ADDRESS:PORT\"]` to [proxy.core]");
+            gather.note_at(&format!("proxy.listener[{n}].protocol"), problem, write);
+        }
+    }
 }
 
 /// Two sockets of one file on the same address and port of the same kind cannot both be opened.
@@ -40,8 +63,10 @@ fn addresses(config: &Config, gather: &Gather<'_>) {
     if let Some(p) = &config.proxy {
         take(false, p.core.listen, "proxy.core.listen".into());
     }
-    if let Some(listen) = config.softswitch.as_ref().and_then(|s| s.listen) {
-        take(false, listen, "softswitch.listen".into());
+    if let Some(s) = &config.softswitch {
+        for (key, listen) in s.listens() {
+            take(false, listen, format!("softswitch.{key}"));
+        }
     }
     for (n, l) in config.auc.iter().flat_map(|a| a.listeners.iter().enumerate()) {
         match l {

@@ -57,6 +57,9 @@ pub(crate) const SLOW: Duration = s(1);
 pub(crate) const IGNORE_AFTER: u64 = 10;
 pub(crate) const IGNORE: Duration = s(300);
 
+/// Gateways and endpoints with a port of their own towards the core, of each protocol.
+pub(crate) const LANES: u64 = 4_096;
+
 pub(crate) const BATCH: u64 = 32;
 pub(crate) const SOCKET_BUFFER: Size = Size(4 << 20);
 pub(crate) const RING: Size = Size(4 << 20);

@@ -158,6 +158,12 @@ pub struct Softswitch {
     pub domains: Vec<String>,
     /// Where peers reach it (SIP over UDP); `None` when it only serves terminals directly.
     pub listen: Option<SocketAddr>,
+    /// Where peers reach its call agent (MGCP over UDP).
+    pub listen_mgcp: Option<SocketAddr>,
+    /// Where peers reach its media gateway controller (H.248 text over UDP).
+    pub listen_h248: Option<SocketAddr>,
+    /// Where peers reach its gatekeeper (H.323 RAS).
+    pub listen_ras: Option<SocketAddr>,
     /// The peers that it trusts.
     pub peers: Vec<Peer>,
     /// New challenges after a wrong word, 0 to 3.
@@ -308,8 +314,17 @@ pub struct Core {
     pub listen: SocketAddr,
     /// Where the core reaches the proxy, where that differs.
     pub advertised: Option<SocketAddr>,
-    /// The softswitches (or the elements before them), in order of preference.
+    /// SIP: the softswitches (or the elements before them), in order of preference. Empty where no listener speaks
+    /// SIP; likewise below.
     pub softswitches: Vec<SocketAddr>,
+    /// MGCP: the call agents.
+    pub call_agents: Vec<SocketAddr>,
+    /// H.248: the media gateway controllers.
+    pub controllers: Vec<SocketAddr>,
+    /// H.323 RAS: the gatekeepers.
+    pub gatekeepers: Vec<SocketAddr>,
+    /// Ports towards the core of each of these three at most, each one terminal's own.
+    pub lanes: usize,
 }
 
 /// What faces terminals: a proxy's access side, or the softswitch's own in the direct topology.
@@ -368,6 +383,55 @@ pub struct Sealed {
 pub enum ListenProtocol {
     /// SIP, RFC 3261.
     Sip,
+    /// MGCP, RFC 3435.
+    Mgcp,
+    /// H.248.1, text encoding.
+    H248,
+    /// H.323 RAS.
+    Ras,
+}
+
+impl Softswitch {
+    /// Where peers reach it, by key.
+    pub fn listens(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let keys = ["listen", "listen_mgcp", "listen_h248", "listen_ras"];
+        let all = [self.listen, self.listen_mgcp, self.listen_h248, self.listen_ras];
+        keys.into_iter().zip(all).filter_map(|(key, address)| Some((key, address?)))
+    }
+}
+
+impl Core {
+    /// The elements of the core that speak this protocol.
+    pub fn peers(&self, protocol: ListenProtocol) -> &[SocketAddr] {
+        match protocol {
+            ListenProtocol::Sip => &self.softswitches,
+            ListenProtocol::Mgcp => &self.call_agents,
+            ListenProtocol::H248 => &self.controllers,
+            ListenProtocol::Ras => &self.gatekeepers,
+        }
+    }
+}
+
+impl ListenProtocol {
+    /// As people write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sip => "SIP",
+            Self::Mgcp => "MGCP",
+            Self::H248 => "H.248",
+            Self::Ras => "RAS",
+        }
+    }
+
+    /// The key of [proxy.core] that names the elements of the core that speak it.
+    pub const fn peers(self) -> &'static str {
+        match self {
+            Self::Sip => "softswitches",
+            Self::Mgcp => "call_agents",
+            Self::H248 => "controllers",
+            Self::Ras => "gatekeepers",
+        }
+    }
 }
 
 /// What carries a listener's messages.

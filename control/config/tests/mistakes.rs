@@ -63,7 +63,7 @@ key_life = \"1y\"
         "test.toml:10:7: proxy.key.hex: not a key; write 64 lower-case hex digits",
         "test.toml:13:10: proxy.core.listen: an unspecified address cannot be put into messages",
         "test.toml:14:16: proxy.core.softswitches: not a value for this key (it is an array)",
-        "test.toml:17:12: proxy.listener[0].protocol: not a value for this key (it is a string); write \"sip\"",
+        "test.toml:17:12: proxy.listener[0].protocol: not a value for this key (it is a string); write \"sip\", \"mgcp\", \"h248\"",
         "test.toml:24:16: proxy.policy.clock_window: not a value for this key (it is an integer); write a duration",
         "test.toml:25:12: proxy.policy.key_life: not a value for this key",
         "test.toml:27:2: colour: unknown key; known here: auc, lab, log, proxy, softswitch",
@@ -104,6 +104,38 @@ fn contradictions_between_sections_are_found() {
         "realm = \"other.test\"\n\n[proxy.key]",
         "proxy.realm: not the softswitch's",
     );
+}
+
+#[test]
+fn what_a_protocol_cannot_have_is_found_where_it_stands() {
+    let one = |from: &str, to: &str, start: &str| {
+        let found = lab_with(from, to);
+        assert!(!found.is_empty() && found[0].contains(start), "{start}: {found:?}");
+    };
+    one(
+        "protocol = \"mgcp\"",
+        "protocol = \"mgcp\"\ntransport = \"tcp\"",
+        "proxy.listener[2].transport: MGCP is not carried over TCP; write \"udp\"",
+    );
+    one(
+        "protocol = \"ras\"",
+        "protocol = \"ras\"\nstock_phones = true",
+        "].stock_phones: RAS has no terminals without",
+    );
+    one(
+        "controllers = [\"127.0.0.1:2954\"]\n",
+        "",
+        "proxy.listener[3].protocol: the core side names no `controllers` for H.248; add `controllers = [\"ADDRESS",
+    );
+    one("gatekeepers = [\"127", "gatekeepers = [\"[::1]:1729\", \"127", "proxy.core.gatekeepers: [::1]:1729 and");
+    one("gatekeepers = [\"127.0.0.1:1729\"]", "gatekeepers = []", "proxy.core.gatekeepers: no address; write at");
+    one(
+        "listen_ras = \"127.0.0.1:1729\"",
+        "listen_ras = \"127.0.0.1:5070\"",
+        "softswitch.listen_ras: 127.0.0.1:5070 is",
+    );
+    one("listen_mgcp = \"127.0.0.1:2737\"", "listen_mgcp = \"0.0.0.0:2737\"", "softswitch.listen_mgcp: an unspecified");
+    one("softswitches = [", "lanes = 5\nsoftswitches = [", "proxy.core.lanes: 5 is out of range; write 16 to 65536");
 }
 
 #[test]

@@ -12,7 +12,8 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 impl Word for ListenProtocol {
-    const WORDS: &'static [(&'static str, Self)] = &[("sip", Self::Sip)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("sip", Self::Sip), ("mgcp", Self::Mgcp), ("h248", Self::H248), ("ras", Self::Ras)];
 }
 
 impl Word for ListenTransport {
@@ -44,10 +45,15 @@ pub(super) fn proxy(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Prox
 
 fn core(mut c: Section<'_, '_, '_>) -> Option<Core> {
     let listen = c.key::<SocketAddr>("listen").check(specific).required();
-    let softswitches = c.key::<Vec<SocketAddr>>("softswitches").check(|l| some_address(l)).required();
     let advertised = c.key::<SocketAddr>("advertised").check(specific).optional();
+    let mut peers = |key| c.key::<Vec<SocketAddr>>(key).check(|l| some_address(l)).or(Vec::new());
+    let softswitches = peers(ListenProtocol::Sip.peers());
+    let call_agents = peers(ListenProtocol::Mgcp.peers());
+    let controllers = peers(ListenProtocol::H248.peers());
+    let gatekeepers = peers(ListenProtocol::Ras.peers());
+    let lanes = count(c.key("lanes").within(16, 65_536).or(d::LANES));
     c.finish();
-    Some(Core { listen: listen?, advertised, softswitches: softswitches? })
+    Some(Core { listen: listen?, advertised, softswitches, call_agents, controllers, gatekeepers, lanes })
 }
 
 /// The address goes into Via, Path and Contact, so it must be one that others can use.
@@ -60,7 +66,7 @@ pub(super) fn specific(address: &SocketAddr) -> Result<(), (String, String)> {
 }
 
 fn some_address(list: &[SocketAddr]) -> Result<(), (String, String)> {
-    let problem = || ("no softswitch".to_owned(), "write at least one address".to_owned());
+    let problem = || ("no address".to_owned(), "write at least one, or leave the key out".to_owned());
     if list.is_empty() { Err(problem()) } else { Ok(()) }
 }
 
@@ -134,6 +140,16 @@ fn listener(mut l: Section<'_, '_, '_>) -> Option<Listener> {
     let address = l.key::<SocketAddr>("address").required();
     let advertised = l.key::<SocketAddr>("advertised").check(specific).optional();
     let stock_phones = l.key("stock_phones").or(false);
+    if let Some(OneOf(protocol)) = protocol {
+        if transport == ListenTransport::Tcp && !matches!(protocol, ListenProtocol::Sip | ListenProtocol::H248) {
+            let problem = format!("{} is not carried over TCP", protocol.name());
+            l.gather.note_at(&l.path_of("transport"), problem, "write \"udp\"");
+        }
+        if stock_phones && protocol != ListenProtocol::Sip {
+            let problem = format!("{} has no terminals without keys", protocol.name());
+            l.gather.note_at(&l.path_of("stock_phones"), problem, "leave it out");
+        }
+    }
     l.finish();
     Some(Listener { protocol: protocol?.0, transport, address: address?, advertised, stock_phones })
 }

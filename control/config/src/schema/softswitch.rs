@@ -20,6 +20,8 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Softs
     let realm = s.key::<Realm>("realm").required();
     let domains = s.key::<Vec<Realm>>("domains").optional();
     let listen = s.key::<SocketAddr>("listen").check(edge::specific).optional();
+    let mut beside = |key| s.key::<SocketAddr>(key).check(edge::specific).optional();
+    let (listen_mgcp, listen_h248, listen_ras) = (beside("listen_mgcp"), beside("listen_h248"), beside("listen_ras"));
     let peers: Vec<_> = s.sections("peer").into_iter().map(peer).collect();
     let retries = s.key("retries").within(0, 3).or(d::RETRIES);
     let challenge_life = s.key("challenge_life").within_ms(1_000, 60_000).or(d::SOFTSWITCH_CHALLENGE_LIFE);
@@ -47,6 +49,9 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Softs
         domains: domains.map_or_else(|| vec![realm.clone()], |d| d.into_iter().map(|r| r.0).collect()),
         realm,
         listen,
+        listen_mgcp,
+        listen_h248,
+        listen_ras,
         peers: peers.into_iter().collect::<Option<_>>()?,
         retries: u8::try_from(retries).unwrap_or(3),
         challenge_life,

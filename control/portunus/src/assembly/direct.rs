@@ -4,13 +4,13 @@
 use mio::event::Event;
 use mio::{Registry, Token};
 use portunus_aaa::net::{ClientRunner, RunnerConfig};
-use portunus_engine::{Kind, Reading};
+use portunus_engine::{Kind, Lane, Reading};
 use portunus_io::listen::{Buffers, udp};
 use portunus_io::{Batch, Pushed, Rx as _, Tx as _, UdpPort};
 use portunus_keydist::{Now, SystemRandom};
 use portunus_node::{Arrival, CoreMessage, Deliver, Delivered, Upstream};
 use portunus_signalling::Protocol;
-use portunus_softswitch::{Config, Joined, Peer, Softswitch, Witness};
+use portunus_softswitch::{Config, Joined, Listeners, Peer, Softswitch, Witness};
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -27,8 +27,8 @@ pub struct InProcess {
     joined: Joined<ClientRunner>,
     /// The address that names the engine in messages.
     core: SocketAddr,
-    /// Where proxies reach the softswitch, when it serves them as well.
-    neighbours: Option<Neighbours>,
+    /// Where proxies reach the softswitch, when it serves them as well: a place for each protocol.
+    neighbours: Vec<Neighbours>,
     /// Where the AAA client's links are still to be opened: that takes the node's clock, which the first turn brings.
     unopened: Option<(Registry, Token)>,
     received: u64,
@@ -37,6 +37,7 @@ pub struct InProcess {
 }
 
 struct Neighbours {
+    protocol: Protocol,
     port: UdpPort,
     token: Token,
     rx: Batch,
@@ -51,8 +52,8 @@ impl core::fmt::Debug for InProcess {
 }
 
 impl InProcess {
-    /// A softswitch whose `config.local` names the engine in front of it. With `listen` it also serves neighbours
-    /// over UDP at `config.own`.
+    /// A softswitch whose `config.local` names the engine in front of it. With `listen` it also serves neighbours over
+    /// UDP in SIP at `config.own`, and in the other protocols where `config.listeners` says.
     ///
     /// # Errors
     /// A configuration that cannot be used (`InvalidInput`), and what the system reports.
@@ -68,20 +69,17 @@ impl InProcess {
             None => return Err(io::Error::new(io::ErrorKind::InvalidInput, "no engine is named in the configuration")),
         };
         let message_max = config.limits.message;
-        let neighbours = match listen {
-            None => None,
-            Some(listen) => {
-                let socket = udp(listen, Buffers::default())?;
-                config.own = socket.local_addr()?;
-                Some(Neighbours {
-                    port: UdpPort::new(socket, BATCH),
-                    token: Token(0),
-                    rx: Batch::new(BATCH, message_max),
-                    tx: Batch::new(BATCH * TURN, message_max),
-                    readable: false,
-                })
-            }
-        };
+        let Listeners { mgcp, h248, ras } = &mut config.listeners;
+        let own = (Protocol::Sip, listen, Some(&mut config.own));
+        let beside = [(Protocol::Mgcp, *mgcp, mgcp.as_mut()), (Protocol::H248, *h248, h248.as_mut())];
+        let all = [own].into_iter().chain(beside).chain([(Protocol::Ras, *ras, ras.as_mut())]);
+        let mut neighbours = Vec::new();
+        for (protocol, listen, bound) in all {
+            let (Some(listen), Some(bound)) = (listen, bound) else { continue };
+            let place = Neighbours::open(protocol, listen, message_max)?;
+            *bound = place.port.local_addr()?;
+            neighbours.push(place);
+        }
         let softswitch = Softswitch::new(config, Box::new(SystemRandom::new())).map_err(invalid)?;
         let client = ClientRunner::new(aaa, Box::new(SystemRandom::new()), Box::new(SystemRandom::new()))?;
         let mut joined = Joined::new(softswitch, client);
@@ -97,35 +95,37 @@ impl InProcess {
         let mut answer = [0u8; ANSWER];
         while let Some((protocol, to, bytes)) = self.joined.poll_send() {
             match to {
-                Peer::LocalProxy => {
+                Peer::LocalProxy | Peer::LocalLane(_) => {
+                    let Some(arrival) = arrival(protocol, to, &bytes) else {
+                        self.dropped += 1;
+                        continue;
+                    };
                     self.sent += 1;
                     // What the engine answers for itself comes back to the softswitch at once.
-                    if let Delivered::Answer(n) = up.deliver(protocol, &bytes, &mut answer)
+                    if let Delivered::Answer(n) = up.deliver(arrival, &mut answer)
                         && let Some(reply) = answer.get(..n)
                     {
-                        self.joined.on_message(now, protocol, Peer::LocalProxy, reply);
+                        self.joined.on_message(now, protocol, to, reply);
                     }
                 }
-                Peer::LocalLane(_) => self.dropped += 1,
                 Peer::Udp(addr) => {
-                    self.dropped += u64::from(!self.neighbours.as_mut().is_some_and(|n| n.push(addr, &bytes)))
+                    let place = self.neighbours.iter_mut().find(|n| n.protocol == protocol);
+                    self.dropped += u64::from(!place.is_some_and(|n| n.push(addr, &bytes)));
                 }
             }
         }
-        if let Some(n) = &mut self.neighbours {
-            n.flush();
-        }
+        self.neighbours.iter_mut().for_each(Neighbours::flush);
         self.joined.aaa().flush(now);
     }
 
-    fn read_neighbours(&mut self, now: Now) {
-        let Some(n) = &mut self.neighbours else { return };
+    fn read_neighbours(&mut self, now: Now, nth: usize) {
+        let Some(n) = self.neighbours.get_mut(nth) else { return };
         for _ in 0..TURN {
             n.rx.clear();
             // An error of a datagram socket is about an earlier datagram; the next event goes on.
             let Ok(got) = n.port.recv(&mut n.rx) else { break };
             for (from, bytes) in n.rx.iter() {
-                self.joined.on_message(now, Protocol::Sip, Peer::Udp(from), bytes);
+                self.joined.on_message(now, n.protocol, Peer::Udp(from), bytes);
             }
             if got.drained {
                 n.readable = false;
@@ -136,7 +136,20 @@ impl InProcess {
     }
 }
 
+/// A message of the softswitch's for the engine, as the node takes it: a lane's virtual address names worker and lane.
+fn arrival(protocol: Protocol, to: Peer, octets: &[u8]) -> Option<Arrival<'_>> {
+    let Peer::LocalLane(address) = to else { return Some(Arrival::shared(protocol, octets)) };
+    let (worker, lane) = Lane::of_virtual_address(address)?;
+    Some(Arrival { worker, lane, ..Arrival::shared(protocol, octets) })
+}
+
 impl Neighbours {
+    fn open(protocol: Protocol, listen: SocketAddr, message_max: usize) -> io::Result<Self> {
+        let port = UdpPort::new(udp(listen, Buffers::default())?, BATCH);
+        let (rx, tx) = (Batch::new(BATCH, message_max), Batch::new(BATCH * TURN, message_max));
+        Ok(Self { protocol, port, token: Token(0), rx, tx, readable: false })
+    }
+
     fn push(&mut self, to: SocketAddr, bytes: &[u8]) -> bool {
         if self.tx.is_full() {
             self.flush();
@@ -155,7 +168,7 @@ impl Neighbours {
 impl Upstream for InProcess {
     fn start(&mut self, registry: &Registry, tokens: Range<usize>) -> io::Result<SocketAddr> {
         let mut next = tokens.start;
-        if let Some(n) = &mut self.neighbours {
+        for n in &mut self.neighbours {
             n.token = Token(next);
             registry.register(&mut n.port, n.token, mio::Interest::READABLE)?;
             next += 1;
@@ -169,10 +182,11 @@ impl Upstream for InProcess {
 
     fn send(&mut self, now: Now, message: CoreMessage<'_>) -> bool {
         self.received += 1;
-        match message.protocol {
-            Protocol::Sip => self.joined.on_message(now, Protocol::Sip, Peer::LocalProxy, message.octets),
-            _ => return false,
-        }
+        let from = match message.protocol {
+            Protocol::Sip => Peer::LocalProxy,
+            _ => Peer::LocalLane(message.lane.virtual_address(message.worker)),
+        };
+        self.joined.on_message(now, message.protocol, from, message.octets);
         true
     }
 
@@ -181,16 +195,17 @@ impl Upstream for InProcess {
     }
 
     fn on_ready(&mut self, now: Now, event: &Event, up: &mut dyn Deliver) {
-        if self.neighbours.as_ref().is_some_and(|n| n.token == event.token()) {
-            self.read_neighbours(now);
-        } else {
-            self.joined.aaa().on_ready(now, event);
+        match self.neighbours.iter().position(|n| n.token == event.token()) {
+            Some(nth) => self.read_neighbours(now, nth),
+            None => {
+                self.joined.aaa().on_ready(now, event);
+            }
         }
         self.work(now, up);
     }
 
     fn hungry(&self) -> bool {
-        self.unopened.is_some() || self.neighbours.as_ref().is_some_and(|n| n.readable)
+        self.unopened.is_some() || self.neighbours.iter().any(|n| n.readable)
     }
 
     fn on_timer(&mut self, now: Now, up: &mut dyn Deliver) {
@@ -200,8 +215,10 @@ impl Upstream for InProcess {
                 tracing::warn!(error = %e, "a link to the authentication centre could not be opened");
             }
         }
-        if self.neighbours.as_ref().is_some_and(|n| n.readable) {
-            self.read_neighbours(now);
+        for nth in 0..self.neighbours.len() {
+            if self.neighbours.get(nth).is_some_and(|n| n.readable) {
+                self.read_neighbours(now, nth);
+            }
         }
         self.joined.aaa().on_timer(now);
         self.joined.on_timer(now);

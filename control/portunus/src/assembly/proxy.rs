@@ -4,15 +4,17 @@ use crate::assembly::direct::InProcess;
 use crate::exit::Failure;
 use portunus_aaa::net::RunnerConfig;
 use portunus_config::model::{
-    Cookies as CookiesModel, Edge, ListenTransport, Listener, Mechanism, Proxy as Model, Softswitch as SoftswitchModel,
+    Cookies as CookiesModel, Edge, ListenProtocol, ListenTransport, Listener, Mechanism, Proxy as Model, Softswitch as SoftswitchModel,
 };
 use portunus_engine::{Capacity, Cookies, ListenerKind, Policy};
 use portunus_io::listen::Buffers;
+use portunus_h323::Ras;
 use portunus_keydist::mech::Mech;
 use portunus_keydist::proxy::LockoutPolicy;
 use portunus_keydist::{Key, Prk};
+use portunus_mgcp::Mgcp;
 use portunus_node::{
-    Cpus, ListenerConfig, Node, NodeConfig, NodeHandle, Pace, StartError, Topology, UdpConfig, UdpUpstream,
+    Cpus, LanesConfig, LanesUpstream, Links, ListenerConfig, Node, NodeConfig, NodeHandle, Pace, StartError, Topology, UdpConfig, UdpUpstream,
 };
 use portunus_signalling::{Protocol, Signalling, Transport};
 use portunus_sip::Sip;
@@ -21,6 +23,9 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 static SIP: Sip = Sip;
+static MGCP: Mgcp = Mgcp;
+static H248: portunus_h248::H248 = portunus_h248::H248;
+static RAS: Ras = Ras;
 
 fn millis(d: core::time::Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
@@ -74,7 +79,10 @@ pub fn policy(edge: &Edge) -> Policy {
 
 fn listener(l: &Listener) -> ListenerConfig {
     let signalling: &'static dyn Signalling = match l.protocol {
-        portunus_config::model::ListenProtocol::Sip => &SIP,
+        ListenProtocol::Sip => &SIP,
+        ListenProtocol::Mgcp => &MGCP,
+        ListenProtocol::H248 => &H248,
+        ListenProtocol::Ras => &RAS,
     };
     let transport = match l.transport {
         ListenTransport::Udp => Transport::Udp,
@@ -163,18 +171,36 @@ pub struct Proxy {
     node: NodeHandle,
 }
 
+/// A link to the core for each protocol that a listener speaks, SIP's first.
+fn links(model: &Model) -> Links {
+    let (core, io) = (&model.core, &model.edge.io);
+    let message_max = octets(model.edge.capacity.message).max(8192);
+    let spoken = |protocol| model.edge.listeners.iter().any(|l| l.protocol == protocol);
+    let mut links = Links::new();
+    if spoken(ListenProtocol::Sip) {
+        let sip = UdpConfig::new(Protocol::Sip, core.listen, core.softswitches.clone());
+        let sip = UdpConfig { advertised: core.advertised, batch: io.batch, message_max, ..sip };
+        links = links.with(Protocol::Sip, Box::new(UdpUpstream::new(sip)));
+    }
+    let on_lanes = [
+        (ListenProtocol::Mgcp, Protocol::Mgcp),
+        (ListenProtocol::H248, Protocol::H248),
+        (ListenProtocol::Ras, Protocol::Ras),
+    ];
+    for (listens, protocol) in on_lanes.into_iter().filter(|(listens, _)| spoken(*listens)) {
+        let lanes = LanesConfig::new(protocol, core.listen.ip(), core.peers(listens).to_vec());
+        let lanes = LanesConfig { lanes: core.lanes, batch: io.batch, message_max, ..lanes };
+        links = links.with(protocol, Box::new(LanesUpstream::new(lanes)));
+    }
+    links
+}
+
 /// Starts a proxy with UDP towards its softswitches.
 ///
 /// # Errors
 /// What its configuration or the host has wrong.
 pub fn start(model: &Model, prk: Prk) -> Result<Proxy, Failure> {
-    let core = &model.core;
-    let upstream = UdpUpstream::new(UdpConfig {
-        advertised: core.advertised,
-        batch: model.edge.io.batch,
-        message_max: octets(model.edge.capacity.message).max(8192),
-        ..UdpConfig::new(Protocol::Sip, core.listen, core.softswitches.clone())
-    });
+    let upstream = links(model);
     let config = node_config(&model.edge, &model.identity, &model.realm, prk);
     Node::start(config, Box::new(upstream)).map(|node| Proxy { node }).map_err(start_failure)
 }
