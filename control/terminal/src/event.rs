@@ -41,35 +41,7 @@ impl Step {
             Self::Again => "again",
         }
     }
-
-    /// One line that says what happened.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::S1 => "terminal -> proxy: REGISTER with IDc, IDsp, N1a and the time; nothing secret",
-            Self::Cookie => "proxy -> terminal: say that again with this cookie, so that I know the address is yours",
-            Self::Stale => "proxy -> terminal: your clock is off, this is mine",
-            Self::S6 => "proxy -> terminal: the challenge Rand, N2a, and which mechanisms can you use?",
-            Self::S7 => "terminal -> proxy: the verification word over Rand, and the mechanisms by priority",
-            Self::S10 => "proxy -> terminal: the wrapped session key, the choice, the list echoed, all under a MAC",
-            Self::Confirm => "terminal -> proxy: the first protected message, so the key works this way",
-            Self::Confirmed => {
-                "proxy -> terminal: a protected answer, so the key works both ways; the session is active"
-            }
-            Self::Again => "terminal -> proxy: the same request once more, no answer came in time",
-        }
-    }
 }
-
-/// The steps that the terminal cannot see, in words, for a complete ladder: (name, between which seen steps, words).
-pub const BEHIND_THE_PROXY: [(&str, Step, &str); 7] = [
-    ("s2", Step::S1, "proxy -> softswitch: the REGISTER, with the proxy in Via and Path"),
-    ("s3", Step::S1, "softswitch -> AuC: who registers, through whom, with which N1a"),
-    ("s4", Step::S1, "AuC -> softswitch: Rand, the first word, the session key wrapped twice"),
-    ("s5", Step::S1, "softswitch -> proxy: 401, challenge with Rand"),
-    ("s8", Step::S7, "proxy -> softswitch: the second word and the terminal's address, without the list"),
-    ("s9", Step::S7, "softswitch -> proxy: 200, the words are equal; both wraps"),
-    ("s11", Step::S7, "softswitch -> AuC: authenticated, and where it registered"),
-];
 
 /// What was agreed, without any secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

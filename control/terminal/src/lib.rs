@@ -23,9 +23,10 @@ pub mod ras;
 mod requests;
 mod session;
 pub mod sip;
+pub mod words;
 
 pub use endpoint::{AnyTerminal, Endpoint, Path, Tally, Transmit, Why};
-pub use event::{Active, BEHIND_THE_PROXY, Event, Step};
+pub use event::{Active, Event, Step};
 pub use failure::{Blame, Failure};
 pub use profile::{MECHS, Profile, ProfileError, Transport};
 pub use session::kid_of as sealed_kid;

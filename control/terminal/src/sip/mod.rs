@@ -5,7 +5,7 @@ mod text;
 
 // What a terminal of any protocol has, under the names that owners of SIP terminals know.
 pub use crate::endpoint::{Path, Tally, Transmit, Why};
-pub use crate::event::{Active, BEHIND_THE_PROXY, Event, Step};
+pub use crate::event::{Active, Event, Step};
 pub use crate::failure::{Blame, Failure};
 pub use crate::profile::{MECHS, Profile, ProfileError, Transport};
 pub use crate::session::kid_of as sealed_kid;

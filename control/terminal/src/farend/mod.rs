@@ -1,22 +1,26 @@
 //! The far end in one function, without memory: what softswitch and AuC answer ([`Core`]), and what a proxy before
-//! them answers ([`FarEnd`]). For tests of terminals and for measuring with real vectors; it checks words and makes
-//! keys as the real ones do, and leaves out what only they need: storage, freshness, replay, limits.
+//! them answers ([`FarEnd`]), in any of the protocols. For tests of terminals and for measuring with real vectors; it
+//! checks words and makes keys as the real ones do, and leaves out what only they need: storage, freshness, replay,
+//! limits.
 //!
-//! Nothing is kept between steps: Rand is N1a and eight octets of a MAC over it, and the session key is a MAC over Rand.
+//! Nothing is kept between steps: Rand is N1a and eight octets of a MAC over it, N2a says Rand, and the session key is a
+//! MAC over Rand.
+
+mod h248;
+mod mgcp;
+mod ras;
+mod sip;
 
 use core::net::SocketAddr;
-use portunus_channel::sealed::{Keys, SEQ_MAX, Sealed};
+use portunus_channel::sealed::{Keys, NO_PROTOCOL, SEQ_MAX, Sealed};
 use portunus_channel::{Mechanism as _, Sequence};
-use portunus_codec::Writer;
+use portunus_codec::{Writer, hex_decode, hex_encode};
 use portunus_keydist::ident::{Idc, Idsp, N1, Rand};
 use portunus_keydist::mech::{Mech, Sel};
 use portunus_keydist::schedule::{For, WrapCtx, message_mac, words_equal};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S8, S9, S10};
 use portunus_keydist::{Key, Now, Prk, Random, SessionKey, SystemRandom, TrafficCtx};
-use portunus_signalling::{FromCore, FromTerminal, Hop, Marks, Own, Signalling as _, Ticket, Transport};
-use portunus_sip::Sip;
-use portunus_sip::carriage::core::{self as carriage, Ask, Granted};
-use portunus_sip::view::{Message, Method};
+use portunus_signalling::{FromCore, FromTerminal, Hop, Marks, Own, Protocol, Signalling, Text, Ticket, Transport};
 use ring::hmac;
 use std::collections::HashMap;
 
@@ -43,6 +47,7 @@ pub enum Did {
 
 /// Softswitch and AuC.
 pub struct Core {
+    protocol: Protocol,
     realm: String,
     secret: hmac::Key,
     key_of: Box<KeyOf>,
@@ -55,10 +60,15 @@ impl ::core::fmt::Debug for Core {
 }
 
 impl Core {
-    /// A core for a realm. `key_of` is asked for the keys of terminals and of proxies.
+    /// A SIP core for a realm. `key_of` is asked for the keys of terminals and of proxies.
     pub fn new(realm: &str, key_of: Box<KeyOf>) -> Self {
         let secret: [u8; 32] = SystemRandom::new().array();
-        Self { realm: realm.into(), secret: hmac::Key::new(hmac::HMAC_SHA256, &secret), key_of }
+        Self {
+            protocol: Protocol::Sip,
+            realm: realm.into(),
+            secret: hmac::Key::new(hmac::HMAC_SHA256, &secret),
+            key_of,
+        }
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
@@ -77,42 +87,29 @@ impl Core {
         rand
     }
 
-    /// Answers a request of a proxy's: s2, s8, a refresh; anything else that wants an answer gets 200.
+    /// The same in another protocol.
+    #[must_use]
+    pub fn speaking(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
+    }
+
+    /// Answers a request of a proxy's: s2, s8, a refresh; anything else that wants an answer gets what means yes. The
+    /// receipt of a command is [`Core::receipt`]'s.
     pub fn on_request(&self, octets: &[u8], w: &mut Writer<'_>) -> Option<Did> {
-        let message = Message::parse(octets).ok()?;
-        if !message.is_request() || message.method() == Method::Ack {
-            return None;
+        match self.protocol {
+            Protocol::Sip => sip::on_request(self, octets, w),
+            Protocol::Mgcp => mgcp::on_request(self, octets, w),
+            Protocol::H248 => h248::on_request(self, octets, w),
+            Protocol::Ras => ras::on_request(self, octets, w),
         }
-        if message.method() != Method::Register {
-            carriage::write_status(&message, "core", 200, "OK", None, w).ok()?;
-            return Some(Did::Answered);
-        }
-        let register = carriage::read_register(&message).ok()?;
-        match register.ask {
-            Ask::S2(s2) => {
-                let rand = self.rand(s2.idc, &s2.n1);
-                carriage::write_s5(&message, "core", &self.realm, s2.idsp, &rand, w).ok()?;
-                Some(Did::Challenged)
-            }
-            Ask::S8(s8) => match self.vouch(&s8) {
-                Some(s9) => {
-                    let bindings = bindings(&message);
-                    carriage::write_s9(&message, "core", &s9, &bindings, w).ok()?;
-                    Some(Did::Granted)
-                }
-                None => {
-                    carriage::write_status(&message, "core", 403, "Forbidden", None, w).ok()?;
-                    Some(Did::Refused)
-                }
-            },
-            Ask::Refresh => {
-                carriage::write_granted(&message, "core", &bindings(&message), w).ok()?;
-                Some(Did::Refreshed)
-            }
-            Ask::DigestChallenge | Ask::DigestAnswer { .. } => {
-                carriage::write_status(&message, "core", 403, "Forbidden", None, w).ok()?;
-                Some(Did::Refused)
-            }
+    }
+
+    /// What a protocol whose steps are commands says at once to a step of a proxy's; false: nothing.
+    pub fn receipt(&self, octets: &[u8], w: &mut Writer<'_>) -> bool {
+        match self.protocol {
+            Protocol::Mgcp => mgcp::receipt(octets, w),
+            Protocol::H248 => h248::receipt(octets, w),
+            Protocol::Sip | Protocol::Ras => false,
         }
     }
 
@@ -132,15 +129,6 @@ impl Core {
     }
 }
 
-/// The Contacts of a REGISTER, each granted what it asks for.
-fn bindings<'m>(message: &Message<'m>) -> Vec<Granted<'m>> {
-    let granted = |a: portunus_sip::view::Addr<'m>| {
-        let expires = message.contact_expires(&a).unwrap_or(3_600);
-        (expires > 0).then_some(Granted { uri: a.uri, expires })
-    };
-    message.contacts().filter_map(granted).collect()
-}
-
 /// A session that the far end keeps, for tests that go on inside the channel.
 struct Kept {
     idc: String,
@@ -149,9 +137,25 @@ struct Kept {
     peer: Option<SocketAddr>,
 }
 
+/// A transaction id that follows from the registration: 1 to 999,999,999, which every protocol takes.
+fn transaction(rand: &Rand, step: u32) -> u32 {
+    let bits = rand.last_chunk::<4>().map_or(0, |b| u32::from_be_bytes(*b));
+    bits.wrapping_add(step) % 999_999_999 + 1
+}
+
+/// As long as a real N2a; it says Rand, so that the far end need not remember it.
+fn n2a(rand: &Rand) -> [u8; 80] {
+    let mut token = [b'x'; 80];
+    let mut digits = [0u8; 32];
+    hex_encode(rand, &mut digits);
+    token[..32].copy_from_slice(&digits);
+    token
+}
+
 /// A proxy with a [`Core`] behind it.
 pub struct FarEnd {
     core: Core,
+    signalling: &'static dyn Signalling,
     idsp: String,
     prk: Prk,
     sealed_port: u16,
@@ -182,8 +186,15 @@ impl FarEnd {
     pub fn new(core: Core, idsp: &str, sealed_port: u16, keep_sessions: bool) -> Option<Self> {
         Idsp::new(idsp)?;
         let prk = (core.key_of)(idsp)?.prk();
+        let signalling: &'static dyn Signalling = match core.protocol {
+            Protocol::Sip => &portunus_sip::Sip,
+            Protocol::Mgcp => &portunus_mgcp::Mgcp,
+            Protocol::H248 => &portunus_h248::H248,
+            Protocol::Ras => &portunus_h323::Ras,
+        };
         Some(Self {
             core,
+            signalling,
             idsp: idsp.into(),
             prk,
             sealed_port,
@@ -194,95 +205,118 @@ impl FarEnd {
         })
     }
 
+    /// What a protocol whose steps are commands says at once to a terminal's step, before
+    /// [`FarEnd::on_terminal`]; false: nothing.
+    pub fn receipt(&mut self, from: SocketAddr, octets: &[u8], w: &mut Writer<'_>) -> bool {
+        let (signalling, salt) = (self.signalling, self.rng.next_u64());
+        let before = w.len();
+        self.with_hop(from, salt, |hop| signalling.acknowledge(hop, octets, w));
+        w.len() > before
+    }
+
+    fn with_hop<R>(&self, source: SocketAddr, salt: u64, f: impl FnOnce(&Hop<'_>) -> R) -> Option<R> {
+        let here = SocketAddr::from(([127, 0, 0, 1], 5_060));
+        let own = Own { idsp: Idsp::new(&self.idsp)?, realm: &self.core.realm, access: here, core: here };
+        let (transport, ticket, marks) = (Transport::Udp, Ticket(1), &Marks::NONE);
+        Some(f(&Hop { own, source, transport, ticket, salt, marks }))
+    }
+
     /// Answers s1 with s6 and s7 with s10, or refuses; writes nothing to what it does not know.
     pub fn on_terminal(&mut self, now: Now, from: SocketAddr, octets: &[u8], w: &mut Writer<'_>) -> Option<Did> {
-        let here = SocketAddr::from(([127, 0, 0, 1], 5_060));
-        let (idsp, realm) = (self.idsp.clone(), self.core.realm.clone());
-        let own = Own { idsp: Idsp::new(&idsp)?, realm: &realm, access: here, core: here };
-        let hop = Hop {
-            own,
-            source: from,
-            transport: Transport::Udp,
-            ticket: Ticket(1),
-            salt: self.rng.next_u64(),
-            marks: &Marks::NONE,
+        let (mut marks, mut text) = (Marks::NONE, Text::default());
+        let salt = self.rng.next_u64();
+        let step = match self.signalling.read_marked(octets, &mut marks, &mut text).ok()? {
+            FromTerminal::S1(s1) => return self.with_hop(from, salt, |hop| self.on_s1(now, hop, octets, &s1, w))?,
+            FromTerminal::S7(s7) => s7,
+            _ => return None,
         };
-        match Sip.read_terminal(octets).ok()? {
-            FromTerminal::S1(s1) => self.on_s1(now, &hop, octets, &s1, w),
-            FromTerminal::S7(s7) => self.on_s7(now, &hop, octets, &s7, w),
-            _ => None,
+        self.last_kid += 1;
+        let kid = self.last_kid;
+        let n2 = N1::from_bits(self.rng.next_u64());
+        let (did, kept) = self.with_hop(from, salt, |hop| self.on_s7(now, hop, octets, (&step, kid, n2), w))??;
+        if let Some(kept) = kept.filter(|_| self.keep_sessions) {
+            self.sessions.insert(kid, kept);
         }
+        Some(did)
     }
 
     fn on_s1(&self, now: Now, hop: &Hop<'_>, octets: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) -> Option<Did> {
         let (mut up, mut down) = ([0u8; MESSAGE_MAX], [0u8; MESSAGE_MAX]);
         let (mut up, mut down) = (Writer::new(&mut up), Writer::new(&mut down));
-        Sip.write_s2(hop, octets, s1, &mut up).ok()?;
+        self.signalling.write_s2(hop, octets, s1, &mut up).ok()?;
         self.core.on_request(up.written(), &mut down)?;
-        let FromCore::Challenge { rand, .. } = Sip.read_core(down.written()).ok()? else { return None };
-        // As long as a real N2a; the far end has nothing to remember in it.
-        let s6 = S6 { idsp: hop.own.idsp, n1: s1.n1, n2: &[b'x'; 80], ts: now.wall_ms, rand };
-        Sip.write_s6(hop, octets, down.written(), &s6, w).ok()?;
+        let mut text = Text::default();
+        let (read, _) = self.signalling.read_answer(down.written(), &mut text).ok()?;
+        let FromCore::Challenge { rand, .. } = read else { return None };
+        let s6 = S6 { idsp: hop.own.idsp, n1: s1.n1, n2: &n2a(&rand), ts: now.wall_ms, rand };
+        self.signalling.write_s6(hop, octets, down.written(), &s6, w).ok()?;
         Some(Did::Challenged)
     }
 
-    fn on_s7(&mut self, now: Now, hop: &Hop<'_>, octets: &[u8], s7: &S7<'_>, w: &mut Writer<'_>) -> Option<Did> {
+    fn on_s7(
+        &self,
+        now: Now,
+        hop: &Hop<'_>,
+        octets: &[u8],
+        (s7, kid, n2): (&S7<'_>, u64, N1),
+        w: &mut Writer<'_>,
+    ) -> Option<(Did, Option<Kept>)> {
         let (mut up, mut down) = ([0u8; MESSAGE_MAX], [0u8; MESSAGE_MAX]);
         let (mut up, mut down) = (Writer::new(&mut up), Writer::new(&mut down));
-        let rand = s7.rand?;
+        let rand: Rand = hex_decode(s7.n2.get(..32)?)?;
+        if s7.rand.is_some_and(|said| said != rand) || s7.idsp.is_some_and(|said| said != hop.own.idsp) {
+            return None;
+        }
         let s8 = S8 { idc: s7.idc, idsp: hop.own.idsp, rand, auth_c: s7.auth_c, ipc: hop.source };
-        Sip.write_s8(hop, octets, s7, &s8, &mut up).ok()?;
+        self.signalling.write_s8(hop, octets, s7, &s8, &mut up).ok()?;
         self.core.on_request(up.written(), &mut down)?;
-        let refusal = match Sip.read_core(down.written()).ok()? {
+        let mut text = Text::default();
+        let (read, _) = self.signalling.read_answer(down.written(), &mut text).ok()?;
+        let refusal = match read {
             FromCore::Key { s9, .. } if s7.mechs.get(Mech::Sealed).is_some() => {
-                return self.grant(now, hop, (octets, down.written()), s7, &s9, w);
+                let messages = (octets, down.written());
+                return self.grant(now, hop, messages, (s7, &s8, &s9), (kid, n2), w).map(|k| (Did::Granted, Some(k)));
             }
             FromCore::Key { .. } => Refusal::Mechanism,
             _ => Refusal::Denied,
         };
-        Sip.write_refusal(hop, octets, &refusal, Some(&s7.n1), w).ok()?;
-        Some(Did::Refused)
+        self.signalling.write_refusal(hop, octets, &refusal, Some(&s7.n1), w).ok()?;
+        Some((Did::Refused, None))
     }
 
-    /// s10: the key, signed.
+    /// s10: the key, signed; and the session that it begins.
     fn grant(
-        &mut self,
+        &self,
         now: Now,
         hop: &Hop<'_>,
         (request, core_msg): (&[u8], &[u8]),
-        s7: &S7<'_>,
-        s9: &S9,
+        (s7, s8, s9): (&S7<'_>, &S8<'_>, &S9),
+        (kid, n2): (u64, N1),
         w: &mut Writer<'_>,
-    ) -> Option<Did> {
-        let rand = s7.rand?;
+    ) -> Option<Kept> {
+        let S8 { idc, idsp, rand, .. } = *s8;
         let (bits, _) = rand.split_first_chunk::<8>()?;
         let n1a = N1::from_bits(u64::from_be_bytes(*bits));
-        let ctx = WrapCtx { idc: s7.idc, idsp: hop.own.idsp, rand: &rand, n1a: &n1a };
+        let ctx = WrapCtx { idc, idsp, rand: &rand, n1a: &n1a };
         let secret = self.prk.unwrap(For::Proxy, &ctx, &s9.eksp).ok()?.secret(&rand);
-        self.last_kid += 1;
-        let kid = self.last_kid;
         let sel = Sel::sealed(kid, self.sealed_port);
         let s10 = S10 {
-            idsp: hop.own.idsp,
+            idsp,
             n1: s7.n1,
-            n2: N1::from_bits(self.rng.next_u64()),
+            n2,
             ts: now.wall_ms,
             life: 86_400,
             ekc: s9.ekc,
             sel: sel.as_str(),
             mechs: s7.mechs.as_str(),
         };
-        let field = Sip.write_s10(hop, request, core_msg, &s10, w).ok()?;
-        let mac = message_mac(&secret.mac_key(), w.written(), field.clone(), Sip.mac_placeholder())?;
-        Sip.put_mac(w.written_mut().get_mut(field)?, &mac);
-        if self.keep_sessions {
-            let token = Mech::Sealed.token();
-            let ctx = TrafficCtx { idc: s7.idc, idsp: hop.own.idsp, n1b: &s7.n1, n2b: &s10.n2, token };
-            let keys = Sealed::derive(&secret, &ctx);
-            let idc = s7.idc.as_str().into();
-            self.sessions.insert(kid, Kept { idc, keys, seq: Sequence::new(), peer: None });
-        }
-        Some(Did::Granted)
+        let field = self.signalling.write_s10(hop, request, core_msg, &s10, w).ok()?;
+        let placeholder = self.signalling.mac_placeholder();
+        let mac = message_mac(&secret.mac_key(), w.written(), field.clone(), placeholder)?;
+        self.signalling.put_mac(w.written_mut().get_mut(field)?, &mac);
+        let token = Mech::Sealed.token();
+        let ctx = TrafficCtx { idc, idsp, n1b: &s7.n1, n2b: &s10.n2, token };
+        Some(Kept { idc: idc.as_str().into(), keys: Sealed::derive(&secret, &ctx), seq: Sequence::new(), peer: None })
     }
 
     /// Opens a datagram of a kept session.
@@ -300,21 +334,21 @@ impl FarEnd {
         let (kid, session) = heard.max_by_key(|(kid, _)| **kid)?;
         let mut out = vec![0u8; Sealed::HEAD + text.len() + Sealed::TAIL];
         let seq = session.seq.take(SEQ_MAX)?;
-        let protocol = u8::from(!text.is_empty());
+        let protocol = if text.is_empty() { NO_PROTOCOL } else { self.core.protocol as u8 };
         Sealed::seal(&session.keys.s2c, *kid, protocol, seq, text, &mut Writer::new(&mut out)).ok()?;
         Some((session.peer?, out))
     }
 
-    /// As a registrar inside the channel: REGISTER is granted what it asks for, anything else that wants an answer
-    /// gets 200.
+    /// As the core inside the channel: a registration is granted what it asks for, anything else that wants an answer
+    /// gets what means yes.
     pub fn answer_inside(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let message = Message::parse(text).ok().filter(Message::is_request)?;
         let mut room = [0u8; MESSAGE_MAX];
         let mut w = Writer::new(&mut room);
-        match message.method() {
-            Method::Ack => return None,
-            Method::Register => carriage::write_granted(&message, "core", &bindings(&message), &mut w).ok()?,
-            _ => carriage::write_status(&message, "core", 200, "OK", None, &mut w).ok()?,
+        match self.core.protocol {
+            Protocol::Sip => sip::inside(text, &mut w)?,
+            Protocol::Mgcp => mgcp::receipt(text, &mut w).then_some(())?,
+            Protocol::H248 => h248::receipt(text, &mut w).then_some(())?,
+            Protocol::Ras => ras::inside(text, &mut w)?,
         }
         Some(w.written().to_vec())
     }
