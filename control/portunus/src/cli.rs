@@ -2,6 +2,7 @@
 
 use crate::exit::EXIT_CODES;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use portunus_signalling::Protocol;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -80,6 +81,39 @@ pub enum Carrier {
 pub enum ProtocolArg {
     /// SIP, RFC 3261.
     Sip,
+    /// MGCP, RFC 3435: a media gateway.
+    Mgcp,
+    /// H.248.1 in text: a media gateway.
+    H248,
+    /// H.323: an endpoint, by RAS (H.225.0).
+    H323,
+}
+
+impl ProtocolArg {
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sip => "sip",
+            Self::Mgcp => "mgcp",
+            Self::H248 => "h248",
+            Self::H323 => "h323",
+        }
+    }
+
+    /// What terminals call the protocol.
+    pub const fn protocol(self) -> Protocol {
+        match self {
+            Self::Sip => Protocol::Sip,
+            Self::Mgcp => Protocol::Mgcp,
+            Self::H248 => Protocol::H248,
+            Self::H323 => Protocol::Ras,
+        }
+    }
+
+    /// True where it may be carried by this.
+    pub const fn runs_over(self, carrier: Carrier) -> bool {
+        matches!((self, carrier), (_, Carrier::Udp) | (Self::Sip | Self::H248, Carrier::Tcp))
+    }
 }
 
 /// `demo`
@@ -88,10 +122,13 @@ pub struct DemoArgs {
     /// How many terminals register.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub terminals: u32,
+    /// What the terminals speak, comma separated; each speaks one, in turn.
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["sip", "mgcp", "h248", "h323"])]
+    pub protocols: Vec<ProtocolArg>,
     /// Through a proxy, or at the softswitch itself.
     #[arg(long, value_enum, default_value = "proxied")]
     pub topology: Topology,
-    /// What carries the registrations.
+    /// What carries the registrations, where the protocol lets one choose: SIP and H.248 do.
     #[arg(long, value_enum, default_value = "udp")]
     pub transport: Carrier,
     /// Proxy worker threads.
@@ -125,7 +162,7 @@ pub struct RegisterArgs {
     /// The proxy (or softswitch), as HOST:PORT.
     #[arg(long, value_name = "HOST:PORT")]
     pub server: String,
-    /// The terminal's identity (IDc), like alice@example.test.
+    /// The terminal's identity (IDc): alice@example.test (SIP), gw1.example.test (MGCP, H.248), an alias (H.323).
     #[arg(long, value_name = "IDC")]
     pub id: String,
     /// The identity of the proxy (IDsp), or of the softswitch that serves terminals directly.
@@ -134,13 +171,13 @@ pub struct RegisterArgs {
     /// A file with the terminal's key: 64 hex digits, or rows `id,key` of which the terminal's is taken.
     #[arg(long, value_name = "FILE")]
     pub key_file: PathBuf,
-    /// What carries the registration.
+    /// What carries the registration; TCP for SIP and H.248.
     #[arg(long, value_enum, default_value = "udp")]
     pub transport: Carrier,
-    /// The digest realm; by default the part of IDC after `@`.
+    /// The digest realm (SIP); by default the part of IDC after `@`.
     #[arg(long)]
     pub realm: Option<String>,
-    /// The lifetime to ask for, in seconds.
+    /// The lifetime to ask for, in seconds (SIP, H.323).
     #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub expires: u32,
     /// Register so many times, one after the other.

@@ -1,6 +1,7 @@
 //! The ladder s1 to s11 in words: who told whom what, and when.
 
-use portunus_terminal::sip::{BEHIND_THE_PROXY, Step};
+use portunus_signalling::Protocol;
+use portunus_terminal::{Step, words};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -15,31 +16,33 @@ pub struct Rung {
     pub from: String,
     /// To whom.
     pub to: String,
+    /// The message, in its protocol's own words; empty for a protected one.
+    pub message: &'static str,
     /// What it carries.
-    pub carries: String,
+    pub carries: &'static str,
 }
 
-/// `seen` with its time, words cut into their parts.
-fn rung(step: &'static str, at: Option<Duration>, words: &str) -> Rung {
+/// A step with its time and words.
+fn rung(step: &'static str, at: Option<Duration>, protocol: Protocol) -> Rung {
+    let words = words::words(step);
     let (parties, carries) = words.split_once(": ").unwrap_or(("", words));
     let (from, to) = parties.split_once(" -> ").unwrap_or((parties, ""));
     let at_us = at.map(|d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX));
-    Rung { step, at_us, from: from.into(), to: to.into(), carries: carries.into() }
+    Rung { step, at_us, from: from.into(), to: to.into(), message: words::message(step, protocol), carries }
 }
 
 /// Joins what the terminal saw with what went on behind the proxy. `watched` has the times of the latter, by name,
 /// since the terminal's start; without them these steps stand where they belong, without a time.
-pub fn ladder(seen: &[(Step, Duration)], watched: &[(&'static str, Duration)]) -> Vec<Rung> {
+pub fn ladder(protocol: Protocol, seen: &[(Step, Duration)], watched: &[(&'static str, Duration)]) -> Vec<Rung> {
     let mut all = Vec::new();
     for (n, (step, at)) in seen.iter().enumerate() {
-        all.push(rung(step.name(), Some(*at), step.words()));
+        all.push(rung(step.name(), Some(*at), protocol));
         let next = seen.iter().skip(n + 1).map(|(s, _)| *s).find(|s| *s != Step::Again);
         for name in behind(*step, next) {
-            let words = BEHIND_THE_PROXY.iter().find(|(known, ..)| known == name).map_or("", |(.., words)| words);
             // A step that happened twice was watched once.
             let at = watched.iter().find(|(known, _)| known == name).map(|(_, at)| *at);
             let again = all.iter().any(|r: &Rung| r.step == *name);
-            all.push(rung(name, at.filter(|_| !again), words));
+            all.push(rung(name, at.filter(|_| !again), protocol));
         }
     }
     // In the order of time where it is known; a step without a time stays after its predecessor.
@@ -73,7 +76,8 @@ pub const INDENT: usize = 46;
 pub fn lines(rungs: &[Rung]) -> Vec<String> {
     let line = |r: &Rung| {
         let at = r.at_us.map_or_else(String::new, |us| format!("{us} us"));
-        format!("{at:>10} {:<9} {:>10} -> {:<10} {}", r.step, r.from, r.to, r.carries)
+        let colon = if r.message.is_empty() { "" } else { ": " };
+        format!("{at:>10} {:<9} {:>10} -> {:<10} {}{colon}{}", r.step, r.from, r.to, r.message, r.carries)
     };
     rungs.iter().map(line).collect()
 }
@@ -95,28 +99,30 @@ mod tests {
         ];
         let watched =
             [("s2", ms(1)), ("s3", ms(2)), ("s4", ms(3)), ("s5", ms(4)), ("s8", ms(7)), ("s9", ms(8)), ("s11", ms(8))];
-        let rungs = ladder(&seen, &watched);
+        let rungs = ladder(Protocol::Mgcp, &seen, &watched);
         let steps: Vec<_> = rungs.iter().map(|r| r.step).collect();
         let all = ["s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s11", "s10", "confirm", "confirmed"];
         assert_eq!(steps, all);
         assert!(rungs.iter().all(|r| !r.from.is_empty() && !r.to.is_empty() && r.at_us.is_some()));
-        assert_eq!(ladder(&seen, &[]).len(), all.len());
+        assert_eq!(ladder(Protocol::Mgcp, &seen, &[]).len(), all.len());
         for (line, rung) in lines(&rungs).iter().zip(&rungs) {
-            assert_eq!(line.get(INDENT..), Some(rung.carries.as_str()), "text begins where it is said to");
+            let text = line.get(INDENT..).expect("text begins where it is said to");
+            assert!(text.starts_with(rung.message) && text.ends_with(rung.carries), "{text}");
         }
+        assert_eq!((rungs[0].message, rungs[5].message), ("RSIP", "RQNT x-pkd/chal"));
     }
 
     #[test]
     fn a_wrong_word_is_challenged_again_and_not_keyed() {
         let ms = Duration::from_millis;
         let seen = [(Step::S1, ms(0)), (Step::S6, ms(2)), (Step::S7, ms(3)), (Step::S6, ms(5)), (Step::S7, ms(6))];
-        let steps: Vec<_> = ladder(&seen, &[]).iter().map(|r| r.step).collect();
+        let steps: Vec<_> = ladder(Protocol::Sip, &seen, &[]).iter().map(|r| r.step).collect();
         assert_eq!(steps, ["s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s3", "s4", "s5", "s6", "s7"]);
     }
 
     #[test]
     fn a_refused_clock_goes_nowhere() {
         let seen = [(Step::S1, Duration::ZERO), (Step::Stale, Duration::from_millis(1))];
-        assert_eq!(ladder(&seen, &[]).len(), 2);
+        assert_eq!(ladder(Protocol::Sip, &seen, &[]).len(), 2);
     }
 }

@@ -26,7 +26,6 @@ impl From<Carrier> for Transport {
 /// # Errors
 /// Why the last registration that failed did, with an exit code that says whose fault it is.
 pub fn register(args: &RegisterArgs, out: Out) -> Result<(), Failure> {
-    let ProtocolArg::Sip = args.protocol;
     let profile = profile(args)?;
     let key = key(args)?;
     let (mut latency, mut active, mut last) = (Latency::new(), 0u32, None);
@@ -59,14 +58,20 @@ fn profile(args: &RegisterArgs) -> Result<Profile, Failure> {
         let next = "write 1 to 128 octets without spaces, quotes, backslash, comma or semicolon";
         usage(format!("{} is not an identity", args.id), next)
     })?;
+    if !args.protocol.runs_over(args.transport) {
+        let next = "leave --transport away";
+        return Err(usage(format!("{} runs over UDP only", args.protocol.name().to_uppercase()), next));
+    }
     let realm = match (&args.realm, args.id.split_once('@')) {
         (Some(realm), _) => realm.clone(),
         (None, Some((_, host))) if !host.is_empty() => host.to_owned(),
+        _ if args.protocol != ProtocolArg::Sip => String::new(),
         _ => return Err(usage(format!("{} has no domain", args.id), "add --realm")),
     };
     let server = resolve(&args.server)?;
     let mut profile = Profile::new(server, args.transport.into(), &args.proxy_id, &realm, MECHS)
-        .map_err(|e| usage(e.to_string(), "check --proxy-id"))?;
+        .map_err(|e| usage(e.to_string(), "check --proxy-id"))?
+        .speaking(args.protocol.protocol());
     profile.expires_s = args.expires;
     profile.attempts_max = 1;
     Ok(profile)
@@ -115,10 +120,12 @@ fn source_towards(server: SocketAddr) -> Result<IpAddr, Failure> {
 }
 
 fn tell(args: &RegisterArgs, profile: &Profile, result: &FleetResult, n: u32, out: Out) {
-    let rungs = ladder::ladder(&result.ladder, &[]);
+    let rungs = ladder::ladder(profile.protocol, &result.ladder, &[]);
     if n == 0 {
         let by = if profile.transport == Transport::Udp { "UDP" } else { "TCP" };
-        let through = format!("{} registers at {} over {by}, through {}", args.id, profile.server, args.proxy_id);
+        let name = args.protocol.name().to_uppercase();
+        let through =
+            format!("{} registers at {} by {name} over {by}, through {}", args.id, profile.server, args.proxy_id);
         out.say_under(0, through);
         ladder::lines(&rungs).iter().for_each(|l| out.say_under(ladder::INDENT, l));
     }
@@ -128,11 +135,11 @@ fn tell(args: &RegisterArgs, profile: &Profile, result: &FleetResult, n: u32, ou
         out.say_under(
             0,
             format!(
-                "active after {ms:.1} ms: {}, session {:016x}, key for {} h, registered for {} s",
+                "active after {ms:.1} ms: {}, session {:016x}, key for {} h{}",
                 profile.registering.mechs.as_str().split(';').next().unwrap_or_default(),
                 a.kid,
                 life.as_secs() / 3600,
-                a.expires_s
+                if a.expires_s > 0 { format!(", registered for {} s", a.expires_s) } else { String::new() }
             ),
         );
     }

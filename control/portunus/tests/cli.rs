@@ -143,21 +143,32 @@ fn keys_go_in_and_never_come_out() {
 fn a_demonstration_tells_everything() {
     for (topology, transport) in [("proxied", "udp"), ("direct", "tcp")] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portunus"));
-        command.args(["demo", "--terminals", "25", "--topology", topology, "--transport", transport, "--json"]);
+        command.args(["demo", "--terminals", "26", "--topology", topology, "--transport", transport, "--json"]);
         let done = bounded(&mut command, Duration::from_secs(60));
         assert!(done.ok, "{}", done.text);
         let line = done.text.lines().find(|l| l.starts_with('{')).expect("JSON");
         let v: Value = serde_json::from_str(line).expect("JSON");
-        assert_eq!((&v["terminals"], &v["verified"], &v["active"]), (&25.into(), &25.into(), &25.into()), "{v}");
-        let rungs = v["ladder"].as_array().expect("a ladder");
-        for n in 1..=11 {
-            let found = rungs.iter().find(|r| r["step"] == format!("s{n}"));
-            let found = found.unwrap_or_else(|| panic!("no s{n}: {rungs:?}"));
-            assert!(found["at_us"].is_u64() && found["carries"] != "", "{found}");
+        assert_eq!((&v["terminals"], &v["verified"], &v["active"]), (&26.into(), &26.into(), &26.into()), "{v}");
+        let messages = [
+            ("sip", 7, "REGISTER", "200"),
+            ("mgcp", 7, "RSIP", "RQNT x-pkd/key"),
+            ("h248", 6, "ServiceChange", "Modify portunus/key"),
+            ("h323", 6, "GRQ", "RCF"),
+        ];
+        for (spoken, (name, count, s1, s10)) in v["protocols"].as_array().expect("protocols").iter().zip(messages) {
+            assert_eq!((&spoken["protocol"], &spoken["active"]), (&name.into(), &count.into()), "{v}");
+            let rungs = spoken["ladder"].as_array().expect("a ladder");
+            for n in 1..=11 {
+                let found = rungs.iter().find(|r| r["step"] == format!("s{n}"));
+                let found = found.unwrap_or_else(|| panic!("no s{n} in {name}: {rungs:?}"));
+                assert!(found["at_us"].is_u64() && found["carries"] != "" && found["message"] != "", "{found}");
+            }
+            let message = |step: &str| rungs.iter().find(|r| r["step"] == step).map(|r| r["message"].clone());
+            assert_eq!((message("s1"), message("s10")), (Some(s1.into()), Some(s10.into())));
+            assert_eq!(spoken["negotiated"]["mechanism"], "x-pkd-sealed");
+            assert_eq!(spoken["active_us"]["count"], count);
         }
-        assert_eq!(v["negotiated"]["mechanism"], "x-pkd-sealed");
-        assert_eq!(v["active_us"]["count"], 25);
-        assert!(v["octets_sent"].as_u64() > Some(25 * 500));
+        assert!(v["octets_sent"].as_u64() > Some(26 * 500));
     }
 }
 

@@ -1,26 +1,21 @@
-//! `portunus demo`: an AuC, a softswitch, a proxy and a fleet of terminals on this machine, over real sockets, and
-//! what one of them went through.
+//! `portunus demo`: an AuC, a softswitch, a proxy and terminals of every protocol on this machine, over real sockets,
+//! and what one of each went through.
 
+mod crowd;
 mod report;
 mod world;
 
-use crate::cli::{Carrier, DemoArgs, Topology};
+use crate::cli::{Carrier, DemoArgs, ProtocolArg, Topology};
 use crate::exit::{Exit, Failure};
 use crate::ladder;
-use crate::latency::Latency;
 use crate::out::Out;
 use crate::signals::Signals;
+use crowd::{Crowd, alone, together};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use portunus_keydist::Key;
-use portunus_terminal::fleet::{Arrivals, Fleet, FleetConfig, FleetResult, Goal, Progress};
-use portunus_terminal::sip::{MECHS, Profile, Transport};
-use report::Report;
-use std::collections::BTreeMap;
+use portunus_terminal::fleet::FleetResult;
+use report::{Negotiated, Report, Spoken};
 use std::time::{Duration, Instant};
 use world::World;
-
-/// Sockets that the terminals share: the proxy steers by source address and port, so many more than workers.
-const SOCKETS: u16 = 64;
 
 /// Runs it.
 ///
@@ -44,6 +39,24 @@ pub fn demo(args: &DemoArgs, out: Out) -> Result<(), Failure> {
     }
 }
 
+/// What is spoken by how many: each protocol once, in the order asked for, and all about equally.
+fn crowds(args: &DemoArgs) -> Vec<(ProtocolArg, u32)> {
+    let mut spoken: Vec<ProtocolArg> = Vec::new();
+    for protocol in &args.protocols {
+        if !spoken.contains(protocol) {
+            spoken.push(*protocol);
+        }
+    }
+    let all = u32::try_from(spoken.len()).unwrap_or(1).max(1);
+    let share = |n: u32| args.terminals / all + u32::from(n < args.terminals % all);
+    spoken.into_iter().zip(0..).map(|(protocol, n)| (protocol, share(n))).filter(|(_, count)| *count > 0).collect()
+}
+
+/// What carries a protocol here: what was asked for where it can be chosen.
+fn carrier(args: &DemoArgs, spoken: ProtocolArg) -> Carrier {
+    if spoken.runs_over(args.transport) { args.transport } else { Carrier::Udp }
+}
+
 fn register_all(
     args: &DemoArgs,
     world: &World,
@@ -53,50 +66,45 @@ fn register_all(
 ) -> Result<Report, Failure> {
     let started_in = began.elapsed();
     let bar = progress_bar(args.terminals, out);
-    // One terminal alone first: its ladder is not disturbed by the others' traffic.
-    let mut first = fleet(args, world, 0, 1)?;
-    let one = run(&mut first, signals, &mut |_| {})?;
-    let watched = world.watch.since(one.began);
-    bar.set_position(u64::from(one.active));
-    let others = args.terminals - 1;
-    let mut crowd = if others > 0 { Some(fleet(args, world, 1, others)?) } else { None };
-    let mut result = match &mut crowd {
-        Some(crowd) => run(crowd, signals, &mut |p| bar.set_position(u64::from(one.active + p.active)))?,
-        None => one.clone(),
-    };
-    bar.finish_and_clear();
-    if others > 0 {
-        join(&mut result, &one);
+    let crowds = crowds(args);
+    // One terminal of each protocol alone first: its ladder is not disturbed by the others' traffic.
+    let mut ones = Vec::new();
+    for (spoken, _) in &crowds {
+        world.watch.begin(spoken.protocol());
+        let one = alone(args, world, *spoken, signals)?;
+        let watched = world.watch.end(one.began);
+        bar.inc(u64::from(one.active));
+        ones.push((one, watched));
     }
-    let (mut keyed, mut active) = (Latency::new(), Latency::new());
-    keyed.add(&result.keyed_us);
-    active.add(&result.active_us);
-    Ok(Report {
-        topology: args.topology.name(),
-        transport: if args.transport == Carrier::Udp { "udp" } else { "tcp" },
-        terminals: args.terminals,
-        verified: result.registered,
-        active: result.active,
-        failures: result.failures.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect::<BTreeMap<_, _>>(),
-        ladder: rungs(args, &one, &watched),
-        negotiated: report::Negotiated::of(&one, world),
-        keyed_us: keyed,
-        active_us: active,
-        rate: result.rate(),
-        elapsed_ms: millis(result.elapsed),
-        started_in_ms: millis(started_in),
-        packets_sent: result.packets_sent,
-        packets_received: result.packets_received,
-        octets_sent: result.octets_sent,
-        octets_received: result.octets_received,
-        retransmissions: result.retransmissions,
-        counters: world.counters(),
-    })
+    let rest: Vec<Crowd> = crowds.iter().map(|(spoken, count)| Crowd { spoken: *spoken, count: count - 1 }).collect();
+    let results = together(args, world, &rest, signals, &bar)?;
+    bar.finish_and_clear();
+    let mut report = Report::new(args, millis(started_in));
+    for (((spoken, _), (one, watched)), rest) in crowds.iter().zip(&ones).zip(&results) {
+        let by = carrier(args, *spoken);
+        let spoken = Spoken {
+            protocol: spoken.name(),
+            transport: if by == Carrier::Udp { "udp" } else { "tcp" },
+            ladder: rungs(args, *spoken, one, watched),
+            negotiated: Negotiated::of(one, world),
+            ..Spoken::default()
+        };
+        report.add(spoken, one, rest.as_ref());
+    }
+    let crowd = results.iter().flatten().map(|r| r.elapsed).max().unwrap_or_default();
+    let elapsed = ones.iter().map(|(one, _)| one.elapsed).sum::<Duration>() + crowd;
+    report.end(millis(elapsed), world.counters());
+    Ok(report)
 }
 
 /// The ladder; without a proxy its steps are those of the softswitch's own access side.
-fn rungs(args: &DemoArgs, one: &FleetResult, watched: &[(&'static str, Duration)]) -> Vec<ladder::Rung> {
-    let mut rungs = ladder::ladder(&one.ladder, watched);
+fn rungs(
+    args: &DemoArgs,
+    spoken: ProtocolArg,
+    one: &FleetResult,
+    watched: &[(&'static str, Duration)],
+) -> Vec<ladder::Rung> {
+    let mut rungs = ladder::ladder(spoken.protocol(), &one.ladder, watched);
     if args.topology == Topology::Direct {
         let names = rungs.iter_mut().flat_map(|r| [&mut r.from, &mut r.to]);
         names.filter(|name| *name == "proxy").for_each(|name| "access".clone_into(name));
@@ -108,53 +116,6 @@ fn millis(d: Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Adds what the first terminal came to.
-fn join(all: &mut FleetResult, one: &FleetResult) {
-    all.terminals += one.terminals;
-    all.registered += one.registered;
-    all.active += one.active;
-    for (why, n) in &one.failures {
-        *all.failures.entry(why).or_default() += n;
-    }
-    // Both histograms have the same bounds.
-    let _ = all.keyed_us.add(&one.keyed_us);
-    let _ = all.active_us.add(&one.active_us);
-    all.packets_sent += one.packets_sent;
-    all.packets_received += one.packets_received;
-    all.octets_sent += one.octets_sent;
-    all.octets_received += one.octets_received;
-    all.retransmissions += one.retransmissions;
-    all.elapsed += one.elapsed;
-}
-
-fn run(fleet: &mut Fleet, signals: &Signals, each: &mut dyn FnMut(&Progress)) -> Result<FleetResult, Failure> {
-    let result = fleet.run(&mut |p| {
-        each(p);
-        !signals.end_asked()
-    });
-    result.map_err(|e| Failure::io("running the terminals", &e))
-}
-
-fn fleet(args: &DemoArgs, world: &World, from: u32, count: u32) -> Result<Fleet, Failure> {
-    let transport = Transport::from(args.transport);
-    let mut profile = Profile::new(world.access(args.transport), transport, world.identity(), world::REALM, MECHS)
-        .map_err(|e| Failure::new(Exit::Failed, e.to_string(), ""))?;
-    profile.ladder = from == 0;
-    let keys = world.keys.clone();
-    let subscriber = move |n: u32| keys.subscriber(from + n).map(|(id, key)| (id, Key::new(key)));
-    let config = FleetConfig {
-        profile,
-        terminals: count,
-        local: std::net::Ipv4Addr::LOCALHOST.into(),
-        sockets: if count > 1 { SOCKETS } else { 1 },
-        arrivals: Arrivals::Window(args.concurrency as usize),
-        limit: Duration::from_secs(args.limit),
-        goal: Goal::Active,
-        stay: false,
-    };
-    Fleet::new(config, Box::new(subscriber)).map_err(|e| Failure::io("opening the terminals' sockets", &e))
-}
-
 /// A bar on a terminal; nothing elsewhere, and nothing where a machine reads.
 fn progress_bar(terminals: u32, out: Out) -> ProgressBar {
     let target = if out.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
@@ -163,4 +124,30 @@ fn progress_bar(terminals: u32, out: Out) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser as _;
+
+    fn args(line: &[&str]) -> DemoArgs {
+        let all = ["portunus", "demo"].iter().chain(line);
+        match Cli::parse_from(all).command {
+            Command::Demo(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_mix_is_even_and_of_what_was_asked_for() {
+        use ProtocolArg::{H248, H323, Mgcp, Sip};
+        assert_eq!(crowds(&args(&[])), [(Sip, 250), (Mgcp, 250), (H248, 250), (H323, 250)]);
+        let some = args(&["--protocols", "h323,sip,h323,mgcp", "--terminals", "10"]);
+        assert_eq!(crowds(&some), [(H323, 4), (Sip, 3), (Mgcp, 3)]);
+        assert_eq!(crowds(&args(&["--terminals", "2"])), [(Sip, 1), (Mgcp, 1)]);
+        let tcp = args(&["--transport", "tcp"]);
+        assert_eq!([Sip, Mgcp, H248, H323].map(|p| carrier(&tcp, p) == Carrier::Tcp), [true, false, true, false]);
+    }
 }

@@ -1,6 +1,7 @@
 //! What a demonstration came to, for people and for machines.
 
 use super::world::World;
+use crate::cli::DemoArgs;
 use crate::ladder::{self, Rung};
 use crate::latency::Latency;
 use crate::out::Out;
@@ -38,23 +39,55 @@ impl Negotiated {
     }
 }
 
-/// Everything.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Report {
-    pub(super) topology: &'static str,
+impl Negotiated {
+    fn tell(&self, out: Out) {
+        out.say_under(
+            LABEL,
+            format!("negotiated  {} ({}), sealed datagrams to {}", self.mechanism, self.protects, self.sealed_at),
+        );
+        out.say_under(
+            LABEL,
+            format!("            keys for {} h; softswitch to AuC: {}", self.key_life_s / 3600, self.aaa),
+        );
+    }
+}
+
+/// The terminals of one protocol.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Spoken {
+    pub(super) protocol: &'static str,
     pub(super) transport: &'static str,
     pub(super) terminals: u32,
     /// Terminals whose s10 passed every check.
     pub(super) verified: u32,
     /// Terminals whose session the proxy confirmed.
     pub(super) active: u32,
-    pub(super) failures: BTreeMap<String, u32>,
     pub(super) ladder: Vec<Rung>,
     pub(super) negotiated: Option<Negotiated>,
     /// Microseconds from a terminal's start to its accepted s10.
     pub(super) keyed_us: Latency,
     /// Microseconds from a terminal's start to the proxy's protected answer.
     pub(super) active_us: Latency,
+    pub(super) packets_sent: u64,
+    pub(super) packets_received: u64,
+    pub(super) octets_sent: u64,
+    pub(super) octets_received: u64,
+    pub(super) retransmissions: u64,
+}
+
+/// Everything.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Report {
+    pub(super) topology: &'static str,
+    pub(super) terminals: u32,
+    pub(super) verified: u32,
+    pub(super) active: u32,
+    pub(super) failures: BTreeMap<String, u32>,
+    pub(super) protocols: Vec<Spoken>,
+    /// Over all protocols.
+    pub(super) keyed_us: Latency,
+    pub(super) active_us: Latency,
+    /// Registrations a second.
     pub(super) rate: f64,
     pub(super) elapsed_ms: u64,
     pub(super) started_in_ms: u64,
@@ -67,6 +100,64 @@ pub(super) struct Report {
 }
 
 impl Report {
+    pub(super) fn new(args: &DemoArgs, started_in_ms: u64) -> Self {
+        Self {
+            topology: args.topology.name(),
+            terminals: args.terminals,
+            verified: 0,
+            active: 0,
+            failures: BTreeMap::new(),
+            protocols: Vec::new(),
+            keyed_us: Latency::new(),
+            active_us: Latency::new(),
+            rate: 0.0,
+            elapsed_ms: 0,
+            started_in_ms,
+            packets_sent: 0,
+            packets_received: 0,
+            octets_sent: 0,
+            octets_received: 0,
+            retransmissions: 0,
+            counters: BTreeMap::new(),
+        }
+    }
+
+    /// Adds what the first terminal of a protocol and the others came to.
+    pub(super) fn add(&mut self, mut spoken: Spoken, one: &FleetResult, rest: Option<&FleetResult>) {
+        for r in [Some(one), rest].into_iter().flatten() {
+            spoken.terminals += r.terminals;
+            spoken.verified += r.registered;
+            spoken.active += r.active;
+            spoken.keyed_us.add(&r.keyed_us);
+            spoken.active_us.add(&r.active_us);
+            spoken.packets_sent += r.packets_sent;
+            spoken.packets_received += r.packets_received;
+            spoken.octets_sent += r.octets_sent;
+            spoken.octets_received += r.octets_received;
+            spoken.retransmissions += r.retransmissions;
+            self.keyed_us.add(&r.keyed_us);
+            self.active_us.add(&r.active_us);
+            for (why, n) in &r.failures {
+                *self.failures.entry((*why).to_owned()).or_default() += n;
+            }
+        }
+        self.verified += spoken.verified;
+        self.active += spoken.active;
+        self.packets_sent += spoken.packets_sent;
+        self.packets_received += spoken.packets_received;
+        self.octets_sent += spoken.octets_sent;
+        self.octets_received += spoken.octets_received;
+        self.retransmissions += spoken.retransmissions;
+        self.protocols.push(spoken);
+    }
+
+    /// Nothing follows.
+    pub(super) fn end(&mut self, elapsed_ms: u64, counters: BTreeMap<String, u64>) {
+        self.elapsed_ms = elapsed_ms;
+        self.rate = f64::from(self.verified) / (elapsed_ms.max(1) as f64 / 1000.0);
+        self.counters = counters;
+    }
+
     pub(super) fn all_active(&self) -> bool {
         self.active == self.terminals && self.verified == self.terminals
     }
@@ -82,39 +173,30 @@ impl Report {
 
     pub(super) fn tell(&self, out: Out) {
         out.machine(self);
-        out.say(format!(
-            "AuC, softswitch and {} on 127.0.0.1, ready in {} ms; {} terminals over {}\n",
-            if self.topology == "proxied" { "proxy" } else { "its own access side" },
-            self.started_in_ms,
-            self.terminals,
-            self.transport.to_uppercase()
-        ));
-        out.say("One terminal's way to its key:");
-        ladder::lines(&self.ladder).iter().for_each(|l| out.say_under(ladder::INDENT, l));
-        if let Some(n) = &self.negotiated {
+        let speak = |s: &Spoken| format!("{} {}", s.terminals, s.protocol.to_uppercase());
+        let mix = self.protocols.iter().map(speak).collect::<Vec<_>>().join(", ");
+        out.say_under(
+            2,
+            format!(
+                "AuC, softswitch and {} on 127.0.0.1, ready in {} ms; {} terminals: {mix}\n",
+                if self.topology == "proxied" { "proxy" } else { "its own access side" },
+                self.started_in_ms,
+                self.terminals,
+            ),
+        );
+        for spoken in &self.protocols {
+            let (name, by) = (spoken.protocol.to_uppercase(), spoken.transport.to_uppercase());
+            out.say(format!("One {name} terminal's way to its key, over {by}:"));
+            ladder::lines(&spoken.ladder).iter().for_each(|l| out.say_under(ladder::INDENT, l));
             out.say("");
-            out.say_under(
-                LABEL,
-                format!(
-                    "negotiated  {} ({}), session {}, sealed datagrams to {}",
-                    n.mechanism, n.protects, n.session, n.sealed_at
-                ),
-            );
-            out.say_under(
-                LABEL,
-                format!(
-                    "            key for {} h, registered for {} s; softswitch to AuC: {}",
-                    n.key_life_s / 3600,
-                    n.expires_s,
-                    n.aaa
-                ),
-            );
+        }
+        if let Some(n) = self.protocols.iter().find_map(|s| s.negotiated.as_ref()) {
+            n.tell(out);
         }
         self.totals(out);
     }
 
     fn totals(&self, out: Out) {
-        out.say("");
         out.say_under(
             LABEL,
             format!(
@@ -128,6 +210,10 @@ impl Report {
         );
         out.say_under(LABEL, format!("key         {}", self.keyed_us.words()));
         out.say_under(LABEL, format!("active      {}", self.active_us.words()));
+        for s in self.protocols.iter().filter(|_| self.protocols.len() > 1) {
+            let (name, words) = (s.protocol.to_uppercase(), s.active_us.words());
+            out.say_under(LABEL, format!("{:<8}    {} of {} active: {words}", name, s.active, s.terminals));
+        }
         let each = |n: u64| n as f64 / f64::from(self.terminals.max(1));
         out.say_under(LABEL, format!(
             "traffic     terminals sent {} packets ({} octets), received {} ({}); {:.1} and {:.1} a terminal, {} repeated",

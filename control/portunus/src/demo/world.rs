@@ -2,7 +2,7 @@
 //! the roles.
 
 use crate::assembly::{auc, proxy, softswitch, watch::Watch};
-use crate::cli::{Carrier, DemoArgs, Topology};
+use crate::cli::{Carrier, DemoArgs, ProtocolArg, Topology};
 use crate::exit::{Exit, Failure};
 use crate::out::Out;
 use crate::signals::Signals;
@@ -14,6 +14,7 @@ use portunus_aaa::server::EndConfig;
 use portunus_aaa::transport::RADSEC;
 use portunus_config::{Config, parse};
 use portunus_keydist::{Key, Random as _, SystemRandom};
+use portunus_signalling::Protocol;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,16 +26,25 @@ const IDSP: &str = "sp1.demo.test";
 const IDSS: &str = "ss1.demo.test";
 const AUC: &str = "auc.demo.test";
 
+/// The access side's listeners, in the order of its configuration; the sealed one follows.
+const LISTENERS: [(ProtocolArg, Carrier); 6] = [
+    (ProtocolArg::Sip, Carrier::Udp),
+    (ProtocolArg::Sip, Carrier::Tcp),
+    (ProtocolArg::Mgcp, Carrier::Udp),
+    (ProtocolArg::H248, Carrier::Udp),
+    (ProtocolArg::H248, Carrier::Tcp),
+    (ProtocolArg::H323, Carrier::Udp),
+];
+
 /// The subscribers' keys: each is an output of one secret, so that a million of them need no memory.
 #[derive(Clone)]
 pub(super) struct Keys {
     secret: Arc<Zeroizing<[u8; 32]>>,
-    count: u32,
 }
 
 impl Keys {
-    fn draw(count: u32) -> Self {
-        Self { secret: Arc::new(Zeroizing::new(SystemRandom::new().array())), count }
+    fn draw() -> Self {
+        Self { secret: Arc::new(Zeroizing::new(SystemRandom::new().array())) }
     }
 
     fn key(&self, id: &str) -> [u8; 32] {
@@ -44,10 +54,17 @@ impl Keys {
         out
     }
 
-    /// Identity and key of terminal `n`.
-    pub(super) fn subscriber(&self, n: u32) -> Option<(String, [u8; 32])> {
-        let id = format!("t{:06}@{REALM}", n + 1);
-        (n < self.count).then(|| (id.clone(), self.key(&id)))
+    /// Identity and key of terminal `n` of those that speak a protocol: named as the protocol names its terminals.
+    pub(super) fn subscriber(&self, protocol: Protocol, n: u32) -> (String, [u8; 32]) {
+        let n = n + 1;
+        let id = match protocol {
+            Protocol::Sip => format!("t{n:06}@{REALM}"),
+            Protocol::Mgcp => format!("rgw{n:06}.{REALM}"),
+            Protocol::H248 => format!("mg{n:06}.{REALM}"),
+            Protocol::Ras => format!("e{n:06}"),
+        };
+        let key = self.key(&id);
+        (id, key)
     }
 }
 
@@ -66,7 +83,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn start(args: &DemoArgs) -> Result<Self, Failure> {
         let folder = tempfile::tempdir().map_err(|e| Failure::io("making a temporary folder", &e))?;
-        let (keys, watch) = (Keys::draw(args.terminals), Watch::default());
+        let (keys, watch) = (Keys::draw(), Watch::default());
         let certificates = lab::certificates(&[AUC], &[IDSS]).map_err(in_memory)?;
         let server = certificates.server.server().map_err(in_memory)?;
         let listen = Listen {
@@ -76,7 +93,9 @@ impl World {
             tls: Some(ListenTls { config: server, names: vec![IDSS.into()] }),
             end: EndConfig::default(),
         };
-        let subscribers = (0..args.terminals).filter_map(|n| keys.subscriber(n));
+        let crowds = super::crowds(args);
+        let each = crowds.iter().flat_map(|(spoken, count)| (0..*count).map(|n| (spoken.protocol(), n)));
+        let subscribers = each.map(|(protocol, n)| keys.subscriber(protocol, n));
         let devices = [IDSP, IDSS].map(|id| (id.to_owned(), keys.key(id)));
         let auc = auc::temporary(folder.path(), REALM, vec![listen], subscribers, devices)?;
         let aaa = client(&certificates, auc.addresses().first().copied().unwrap_or_else(loopback))?;
@@ -96,14 +115,14 @@ impl World {
     }
 
     /// Where terminals register.
-    pub(super) fn access(&self, by: Carrier) -> SocketAddr {
-        // UDP, TCP, sealed: in the order in which `edge` names them.
-        self.proxy.address(usize::from(by == Carrier::Tcp))
+    pub(super) fn access(&self, spoken: ProtocolArg, by: Carrier) -> SocketAddr {
+        let at = LISTENERS.iter().position(|l| *l == (spoken, by));
+        self.proxy.address(at.unwrap_or_default())
     }
 
     /// Where sealed datagrams go.
     pub(super) fn sealed(&self) -> SocketAddr {
-        self.proxy.address(2)
+        self.proxy.address(LISTENERS.len())
     }
 
     /// Every counter that is not zero.
@@ -119,8 +138,16 @@ impl World {
 
     /// Stays up until interrupted.
     pub(super) fn keep(&self, signals: &Signals, out: Out) {
-        let access: Vec<String> = [Carrier::Udp, Carrier::Tcp].map(|c| self.access(c).to_string()).into();
-        out.say(format!("\nstaying up: SIP over UDP at {}, TCP at {}; interrupt to end", access[0], access[1]));
+        let listeners = LISTENERS.map(|(spoken, by)| {
+            let by = if by == Carrier::Tcp { " over TCP" } else { "" };
+            format!(
+                "{}{by} at {}",
+                spoken.name().to_uppercase(),
+                self.access(spoken, if by.is_empty() { Carrier::Udp } else { Carrier::Tcp })
+            )
+        });
+        out.say("");
+        out.say_under(2, format!("staying up: {}; interrupt to end", listeners.join(", ")));
         while !signals.end_asked() {
             signals.wait(std::time::Duration::from_millis(500));
         }
@@ -160,9 +187,11 @@ fn configuration(text: &str) -> Result<Config, Failure> {
 fn edge(section: &str, args: &DemoArgs) -> String {
     let sessions = u64::from(args.terminals).max(1000) * 2;
     let mut text = String::new();
-    for transport in ["udp", "tcp"] {
+    for (spoken, by) in LISTENERS {
+        let protocol = if spoken == ProtocolArg::H323 { "ras" } else { spoken.name() };
+        let transport = if by == Carrier::Tcp { "tcp" } else { "udp" };
         text += &format!(
-            "[[{section}.listener]]\nprotocol = \"sip\"\ntransport = \"{transport}\"\naddress = \"127.0.0.1:0\"\n"
+            "[[{section}.listener]]\nprotocol = \"{protocol}\"\ntransport = \"{transport}\"\naddress = \"127.0.0.1:0\"\n"
         );
     }
     text + &format!(
@@ -184,13 +213,18 @@ type Both = (proxy::Proxy, Option<portunus_softswitch::run::Handle>);
 fn proxied(args: &DemoArgs, keys: &Keys, aaa: RunnerConfig, watch: &Watch) -> Result<Both, Failure> {
     // Port 0 of a peer stands for every port of its address: the proxy's is not known yet.
     let peer = format!("[[softswitch.peer]]\naddress = \"127.0.0.1:0\"\nidentities = [\"{IDSP}\"]\n");
-    let config = configuration(&softswitch_text("listen = \"127.0.0.1:0\"", &peer))?;
+    let listen = ["listen", "listen_mgcp", "listen_h248", "listen_ras"].map(|key| format!("{key} = \"127.0.0.1:0\"\n"));
+    let listen = listen.concat();
+    let config = configuration(&softswitch_text(&listen, &peer))?;
     let model = config.softswitch.ok_or_else(missing)?;
     let told = softswitch::config(&model, loopback(), None);
     let handle = softswitch::start(told, aaa, Some(watch.witness()))?;
+    let others = handle.listeners();
+    let peers = [("call_agents", others.mgcp), ("controllers", others.h248), ("gatekeepers", others.ras)];
+    let peers = peers.map(|(key, at)| at.map_or_else(String::new, |at| format!("{key} = [\"{at}\"]\n"))).concat();
     let text = format!(
         "[proxy]\nidentity = \"{IDSP}\"\nrealm = \"{REALM}\"\nworkers = {}\n[proxy.core]\nlisten = \"127.0.0.1:0\"\n\
-         softswitches = [\"{}\"]\n{}",
+         softswitches = [\"{}\"]\n{peers}{}",
         args.workers,
         handle.address(),
         edge("proxy", args)
