@@ -1,11 +1,12 @@
 //! Unprotected messages of the access side: read, told apart, and what is neither s1 nor s7 refused.
 
-use crate::api::{Meta, Sink};
+use crate::api::{Meta, Packet, Sink};
 use crate::engine::Engine;
 use crate::out::{send, send_octets};
 use crate::site::{Access, Site};
-use portunus_keydist::proxy::{Reject, Source};
-use portunus_keydist::steps::Refusal;
+use portunus_channel::sealed::Header;
+use portunus_keydist::proxy::{Look, Reject, Source};
+use portunus_keydist::steps::{Refusal, S1, S7};
 use portunus_keydist::{N1, Now};
 use portunus_signalling::{Fault, FaultKind, FromTerminal, Hop, Marks, Text, Ticket, Transport, Writer};
 
@@ -38,45 +39,98 @@ impl Incoming<'_> {
     }
 }
 
+/// What an unprotected message says, and for a registration what it is looked up by.
+pub(crate) enum Said<'m> {
+    S1(S1<'m>, Look),
+    S7(S7<'m>, Look),
+    Other(FromTerminal<'m>),
+    Nothing(Fault),
+}
+
+/// A message of the access side, taken out of its batch.
+#[allow(clippy::large_enum_variant)] // A few of them, on the stack, for as long as their batch takes.
+pub(crate) enum Taken<'m> {
+    Sealed(&'m Meta, &'m mut [u8]),
+    Unprotected(Incoming<'m>, Said<'m>),
+}
+
 impl Engine {
-    pub(crate) fn on_unprotected(&mut self, now: Now, meta: &Meta, bytes: &[u8], sink: &mut dyn Sink) {
+    /// Reads a message. `None`: nobody listens for it.
+    pub(crate) fn take<'m>(
+        &mut self,
+        packet: &'m mut Packet<'_>,
+        marks: &'m mut Marks,
+        text: &'m mut Text,
+    ) -> Option<Taken<'m>> {
+        let (meta, octets) = (&packet.meta, &mut *packet.bytes);
+        if self.site.is_sealed(meta.listener) {
+            return Some(Taken::Sealed(meta, octets));
+        }
         let Some(access) = self.site.access(meta.listener) else {
             self.counters.wrong_listener += 1;
-            return;
+            return None;
         };
-        let (mut marks, mut text) = (Marks::NONE, Text::new());
-        let read = access.signalling.read_marked(bytes, &mut marks, &mut text);
-        if let Ok(FromTerminal::KeepAlive(answer)) = read {
-            if !answer.is_empty() {
-                send_octets(sink, &mut self.counters, meta.back(), usize::MAX, answer);
+        let bytes: &[u8] = octets;
+        let source = Source::new(meta.source, meta.listener);
+        let of = self.digest(meta, bytes);
+        let said = match access.signalling.read_marked(bytes, marks, text) {
+            Ok(FromTerminal::S1(s1)) => Said::S1(s1, self.role.look_s1(&source, &s1)),
+            Ok(FromTerminal::S7(s7)) => {
+                let look = self.role.look_s7(&source, &s7);
+                Said::S7(s7, look)
             }
-            return;
-        }
+            Ok(other) => Said::Other(other),
+            Err(fault) => Said::Nothing(fault),
+        };
         // A connected stream has proven its source.
         let budget = match access.transport {
             Transport::Udp => bytes.len().saturating_mul(AMPLIFICATION),
             Transport::Tcp => usize::MAX,
         };
-        let source = Source::new(meta.source, meta.listener);
-        let of = self.digest(meta, bytes);
-        let mut incoming = Incoming { meta, bytes, access, source, of, budget, marks: &marks };
-        match read {
-            Ok(FromTerminal::S1(s1)) => {
-                self.acknowledge(&mut incoming, sink);
-                self.on_s1(now, &incoming, &s1, sink);
+        Some(Taken::Unprotected(Incoming { meta, bytes, access, source, of, budget, marks }, said))
+    }
+
+    /// Reads a little of each table that a message will be looked up in; the sum has no meaning. The tables are large:
+    /// done for several messages before the first is handled, their misses overlap.
+    pub(crate) fn touch(&self, taken: &Taken<'_>) -> u64 {
+        match taken {
+            Taken::Sealed(_, octets) => Header::read(octets).map_or(0, |header| self.sessions.touch(header.kid)),
+            Taken::Unprotected(incoming, said) => {
+                let look = match said {
+                    Said::S1(_, look) | Said::S7(_, look) => self.role.touch(look),
+                    Said::Other(_) | Said::Nothing(_) => 0,
+                };
+                look ^ self.pendings.touch(incoming.of) ^ self.answers.touch(incoming.of)
             }
-            Ok(FromTerminal::S7(s7)) => {
-                self.acknowledge(&mut incoming, sink);
-                self.on_s7(now, &incoming, &s7, sink);
+        }
+    }
+
+    pub(crate) fn on_unprotected(
+        &mut self,
+        now: Now,
+        mut incoming: Incoming<'_>,
+        said: &Said<'_>,
+        sink: &mut dyn Sink,
+    ) {
+        if let Said::S1(..) | Said::S7(..) | Said::Other(FromTerminal::Digest { .. }) = said {
+            self.acknowledge(&mut incoming, sink);
+        }
+        let incoming = &incoming;
+        match said {
+            Said::S1(s1, look) => self.on_s1(now, incoming, (s1, look), sink),
+            Said::S7(s7, look) => self.on_s7(now, incoming, (s7, look), sink),
+            Said::Other(FromTerminal::Digest { idc, answered, ends }) => {
+                self.on_stock_registration(now, incoming, *idc, *answered, *ends, sink);
             }
-            Ok(FromTerminal::Digest { idc, answered, ends }) => {
-                self.acknowledge(&mut incoming, sink);
-                self.on_stock_registration(now, &incoming, idc, answered, ends, sink);
+            Said::Other(FromTerminal::Request { idc }) => self.on_plain_request(incoming, *idc, sink),
+            Said::Other(FromTerminal::Response { ticket }) => self.on_plain_response(incoming, *ticket, sink),
+            Said::Other(FromTerminal::KeepAlive([])) => {}
+            Said::Other(FromTerminal::KeepAlive(answer)) => {
+                send_octets(sink, &mut self.counters, incoming.meta.back(), usize::MAX, answer);
             }
-            Ok(FromTerminal::Request { idc }) => self.on_plain_request(&incoming, idc, sink),
-            Ok(FromTerminal::Response { ticket }) => self.on_plain_response(&incoming, ticket, sink),
-            Ok(FromTerminal::KeepAlive(_)) => {}
-            Err(fault) => self.on_fault(&incoming, &fault, sink),
+            // Taken above.
+            Said::Other(FromTerminal::S1(_) | FromTerminal::S7(_)) => {}
+            Said::Nothing(fault) => self.on_fault(incoming, fault, sink),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The engine: what it holds, and its face. What it does with a message stands in the modules beside this one.
 
+use crate::access::Taken;
 use crate::api::{Command, EndReason, Meta, Packet, Sink, Why};
 use crate::config::{Config, ConfigError, Keys, Policy};
 use crate::counters::Counters;
@@ -10,12 +11,16 @@ use crate::store::pendings::Pendings;
 use crate::store::sessions::{Sessions, State};
 use crate::store::staged::Stage;
 use crate::store::wheel::Wheel;
-use portunus_channel::sealed::Header;
+use arrayvec::ArrayVec;
 use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::proxy::{HashKey, Proxy, Rules, Sizes, Source};
 use portunus_keydist::{Idc, Now, Prk, Random};
-use portunus_signalling::Ticket;
+use portunus_signalling::{Marks, Text, Ticket};
 use std::sync::Arc;
+
+/// Messages that are read before the first of them is handled: what they will look up lies scattered over large tables,
+/// and the misses of so many overlap.
+pub(crate) const AHEAD: usize = 8;
 
 /// One worker's proxy.
 ///
@@ -100,14 +105,18 @@ impl Engine {
     /// Takes a batch of messages from the access side. Sealed datagrams are opened in place.
     pub fn on_batch(&mut self, now: Now, packets: &mut [Packet<'_>], sink: &mut dyn Sink) {
         self.counters.rx_access += packets.len() as u64;
-        // The sessions lie scattered over a large table: reading a little of each first lets the misses overlap.
-        let touch = |packet: &Packet<'_>| Header::read(packet.bytes).map_or(0, |h| self.sessions.touch(h.kid));
-        core::hint::black_box(packets.iter().fold(0, |sum, packet| sum ^ touch(packet)));
-        for packet in packets {
-            if self.site.is_sealed(packet.meta.listener) {
-                self.on_sealed(now, &packet.meta, packet.bytes, sink);
-            } else {
-                self.on_unprotected(now, &packet.meta, packet.bytes, sink);
+        for some in packets.chunks_mut(AHEAD) {
+            let mut rooms = [const { (Marks::NONE, Text::new()) }; AHEAD];
+            let mut taken: ArrayVec<Taken<'_>, AHEAD> = ArrayVec::new();
+            for (packet, (marks, text)) in some.iter_mut().zip(&mut rooms) {
+                taken.extend(self.take(packet, marks, text));
+            }
+            core::hint::black_box(taken.iter().fold(0, |sum, each| sum ^ self.touch(each)));
+            for each in taken {
+                match each {
+                    Taken::Sealed(meta, octets) => self.on_sealed(now, meta, octets, sink),
+                    Taken::Unprotected(incoming, said) => self.on_unprotected(now, incoming, &said, sink),
+                }
             }
         }
         self.gauge();

@@ -2,13 +2,13 @@
 //! they are for.
 
 use crate::api::{CorePacket, EndReason, Sink};
-use crate::engine::Engine;
+use crate::engine::{AHEAD, Engine};
 use crate::grant::{BATCH, Claim};
 use crate::lanes::Name;
 use crate::out::send;
 use crate::site::{TicketKind, TicketParts};
 use crate::store::asked::Wish;
-use crate::store::pendings::Task;
+use crate::store::pendings::{Pending, Task};
 use crate::store::sessions::State;
 use arrayvec::ArrayVec;
 use portunus_keydist::Now;
@@ -43,38 +43,62 @@ impl Engine {
             return;
         };
         for batch in packets.chunks(BATCH) {
+            core::hint::black_box(self.answers.touch_oldest(batch.len() as u64));
             let mut claims: ArrayVec<Claim<'_>, BATCH> = ArrayVec::new();
-            for packet in batch {
-                if signalling.lanes() {
-                    self.acknowledge_core(signalling, packet, sink);
-                }
-                let mut text = Text::new();
-                let Ok((read, salt)) = signalling.read_answer(packet.bytes, &mut text) else {
-                    self.counters.core_unreadable += 1;
-                    continue;
-                };
-                let named = of(&read).and_then(|of| self.named(signalling, packet, of, salt));
-                let claimed = |claim: &Claim<'_>| matches!(named, Some(Named::Pending(slot)) if slot == claim.slot);
-                match (read, named) {
-                    // The same s9 twice in a batch: the second is late.
-                    (FromCore::Key { idc, s9, .. }, Some(Named::Pending(slot))) if !claims.iter().any(claimed) => {
-                        claims.push(Claim { slot, core_msg: packet.bytes, idc, s9 });
-                    }
-                    (FromCore::Key { .. }, _) => self.counters.core_unmatched += 1,
-                    (read, named) => {
-                        // An s9 waits for its batch; whatever else comes for that registration comes after it.
-                        let late = claims.iter().any(claimed);
-                        if late {
-                            self.grant(now, signalling, &claims, sink);
-                            claims.clear();
-                        }
-                        self.on_core_message(now, signalling, (&read, named.filter(|_| !late)), packet, sink);
-                    }
-                }
+            for some in batch.chunks(AHEAD) {
+                self.take_some(now, signalling, (some, &mut claims), sink);
             }
             self.grant(now, signalling, &claims, sink);
         }
         self.gauge();
+    }
+
+    /// Takes a few messages of a batch; s9 are put to the claims.
+    fn take_some<'m>(
+        &mut self,
+        now: Now,
+        signalling: &'static dyn Signalling,
+        (packets, claims): (&[CorePacket<'m>], &mut ArrayVec<Claim<'m>, BATCH>),
+        sink: &mut dyn Sink,
+    ) {
+        let mut texts = [const { Text::new() }; AHEAD];
+        let mut reads = ArrayVec::<_, AHEAD>::new();
+        for (packet, text) in packets.iter().zip(&mut texts) {
+            if signalling.lanes() {
+                self.acknowledge_core(signalling, packet, sink);
+            }
+            match signalling.read_answer(packet.bytes, text) {
+                Ok(read) => reads.push((packet, read)),
+                Err(_) => self.counters.core_unreadable += 1,
+            }
+        }
+        let mut sum = 0;
+        for (packet, (read, salt)) in &reads {
+            let named = of(read).and_then(|of| self.named(signalling, packet, of, *salt));
+            sum ^= named.map_or(0, |named| self.touch_named(named));
+        }
+        core::hint::black_box(sum);
+        for (packet, (read, salt)) in reads {
+            // Anew: what came before it may have changed what it is to.
+            let named = of(&read).and_then(|of| self.named(signalling, packet, of, salt));
+            let claimed = |claim: &Claim<'_>| matches!(named, Some(Named::Pending(slot)) if slot == claim.slot);
+            match (read, named) {
+                // The same s9 twice in a batch: the second is late.
+                (FromCore::Key { idc, s9, .. }, Some(Named::Pending(slot))) if !claims.iter().any(claimed) => {
+                    claims.push(Claim { slot, core_msg: packet.bytes, idc, s9 });
+                }
+                (FromCore::Key { .. }, _) => self.counters.core_unmatched += 1,
+                (read, named) => {
+                    // An s9 waits for its batch; whatever else comes for that registration comes after it.
+                    let late = claims.iter().any(claimed);
+                    if late {
+                        self.grant(now, signalling, claims, sink);
+                        claims.clear();
+                    }
+                    self.on_core_message(now, signalling, (&read, named.filter(|_| !late)), packet, sink);
+                }
+            }
+        }
     }
 
     /// What an answer with this salt is to. Handles can be guessed: a registration's answer must bring its salt back
@@ -93,6 +117,16 @@ impl Engine {
                     Some(Named::Session { slot, wish: self.wish(slot, transaction) })
                 })
             }
+        }
+    }
+
+    /// Reads a little of each table that an answer is about to change; the sum has no meaning. See [`Engine::touch`].
+    fn touch_named(&self, named: Named) -> u64 {
+        let touch =
+            |p: &Pending| self.pendings.touch(p.of) ^ self.answers.touch(p.of) ^ self.sessions.touch_lane(p.lane);
+        match named {
+            Named::Pending(slot) => self.pendings.get(slot).map_or(0, touch),
+            Named::Session { .. } => 0,
         }
     }
 

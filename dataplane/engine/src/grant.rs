@@ -46,6 +46,7 @@ struct Case<'a> {
     granted: Granted,
     meta: Meta,
     of: u128,
+    lane: u64,
     hop: Hop<'a>,
     signalling: &'static dyn Signalling,
 }
@@ -92,7 +93,7 @@ impl Desk<'_> {
         let (idc, idsp, token) = (case.idc, case.hop.own.idsp, Mech::Sealed.token());
         let ctx = TrafficCtx { idc, idsp, n1b: &case.granted.n1b, n2b: &n2b, token };
         // A newer provisional session takes the place of an older one that nobody has confirmed.
-        if let Some(older) = self.sessions.by_idc(idc, |state| state == State::Provisional) {
+        if let Some(older) = self.sessions.by_idc_on(idc, case.lane, |state| state == State::Provisional) {
             self.wheel.disarm(self.first_timer + older);
             self.sessions.close(older);
             self.counters.sessions_provisional -= 1;
@@ -100,6 +101,7 @@ impl Desk<'_> {
         }
         let opening = Opening {
             idc,
+            lane: case.lane,
             binding,
             meta: case.meta,
             protocol: case.signalling.protocol(),
@@ -173,10 +175,11 @@ fn collect<'a>(
             mismatched += 1;
             continue;
         };
-        let (meta, of) = (pending.meta, pending.of);
+        let (meta, of, lane) = (pending.meta, pending.of, pending.lane);
         let hop = site.hop(meta.listener, meta.source, pending.ticket(slot, site.worker), of as u64);
         let hop = Hop { marks, ..hop };
-        cases.push(Case { slot, core_msg: claim.core_msg, request, idc, mechs, granted, meta, of, hop, signalling });
+        let core_msg = claim.core_msg;
+        cases.push(Case { slot, core_msg, request, idc, mechs, granted, meta, of, lane, hop, signalling });
     }
     mismatched
 }

@@ -18,7 +18,7 @@ use crate::store::asked::Wish;
 use crate::store::pendings::Task;
 use crate::store::sessions::State;
 use portunus_keydist::proxy::Exchange;
-use portunus_keydist::{Idc, N1, Rand};
+use portunus_keydist::{N1, Rand};
 use portunus_signalling::{Protocol, Signalling, Writer};
 
 /// What names a registration that waits for the core, besides its lane.
@@ -46,8 +46,7 @@ impl Name {
 impl Engine {
     /// The way to the core: by the shared port for a terminal's first step, by its lane for what follows. The affinity
     /// leads every message of an IDc's to the same element there, from every worker.
-    pub(crate) fn to_core(&self, signalling: &dyn Signalling, idc: Idc<'_>, first: bool) -> To {
-        let name = self.sessions.lane(idc);
+    pub(crate) fn to_core(&self, signalling: &dyn Signalling, name: u64, first: bool) -> To {
         let lane = if first || !signalling.lanes() { Lane::Shared } else { Lane::Of(name) };
         To::Core { protocol: signalling.protocol(), affinity: name as u32, lane }
     }
@@ -76,11 +75,11 @@ impl Engine {
     /// Gives the registration in `slot` the names that answers to its next step may bear.
     pub(crate) fn name(&mut self, slot: u32, signalling: &dyn Signalling) {
         let Some(pending) = self.pendings.get(slot).filter(|_| signalling.lanes()) else { return };
-        let (protocol, idc) = (signalling.protocol(), pending.idc);
+        let protocol = signalling.protocol();
         let names = match pending.task {
             Task::Pkd(Exchange::AwaitS5 { n1a }) => [Some((Lane::Shared, Name::N1(n1a))), None],
             Task::Pkd(Exchange::AwaitS9 { n1a, rand, .. }) => {
-                let lane = Lane::Of(self.sessions.lane(idc.as_idc()));
+                let lane = Lane::Of(pending.lane);
                 [Some((lane, Name::N1(n1a))), Some((lane, Name::Rand(rand)))]
             }
             Task::Stock { .. } => [None, None],

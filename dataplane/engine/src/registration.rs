@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::out::{send, send_octets};
 use crate::store::pendings::{Pending, Task, Work};
 use portunus_keydist::mech::MechList;
-use portunus_keydist::proxy::{Exchange, Fresh, Reject, Source};
+use portunus_keydist::proxy::{Exchange, Fresh, Look, Reject, Source};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S8};
 use portunus_keydist::{Idc, Idsp, N1, Now, Rand};
 use portunus_signalling::{Full, Hop, Signalling, Ticket, Transport, Writer};
@@ -90,7 +90,13 @@ impl Engine {
         }
     }
 
-    pub(crate) fn on_s1(&mut self, now: Now, incoming: &Incoming<'_>, s1: &S1<'_>, sink: &mut dyn Sink) {
+    pub(crate) fn on_s1(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        (s1, look): (&S1<'_>, &Look),
+        sink: &mut dyn Sink,
+    ) {
         if let Some(slot) = self.repeated(incoming) {
             return self.send_s2(slot, incoming, s1, sink);
         }
@@ -101,7 +107,7 @@ impl Engine {
             return;
         }
         let cookie = self.admission() == Admission::Cookie;
-        match self.role.check_s1(now, &incoming.source, self.site.idsp(), s1, cookie) {
+        match self.role.check_s1(now, &incoming.source, self.site.idsp(), (s1, look), cookie) {
             Ok(fresh) => {
                 if let Some(slot) = self.admit(now, incoming, (s1.idc, None), &fresh, sink) {
                     self.counters.s1_accepted += 1;
@@ -131,14 +137,20 @@ impl Engine {
         });
     }
 
-    pub(crate) fn on_s7(&mut self, now: Now, incoming: &Incoming<'_>, s7: &S7<'_>, sink: &mut dyn Sink) {
+    pub(crate) fn on_s7(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        (s7, look): (&S7<'_>, &Look),
+        sink: &mut dyn Sink,
+    ) {
         if let Some(slot) = self.repeated(incoming) {
             return self.send_s8(slot, incoming, s7, sink);
         }
         if self.answered_again(now, incoming, sink) {
             return;
         }
-        match self.role.check_s7(now, &incoming.source, self.site.idsp(), s7) {
+        match self.role.check_s7(now, &incoming.source, self.site.idsp(), (s7, look)) {
             Ok(fresh) => {
                 if let Some(slot) = self.admit(now, incoming, (s7.idc, Some(&s7.mechs)), &fresh, sink) {
                     self.counters.s7_accepted += 1;
@@ -198,7 +210,8 @@ impl Engine {
                 return None;
             }
         }
-        let slot = self.pendings.insert(work, *incoming.meta, incoming.of, (incoming.bytes, incoming.marks))?;
+        let names = (incoming.of, self.sessions.lane(work.idc));
+        let slot = self.pendings.insert(work, *incoming.meta, names, (incoming.bytes, incoming.marks))?;
         if let Some(pending) = self.pendings.get_mut(slot) {
             // From a source that has shown what was sent to it, or by a stream, there is no limit.
             let proven = !work.task.is_unproven() || incoming.access.transport == Transport::Tcp;
@@ -209,9 +222,14 @@ impl Engine {
         Some(slot)
     }
 
+    /// The name of the lane of the terminal that waits in `slot`.
+    pub(crate) fn lane_of(&self, slot: u32) -> u64 {
+        self.pendings.get(slot).map_or(0, |pending| pending.lane)
+    }
+
     fn send_s2(&mut self, slot: u32, incoming: &Incoming<'_>, s1: &S1<'_>, sink: &mut dyn Sink) {
         let signalling = incoming.access.signalling;
-        let (ticket, to) = (self.pending_ticket(slot), self.to_core(signalling, s1.idc, true));
+        let (ticket, to) = (self.pending_ticket(slot), self.to_core(signalling, self.lane_of(slot), true));
         let hop = incoming.hop(&self.site, ticket);
         let mut transaction = None;
         send(sink, &mut self.counters, to, usize::MAX, &mut |w| {
@@ -225,7 +243,7 @@ impl Engine {
     fn send_s8(&mut self, slot: u32, incoming: &Incoming<'_>, s7: &S7<'_>, sink: &mut dyn Sink) {
         let Some(Task::Pkd(Exchange::AwaitS9 { rand, .. })) = self.pendings.get(slot).map(|p| p.task) else { return };
         let signalling = incoming.access.signalling;
-        let (ticket, to) = (self.pending_ticket(slot), self.to_core(signalling, s7.idc, false));
+        let (ticket, to) = (self.pending_ticket(slot), self.to_core(signalling, self.lane_of(slot), false));
         let hop = incoming.hop(&self.site, ticket);
         let idsp = self.site.idsp();
         let s8 = S8 { idc: s7.idc, idsp, rand, auth_c: s7.auth_c, ipc: incoming.meta.source };

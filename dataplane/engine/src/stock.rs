@@ -51,7 +51,8 @@ impl Engine {
     }
 
     fn send_digest(&mut self, slot: u32, incoming: &Incoming<'_>, idc: Idc<'_>, sink: &mut dyn Sink) {
-        let (ticket, to) = (self.pending_ticket(slot), self.to_core(incoming.access.signalling, idc, true));
+        let (ticket, to) =
+            (self.pending_ticket(slot), self.to_core(incoming.access.signalling, self.lane_of(slot), true));
         let hop = incoming.hop(&self.site, ticket);
         send(sink, &mut self.counters, to, usize::MAX, &mut |w| {
             incoming.access.signalling.write_digest(&hop, incoming.bytes, idc, w)
@@ -72,7 +73,8 @@ impl Engine {
         let binding = written.ok().and_then(|len| buf.get(..len)).unwrap_or_default();
         let (protocol, state) = (signalling.protocol(), State::Stock);
         let ends_s = (now.mono_ms + self.policy.stock_life_ms).div_ceil(1000) as u32;
-        let opening = Opening { idc, binding, meta, protocol, state, ends_s };
+        let lane = self.sessions.lane(idc);
+        let opening = Opening { idc, lane, binding, meta, protocol, state, ends_s };
         if success && !answered {
             // Granted without a response: nobody has proven anything.
             self.counters.core_mismatched += 1;

@@ -185,7 +185,7 @@ impl Engine {
         match up {
             Up::Forward | Up::Refresh | Up::Deregister => {
                 let Some(known) = self.sessions.known(slot) else { return };
-                let (to, keyed) = (self.to_core(signalling, known.idc, false), known.keyed);
+                let (to, keyed) = (self.to_core(signalling, self.sessions.lane(known.idc), false), known.keyed);
                 let octets = self.scratch.get(..len).unwrap_or_default();
                 if send_octets(sink, &mut self.counters, to, usize::MAX, octets) {
                     *(if keyed { &mut self.counters.sealed_up } else { &mut self.counters.plain_up }) += 1;

@@ -105,6 +105,18 @@ impl Answers {
         Some((AnswerId(self.next - 1), early))
     }
 
+    /// Reads where an answer to the message with this digest is looked for, so that the misses of several overlap.
+    #[inline]
+    pub(crate) fn touch(&self, of: u128) -> u64 {
+        self.index.touch(of as u32)
+    }
+
+    /// As [`Answers::touch`], for the `count` answers that will make room next.
+    pub(crate) fn touch_oldest(&self, count: u64) -> u64 {
+        let oldest = (self.first..self.next).take(count as usize).filter_map(|number| self.entry(number));
+        oldest.fold(0, |sum, answer| sum ^ self.touch(answer.of))
+    }
+
     /// The answer to the message with this digest, while it is kept.
     pub(crate) fn find(&self, now_ms: u64, of: u128) -> Option<AnswerId> {
         let is_it = |slot: u32| self.answers.get(slot as usize).is_some_and(|a| a.of == of && a.until_ms > now_ms);

@@ -42,6 +42,12 @@ impl Index {
         }
     }
 
+    /// Reads the place where a search for `hash` begins, so that the misses of several overlap.
+    #[inline]
+    pub(crate) fn touch(&self, hash: u32) -> u64 {
+        self.at(hash as usize & self.mask())
+    }
+
     /// The first slot under `hash` that `is_it` accepts.
     #[inline]
     pub(crate) fn find(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {

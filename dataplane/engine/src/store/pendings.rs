@@ -55,6 +55,8 @@ pub(crate) struct Pending {
     pub(crate) meta: Meta,
     /// Digest of source and octets: names the message.
     pub(crate) of: u128,
+    /// The name of its terminal's lane, by which its session is found too.
+    pub(crate) lane: u64,
     /// Octets that may be sent to the source while it is unproven.
     pub(crate) budget: usize,
     /// What answers that bear no handle name it by, keyed hashes; 0 where there is none.
@@ -146,6 +148,12 @@ impl Pendings {
         }
     }
 
+    /// Reads where the message with this digest is looked for, so that the misses of several overlap.
+    #[inline]
+    pub(crate) fn touch(&self, of: u128) -> u64 {
+        self.index.touch(of as u32)
+    }
+
     /// The registration whose message has this digest.
     pub(crate) fn find(&self, of: u128) -> Option<u32> {
         self.index.find(of as u32, |slot| self.get(slot).is_some_and(|pending| pending.of == of))
@@ -187,7 +195,7 @@ impl Pendings {
         &mut self,
         work: &Work<'_>,
         meta: Meta,
-        of: u128,
+        (of, lane): (u128, u64),
         (request, marks): (&[u8], &Marks),
     ) -> Option<u32> {
         if self.is_full() || !self.fits(request) {
@@ -200,6 +208,7 @@ impl Pendings {
             marks: *marks,
             meta,
             of,
+            lane,
             budget: 0,
             names: [0; NAMES],
             generation: generation & GENERATION,
@@ -294,15 +303,15 @@ mod tests {
     #[test]
     fn the_oldest_unproven_is_known_whatever_leaves() {
         let mut pendings = Pendings::new(6, 64, 9);
-        let a = pendings.insert(&s1(), meta(), 1, (b"a", &Marks::NONE)).unwrap();
-        let b = pendings.insert(&s7(), meta(), 2, (b"b", &Marks::NONE)).unwrap();
-        let c = pendings.insert(&s1(), meta(), 3, (b"c", &Marks::NONE)).unwrap();
-        let d = pendings.insert(&s1(), meta(), 4, (b"d", &Marks::NONE)).unwrap();
+        let a = pendings.insert(&s1(), meta(), (1, 0), (b"a", &Marks::NONE)).unwrap();
+        let b = pendings.insert(&s7(), meta(), (2, 0), (b"b", &Marks::NONE)).unwrap();
+        let c = pendings.insert(&s1(), meta(), (3, 0), (b"c", &Marks::NONE)).unwrap();
+        let d = pendings.insert(&s1(), meta(), (4, 0), (b"d", &Marks::NONE)).unwrap();
         assert_eq!(pendings.oldest_unproven(), Some(a));
         pendings.remove(c);
         pendings.remove(a);
         assert_eq!(pendings.oldest_unproven(), Some(d));
-        let e = pendings.insert(&s1(), meta(), 5, (b"e", &Marks::NONE)).unwrap();
+        let e = pendings.insert(&s1(), meta(), (5, 0), (b"e", &Marks::NONE)).unwrap();
         pendings.remove(d);
         assert_eq!(pendings.oldest_unproven(), Some(e));
         pendings.remove(e);
@@ -314,8 +323,8 @@ mod tests {
     #[test]
     fn names_are_found_until_they_change_or_leave() {
         let mut pendings = Pendings::new(2, 4, 0);
-        let a = pendings.insert(&s1(), meta(), 1, (b"1", &Marks::NONE)).unwrap();
-        let b = pendings.insert(&s7(), meta(), 2, (b"2", &Marks::NONE)).unwrap();
+        let a = pendings.insert(&s1(), meta(), (1, 0), (b"1", &Marks::NONE)).unwrap();
+        let b = pendings.insert(&s7(), meta(), (2, 0), (b"2", &Marks::NONE)).unwrap();
         // Two names that share a place, one of another registration.
         let (x, y, z) = (7, 7 | 1 << 40, 9);
         pendings.name(a, 0, x);
@@ -329,7 +338,7 @@ mod tests {
         pendings.name(b, 0, y);
         assert_eq!(pendings.find_named(y), None, "nobody is there");
         for round in 0..100 {
-            let b = pendings.insert(&s7(), meta(), 2, (b"2", &Marks::NONE)).unwrap();
+            let b = pendings.insert(&s7(), meta(), (2, 0), (b"2", &Marks::NONE)).unwrap();
             (0..NAMES).for_each(|nth| pendings.name(b, nth, 100 + round * 8 + nth as u64));
             assert_eq!(pendings.find_named(102 + round * 8), Some(b));
             pendings.remove(b);
@@ -339,14 +348,14 @@ mod tests {
     #[test]
     fn bounded_and_generations_differ() {
         let mut pendings = Pendings::new(2, 4, u32::MAX);
-        assert!(pendings.insert(&s1(), meta(), 1, (b"12345", &Marks::NONE)).is_none());
-        let a = pendings.insert(&s1(), meta(), 1, (b"1", &Marks::NONE)).unwrap();
-        pendings.insert(&s1(), meta(), 2, (b"2", &Marks::NONE)).unwrap();
-        assert!(pendings.insert(&s1(), meta(), 3, (b"3", &Marks::NONE)).is_none());
+        assert!(pendings.insert(&s1(), meta(), (1, 0), (b"12345", &Marks::NONE)).is_none());
+        let a = pendings.insert(&s1(), meta(), (1, 0), (b"1", &Marks::NONE)).unwrap();
+        pendings.insert(&s1(), meta(), (2, 0), (b"2", &Marks::NONE)).unwrap();
+        assert!(pendings.insert(&s1(), meta(), (3, 0), (b"3", &Marks::NONE)).is_none());
         let before = pendings.get(a).unwrap().generation;
         pendings.remove(a);
         assert!(pendings.get(a).is_none() && !pendings.remove(a));
-        assert_eq!(pendings.insert(&s1(), meta(), 3, (b"3", &Marks::NONE)), Some(a));
+        assert_eq!(pendings.insert(&s1(), meta(), (3, 0), (b"3", &Marks::NONE)), Some(a));
         assert_ne!(pendings.get(a).unwrap().generation, before);
         assert!(pendings.get(a).unwrap().generation <= GENERATION);
     }

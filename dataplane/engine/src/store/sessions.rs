@@ -82,6 +82,8 @@ impl Session {
 /// What a new session starts with.
 pub(crate) struct Opening<'a> {
     pub(crate) idc: Idc<'a>,
+    /// The name of its lane.
+    pub(crate) lane: u64,
     pub(crate) binding: &'a [u8],
     pub(crate) meta: Meta,
     pub(crate) protocol: Protocol,
@@ -151,11 +153,6 @@ impl Sessions {
         })
     }
 
-    /// The keyed hash of an IDc: the same on every worker of the process.
-    pub(crate) fn hash_idc(&self, idc: Idc<'_>) -> u32 {
-        self.lane(idc) as u32
-    }
-
     /// The name of an IDc's lane.
     pub(crate) fn lane(&self, idc: Idc<'_>) -> u64 {
         Lane::name(&self.hash, idc)
@@ -185,9 +182,21 @@ impl Sessions {
         Some(SessionRef { idc: Idc::from_octets(idc)?, binding, keyed: session.is_keyed() })
     }
 
+    /// Reads where the session of the terminal whose lane has this name is looked for, so that the misses of several
+    /// overlap.
+    #[inline]
+    pub(crate) fn touch_lane(&self, name: u64) -> u64 {
+        self.by_idc.touch(name as u32)
+    }
+
     /// The session of an IDc in a state that `wanted` accepts.
     pub(crate) fn by_idc(&self, idc: Idc<'_>, wanted: impl Fn(State) -> bool) -> Option<u32> {
-        self.by_idc.find(self.hash_idc(idc), |slot| {
+        self.by_idc_on(idc, self.lane(idc), wanted)
+    }
+
+    /// As [`Sessions::by_idc`], where the name of the IDc's lane is known.
+    pub(crate) fn by_idc_on(&self, idc: Idc<'_>, lane: u64, wanted: impl Fn(State) -> bool) -> Option<u32> {
+        self.by_idc.find(lane as u32, |slot| {
             self.get(slot).is_some_and(|s| wanted(s.state) && self.idc_octets(s) == idc.as_bytes())
         })
     }
@@ -227,7 +236,7 @@ impl Sessions {
             window: ReplayWindow::new(),
             sequence: Sequence::new(),
             kid,
-            idc_hash: self.hash_idc(opening.idc),
+            idc_hash: opening.lane as u32,
             text,
             ip: [0; 16],
             ends_s: opening.ends_s,
@@ -313,7 +322,8 @@ mod tests {
     fn open(table: &mut Sessions, idc: &str, port: u16, state: State) -> Option<u32> {
         let idc = Idc::new(idc).unwrap();
         let protocol = Protocol::Sip;
-        table.open(&Opening { idc, binding: b"sip:x", meta: meta(port), protocol, state, ends_s: 9 }, no_keys())
+        let lane = table.lane(idc);
+        table.open(&Opening { idc, lane, binding: b"sip:x", meta: meta(port), protocol, state, ends_s: 9 }, no_keys())
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::ident::{IDC_MAX, Idc, N1, Rand};
 use portunus_codec::{b64_decode, b64_encode, b64_len};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
-const NONCE: usize = 12;
+pub(super) const NONCE: usize = 12;
 const PLAIN: usize = 8 + 8 + 16;
 const SEALED: usize = NONCE + PLAIN + 16;
 
@@ -107,6 +107,12 @@ impl Challenges {
         let mut token = [0u8; TOKEN_LEN];
         b64_encode(&sealed, &mut token);
         token
+    }
+
+    /// The name of the challenge that a token seems to be; whether it is one says only [`Challenges::open`].
+    pub(super) fn name(token: &[u8]) -> Option<[u8; NONCE]> {
+        let mut id = [0u8; NONCE];
+        (b64_decode(token.get(..b64_len(NONCE))?, &mut id) == Some(NONCE)).then_some(id)
     }
 
     /// Opens a token that came back from `source` in a message of `idc`'s.

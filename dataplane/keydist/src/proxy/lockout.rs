@@ -84,6 +84,12 @@ impl Lockout {
         out
     }
 
+    /// Reads a word of the line that [`Lockout::verdict`] will look at, so that the misses of several overlap.
+    #[inline]
+    pub fn touch(&self, who: u128) -> u64 {
+        self.buckets.get(self.bucket(who)).map_or(0, |bucket| bucket[0])
+    }
+
     fn put(&mut self, who: u128, way: usize, suspect: Suspect) {
         let at = self.bucket(who);
         if let Some(words) = self.buckets.get_mut(at).and_then(|b| b.get_mut(way * 2..way * 2 + 2)) {

@@ -88,6 +88,16 @@ pub struct Fresh {
     pub exchange: Exchange,
 }
 
+/// What a registration is looked up by in the role's tables, found out before its turn comes: the tables are large, and
+/// reading a little of them ahead ([`Proxy::touch`]) lets the misses of a batch overlap.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    n1: Fingerprint,
+    who: u128,
+    /// Of an s7: the name of the challenge that it seems to answer.
+    challenge: Option<([u8; challenge::NONCE], Fingerprint)>,
+}
+
 /// True when `ts` is at most `window_ms` from the clock, either way.
 pub const fn is_fresh(now: Now, ts: u64, window_ms: u64) -> bool {
     now.wall_ms.abs_diff(ts) <= window_ms
@@ -128,19 +138,49 @@ impl Proxy {
         Fingerprint::new(&self.hash, b'N', &[idc.as_bytes(), n1.as_bytes()])
     }
 
+    fn print_challenge(&self, id: &[u8]) -> Fingerprint {
+        Fingerprint::new(&self.hash, b'C', &[id])
+    }
+
+    fn look(&self, source: &Source, idc: Idc<'_>, n1: &N1, token: Option<&[u8]>) -> Look {
+        let (n1, who) = (self.print_n1(idc, n1), source.suspect(&self.hash, idc.as_bytes()));
+        let challenge = token.and_then(Challenges::name).map(|id| (id, self.print_challenge(&id)));
+        Look { n1, who, challenge }
+    }
+
+    /// Reads a word of each line of the tables that a check will look at. The sum has no meaning.
+    pub fn touch(&self, look: &Look) -> u64 {
+        let served = look.challenge.map_or(0, |(_, served)| self.replay.touch(served));
+        self.replay.touch(look.n1) ^ self.lockout.touch(look.who) ^ served
+    }
+
+    /// Looks ahead for [`Proxy::check_s1`].
+    pub fn look_s1(&self, source: &Source, s1: &S1<'_>) -> Look {
+        self.look(source, s1.idc, &s1.n1, None)
+    }
+
+    /// Looks ahead for [`Proxy::check_s7`].
+    pub fn look_s7(&self, source: &Source, s7: &S7<'_>) -> Look {
+        self.look(source, s7.idc, &s7.n1, Some(s7.n2))
+    }
+
     /// May this source try again for this IDc? Part of every check; alone for what brings no step of PKD1.
     ///
     /// # Errors
     /// [`Reject::Wait`] or [`Reject::Ignore`] after repeated failures.
     pub fn check_lock(&self, now: Now, source: &Source, idc: Idc<'_>) -> Result<(), Reject> {
-        match self.lockout.verdict(now.mono_ms, source.suspect(&self.hash, idc.as_bytes())) {
+        self.lock(now, source.suspect(&self.hash, idc.as_bytes()))
+    }
+
+    fn lock(&self, now: Now, who: u128) -> Result<(), Reject> {
+        match self.lockout.verdict(now.mono_ms, who) {
             Lock::Free => Ok(()),
             Lock::Wait(ms) => Err(Reject::Wait(ms)),
             Lock::Ignore => Err(Reject::Ignore),
         }
     }
 
-    /// May this s1 go on? `cookie` says whether it has to bring one. Changes nothing.
+    /// May this s1 go on? `look` is [`Proxy::look_s1`] of it, `cookie` says whether it has to bring one. Changes nothing.
     ///
     /// # Errors
     /// [`Reject`]: the first rule that it breaks.
@@ -149,7 +189,7 @@ impl Proxy {
         now: Now,
         source: &Source,
         own: Idsp<'_>,
-        s1: &S1<'_>,
+        (s1, look): (&S1<'_>, &Look),
         cookie: bool,
     ) -> Result<Fresh, Reject> {
         if s1.idsp != own {
@@ -158,25 +198,30 @@ impl Proxy {
         if !is_fresh(now, s1.ts, self.rules.window_ms) {
             return Err(Reject::Stale);
         }
-        self.check_lock(now, source, s1.idc)?;
+        self.lock(now, look.who)?;
         if cookie {
             let brought = s1.cookie.ok_or(Reject::CookieMissing)?;
             if !self.cookies.is_good(now.mono_ms, source, s1.idc, &s1.n1, brought) {
                 return Err(Reject::CookieWrong);
             }
         }
-        let n1 = self.print_n1(s1.idc, &s1.n1);
-        if self.replay.seen(now.mono_ms, n1) {
+        if self.replay.seen(now.mono_ms, look.n1) {
             return Err(Reject::Replayed);
         }
-        Ok(Fresh { n1, challenge: None, exchange: Exchange::AwaitS5 { n1a: s1.n1 } })
+        Ok(Fresh { n1: look.n1, challenge: None, exchange: Exchange::AwaitS5 { n1a: s1.n1 } })
     }
 
-    /// May this s7 go on? Changes nothing.
+    /// May this s7 go on? `look` is [`Proxy::look_s7`] of it. Changes nothing.
     ///
     /// # Errors
     /// [`Reject`]: the first rule that it breaks.
-    pub fn check_s7(&mut self, now: Now, source: &Source, own: Idsp<'_>, s7: &S7<'_>) -> Result<Fresh, Reject> {
+    pub fn check_s7(
+        &mut self,
+        now: Now,
+        source: &Source,
+        own: Idsp<'_>,
+        (s7, look): (&S7<'_>, &Look),
+    ) -> Result<Fresh, Reject> {
         if s7.idsp.is_some_and(|idsp| idsp != own) {
             return Err(Reject::WrongProxy);
         }
@@ -191,17 +236,19 @@ impl Proxy {
         if !is_fresh(now, s7.ts, self.rules.window_ms) {
             return Err(Reject::Stale);
         }
-        self.check_lock(now, source, s7.idc)?;
-        let n1 = self.print_n1(s7.idc, &s7.n1);
-        if self.replay.seen(now.mono_ms, n1) {
+        self.lock(now, look.who)?;
+        if self.replay.seen(now.mono_ms, look.n1) {
             return Err(Reject::Replayed);
         }
-        let served = Fingerprint::new(&self.hash, b'C', &[&challenge.id]);
+        let served = match look.challenge {
+            Some((id, served)) if id == challenge.id => served,
+            _ => self.print_challenge(&challenge.id),
+        };
         if self.replay.seen(now.mono_ms, served) {
             return Err(Reject::ChallengeReused);
         }
         let exchange = Exchange::AwaitS9 { n1a: challenge.n1a, n1b: s7.n1, rand: challenge.rand };
-        Ok(Fresh { n1, challenge: Some(served), exchange })
+        Ok(Fresh { n1: look.n1, challenge: Some(served), exchange })
     }
 
     /// The registration goes on: its N1, and the challenge that it answers, are used from now on.

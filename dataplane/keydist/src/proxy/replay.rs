@@ -78,6 +78,12 @@ impl ReplaySet {
         [first, if second == first { (second + 1) & mask } else { second }]
     }
 
+    /// Reads a word of each line that [`ReplaySet::seen`] will look at, so that the misses of several overlap.
+    #[inline]
+    pub fn touch(&self, of: Fingerprint) -> u64 {
+        self.places(of).iter().filter_map(|at| self.buckets.get(*at)).fold(0, |sum, bucket| sum ^ bucket[0])
+    }
+
     /// True when it was marked and not yet forgotten.
     pub fn seen(&mut self, mono_ms: u64, of: Fingerprint) -> bool {
         self.turn(mono_ms);
