@@ -21,6 +21,7 @@ mod challenges;
 mod commands;
 mod config;
 mod counters;
+mod gateways;
 mod h248;
 mod joined;
 mod keyed;

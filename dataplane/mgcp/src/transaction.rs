@@ -15,7 +15,7 @@ use portunus_codec::parse_u32;
 use portunus_keydist::timing::Repeat;
 
 /// When a command is repeated and given up (RFC 3435 section 3.5.1: T-MAX is 20 s).
-pub const REPEAT: Repeat = Repeat { gaps_ms: &[500, 1000, 2000, 4000, 4000, 4000], give_up_ms: 4500 };
+pub const REPEAT: Repeat = Repeat { gaps_ms: &[500, 1000, 2000, 4000], give_up_ms: 20_000 };
 
 /// How long an answer is kept for repetitions of its command, in milliseconds: T-HIST, 30 s.
 pub const HISTORY_MS: u64 = 30_000;
@@ -94,7 +94,15 @@ mod tests {
 
     #[test]
     fn a_command_lives_for_t_max() {
-        let total: u32 = REPEAT.gaps_ms.iter().sum();
-        assert_eq!(total + REPEAT.give_up_ms, 20_000);
+        use portunus_keydist::Now;
+        use portunus_keydist::timing::{Due, Repeating};
+        let at = |mono_ms| Now { mono_ms, wall_ms: 0 };
+        let (mut sent, mut now) = (Repeating::begin(REPEAT, at(0)), 0);
+        let mut times = vec![];
+        while sent.poll(at(now)) != Some(Due::GiveUp) {
+            now = sent.deadline().0;
+            times.push(now);
+        }
+        assert_eq!(times, [500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 20_000]);
     }
 }

@@ -10,16 +10,15 @@
 //!
 //! Deliberately absent: connections, digits, calls.
 
-mod gateways;
 mod serve;
 mod steps;
 
 use crate::agent::{Agent, Ctx};
 use crate::commands::Commands;
+use crate::gateways::Gateways;
 use crate::peers::Peer;
 use crate::registration::{Vector, Waiting};
 use crate::state::Core;
-use gateways::Gateways;
 use portunus_mgcp::code::{self, Code};
 use portunus_mgcp::transaction::{LONG_MS, REPEAT, Response, response};
 use portunus_mgcp::view::{Message, PARTS_MAX, Parts, TRANSACTION_MAX};
@@ -40,7 +39,8 @@ enum Purpose {
 #[derive(Debug)]
 pub(crate) struct CallAgent {
     commands: Commands<Purpose>,
-    gateways: Gateways,
+    /// With the local name that each registered by.
+    gateways: Gateways<Box<[u8]>>,
 }
 
 impl CallAgent {
@@ -98,11 +98,12 @@ impl CallAgent {
         match (purpose, answer) {
             (Purpose::Step, _) => {}
             (Purpose::Audit { idc, endpoints }, Some((200..=299, msg))) => {
-                self.on_audited(ctx, &idc, endpoints.then_some(msg));
+                self.on_audited(ctx, &idc, endpoints.then_some(Some(msg)));
             }
-            // A transient error is an answer of somebody who is there.
-            (Purpose::Audit { idc, .. }, Some((400..=499, _))) => self.on_alive(ctx, &idc),
-            (Purpose::Audit { idc, .. }, _) => self.on_absent(ctx, &idc),
+            // Nobody, or the proxy in the place of a gateway that has no session.
+            (Purpose::Audit { idc, .. }, None | Some((code::NOT_READY, _))) => self.on_absent(ctx, &idc),
+            // An error is an answer of somebody who is there: it may not know wildcards.
+            (Purpose::Audit { idc, endpoints }, Some(_)) => self.on_audited(ctx, &idc, endpoints.then_some(None)),
             (Purpose::Request { idc }, Some((200..=499, _))) => self.on_alive(ctx, &idc),
             // The endpoint does not do that, or is gone with its gateway, which the next audit finds out.
             (Purpose::Request { .. }, _) => {}

@@ -1,8 +1,8 @@
 //! What registered gateways say and are asked: restarts, notifications, audits.
 
-use super::gateways::ENDPOINTS_EACH;
 use super::{CallAgent, Purpose, written};
 use crate::agent::Ctx;
+use crate::gateways::ENDPOINTS_EACH;
 use crate::peers::Peer;
 use portunus_mgcp::code::{self, Code};
 use portunus_mgcp::view::{Endpoint, Message, Name, Verb, is_request_id};
@@ -118,23 +118,26 @@ impl CallAgent {
         }
     }
 
-    /// An audit was answered. `names`: the answer names the endpoints, each of which is to report off-hook.
-    pub(super) fn on_audited(&mut self, ctx: &mut Ctx<'_>, idc: &str, names: Option<&Message<'_>>) {
+    /// An audit was answered. `names`: it asked for the endpoints, and the answer, where it is none of an error's, names
+    /// them. Each is to report off-hook.
+    pub(super) fn on_audited(&mut self, ctx: &mut Ctx<'_>, idc: &str, names: Option<Option<&Message<'_>>>) {
         self.on_alive(ctx, idc);
-        let (Some(msg), Some(gateway)) = (names, self.gateways.get_mut(idc)) else { return };
+        let (Some(names), Some(gateway)) = (names, self.gateways.get_mut(idc)) else { return };
         let own = |e: &Endpoint<'_>| e.domain == idc.as_bytes() && !e.is_wildcard();
-        let named = msg.lines().filter(|l| l.name == Name::SpecificEndpoint);
+        let named = names.into_iter().flat_map(|msg| msg.lines()).filter(|l| l.name == Name::SpecificEndpoint);
         let found = named.filter_map(|l| Endpoint::parse(l.value)).filter(own);
         let mut endpoints: Vec<Box<[u8]>> = found.map(|e| e.local.into()).take(ENDPOINTS_EACH + 1).collect();
-        // One that is larger is asked as a whole; the first names it in audits.
-        let each = if endpoints.len() > ENDPOINTS_EACH { 0 } else { endpoints.len() };
-        if each == 0 {
-            endpoints.truncate(1);
+        let all = names.is_some() && !(1..=ENDPOINTS_EACH).contains(&endpoints.len());
+        if endpoints.is_empty() {
+            // The one that registered.
+            endpoints.push(gateway.own.clone());
         }
+        // A gateway of many is asked as a whole; one of them names it in audits.
+        endpoints.truncate(if all { 1 } else { ENDPOINTS_EACH });
         gateway.endpoints.clone_from(&endpoints);
-        match each {
-            0 => self.ask(ctx, idc, b"*", Ask::OffHook),
-            _ => endpoints.iter().for_each(|local| self.ask(ctx, idc, local, Ask::OffHook)),
+        match all {
+            true => self.ask(ctx, idc, b"*", Ask::OffHook),
+            false => endpoints.iter().for_each(|local| self.ask(ctx, idc, local, Ask::OffHook)),
         }
     }
 

@@ -69,8 +69,8 @@ impl CallAgent {
                     Ok(()) => {
                         self.command(ctx, lane, endpoint, |t, w| core::write_s9(t, s8.idsp, &rand, &s9, w));
                         let now_ms = ctx.now.mono_ms;
-                        let (due_ms, until_ms) = (now_ms + FIRST_AUDIT_MS, now_ms + UNCONFIRMED_MS);
-                        let former = self.gateways.insert(s8.idc.as_str(), lane, due_ms, until_ms);
+                        let times = (now_ms + FIRST_AUDIT_MS, now_ms + UNCONFIRMED_MS);
+                        let former = self.gateways.insert(s8.idc.as_str(), lane, times, endpoint.local.into());
                         // Nobody is there any more to whom something was said.
                         if let Some(former) = former.filter(|former| *former != lane) {
                             self.commands.cancel(former);
