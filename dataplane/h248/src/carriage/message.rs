@@ -1,8 +1,21 @@
 //! Messages of a gateway and a controller beside the registration's steps.
 
+use super::faults;
 use crate::write;
 use portunus_codec::{Full, Writer};
-use portunus_keydist::ident::Idc;
+use portunus_keydist::ident::{IDSP_MAX, Idc};
+use portunus_keydist::timing::Repeat;
+use portunus_signalling::Fault;
+
+/// When a command is repeated over UDP, and given up (H.248.1 annex D.1): exponential, and no longer than the peer knows
+/// it for the same.
+pub const REPEAT: Repeat = Repeat { gaps_ms: &[500, 1000, 2000, 4000], give_up_ms: 30_000 };
+
+/// How long a reply is kept for repetitions of its command, in milliseconds: LONG-TIMER, 30 s.
+pub const HISTORY_MS: u64 = 30_000;
+
+/// How much longer a reply is awaited behind a pending one, in milliseconds.
+pub const LONG_MS: u32 = 30_000;
 
 /// Who speaks, and which version of the protocol.
 #[derive(Debug, Clone, Copy)]
@@ -68,4 +81,14 @@ pub fn write_pending(from: &Sender<'_>, id: u32, w: &mut Writer<'_>) -> Result<(
 pub fn write_ack(from: &Sender<'_>, id: u32, w: &mut Writer<'_>) -> Result<(), Full> {
     write::begin_as(from.version, from.idc, w);
     w.put(b"K{").decimal(id.into()).put(b"}").finish().map(|_| ())
+}
+
+/// Writes the answer to a message that was not taken, as the proxy does; `Ok(false)` when none is due.
+///
+/// # Errors
+/// [`Full`].
+pub fn write_fault(from: &Sender<'_>, request: &[u8], fault: &Fault, w: &mut Writer<'_>) -> Result<bool, Full> {
+    let name = from.idc.as_bytes();
+    let name = name.get(..name.len().min(IDSP_MAX)).unwrap_or_default();
+    faults::write(|version, w| write::begin_as(version, from.idc, w), name, request, fault, w)
 }

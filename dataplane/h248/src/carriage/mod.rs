@@ -2,6 +2,7 @@
 //! [`core`], a controller. [`message`] writes whatever else the two say to each other.
 
 pub mod core;
+pub(crate) mod faults;
 pub mod message;
 pub(crate) mod steps;
 pub mod terminal;

@@ -1,27 +1,14 @@
 //! Replies to the registration's commands, refusals, answers to faults, and the proxy's own answers to the core.
 
-use super::{read, steps};
+use super::steps;
+use crate::carriage::faults::{self, code};
 use crate::carriage::steps::{Signal, Step};
 use crate::view::Message;
-use crate::{ber, write};
+use crate::write;
 use portunus_codec::{Full, Writer};
 use portunus_keydist::ident::N1;
 use portunus_keydist::steps::Refusal;
-use portunus_signalling::{Fault, FaultKind, Hop};
-
-/// Most octets of an answer for each of what it answers, before anything is proven (spec section 2).
-const AMPLIFICATION: usize = 3;
-
-/// Error codes of H.248.8.
-mod code {
-    pub(super) const SYNTAX: u16 = 400;
-    pub(super) const PROTOCOL: u16 = 401;
-    pub(super) const UNAUTHORIZED: u16 = 402;
-    pub(super) const VERSION: u16 = 406;
-    pub(super) const TRANSACTIONS: u16 = 413;
-    pub(super) const NOT_IMPLEMENTED: u16 = 501;
-    pub(super) const UNAVAILABLE: u16 = 503;
-}
+use portunus_signalling::{Fault, Hop};
 
 /// [`portunus_signalling::Signalling::acknowledge`].
 pub(super) fn acknowledge(hop: &Hop<'_>, octets: &[u8], w: &mut Writer<'_>) {
@@ -64,27 +51,7 @@ pub(super) fn errors(
     text: &str,
     w: &mut Writer<'_>,
 ) -> Result<bool, Full> {
-    if read::requests(msg).next().is_none() {
-        return Ok(false);
-    }
-    let begun = w.len();
-    write::begin_own(msg.version(), &hop.own, w);
-    for t in read::requests(msg) {
-        w.put(b"P=").decimal(t.id.into()).put(b"{");
-        write::error(code, text, w);
-        w.put(b"}");
-    }
-    w.finish()?;
-    Ok(no_amplifier(begun, msg.octets(), w))
-}
-
-/// Takes an answer back that is too long for what it answers. True where it stays.
-fn no_amplifier(begun: usize, request: &[u8], w: &mut Writer<'_>) -> bool {
-    let stays = w.len() - begun <= AMPLIFICATION * request.len();
-    if !stays {
-        w.truncate(begun);
-    }
-    stays
+    faults::errors(&|version, w: &mut Writer<'_>| write::begin_own(version, &hop.own, w), msg, code, text, w)
 }
 
 /// [`portunus_signalling::Signalling::write_refusal`].
@@ -109,52 +76,7 @@ pub(super) fn refusal(
 
 /// [`portunus_signalling::Signalling::write_fault`] and [`portunus_signalling::Signalling::write_core_fault`].
 pub(super) fn fault(hop: &Hop<'_>, request: &[u8], fault: &Fault, w: &mut Writer<'_>) -> Result<bool, Full> {
-    if ber::is_binary(request) {
-        return binary(hop, request, w);
-    }
-    let (code, text) = match fault.kind {
-        FaultKind::Unreadable => return Ok(false),
-        FaultKind::Unsupported if fault.what == "version" => return other_version(hop, request, w),
-        FaultKind::Malformed => (code::SYNTAX, "Syntax error in message"),
-        FaultKind::TooBig if fault.what == "transactions" => (code::TRANSACTIONS, "Too many transactions"),
-        FaultKind::TooBig => (code::SYNTAX, "Message too large"),
-        FaultKind::Forbidden => (code::UNAUTHORIZED, "Unauthorized"),
-        FaultKind::Unsupported => (code::PROTOCOL, "Protocol error"),
-    };
-    // What could be read of a message with more than one request is answered request by request.
-    if let Ok(msg) = Message::parse(request) {
-        return errors(hop, &msg, code, text, w);
-    }
-    let Some((version, id)) = Message::salvage(request) else { return Ok(false) };
-    let begun = w.len();
-    write::begin_own(version, &hop.own, w);
-    match id {
-        Some(id) => {
-            w.put(b"P=").decimal(id.into()).put(b"{");
-            write::error(code, text, w);
-            w.put(b"}");
-        }
-        None => write::error(code, text, w),
-    }
-    w.finish()?;
-    Ok(no_amplifier(begun, request, w))
-}
-
-/// A version other than 1 to 3, which may mean anything: no identifier is repeated.
-fn other_version(hop: &Hop<'_>, request: &[u8], w: &mut Writer<'_>) -> Result<bool, Full> {
-    let begun = w.len();
-    write::begin_own(3, &hop.own, w);
-    write::error(code::VERSION, "Version not supported", w);
-    w.finish()?;
-    Ok(no_amplifier(begun, request, w))
-}
-
-fn binary(hop: &Hop<'_>, request: &[u8], w: &mut Writer<'_>) -> Result<bool, Full> {
-    let Some(version) = ber::version(request) else { return Ok(false) };
-    let begun = w.len();
-    // A domain name whatever it holds: IA5 text of at most 63 octets.
-    ber::write_error(version, hop.own.idsp.as_bytes(), w)?;
-    Ok(no_amplifier(begun, request, w))
+    faults::write(|version, w| write::begin_own(version, &hop.own, w), hop.own.idsp.as_bytes(), request, fault, w)
 }
 
 /// [`portunus_signalling::Signalling::answer_own`].
