@@ -12,10 +12,11 @@ const DATAPLANE: &[(&str, &[&str])] = &[
     ("sip", &["codec", "keydist", "signalling"]),
     ("mgcp", &["codec", "keydist", "signalling"]),
     ("h248", &["codec", "keydist", "signalling"]),
+    ("h323", &["codec", "keydist", "signalling"]),
     ("channel", &["codec", "keydist"]),
     ("engine", &["channel", "codec", "keydist", "signalling"]),
     ("io", &[]),
-    ("node", &["channel", "codec", "engine", "io", "keydist", "signalling", "sip"]),
+    ("node", &["channel", "codec", "engine", "h248", "io", "keydist", "signalling", "sip"]),
 ];
 
 /// The crates of the control side likewise; all of them may also import what `DATA` names.
@@ -31,7 +32,7 @@ const CONTROL: &[(&str, &[&str])] = &[
 ];
 
 /// What the state machines of the control side may use of the data plane: nothing with a socket.
-const DATA: &[&str] = &["codec", "keydist", "signalling", "sip", "mgcp", "h248", "channel"];
+const DATA: &[&str] = &["codec", "keydist", "signalling", "sip", "mgcp", "h248", "h323", "channel"];
 /// And who may use more of it, why.
 const MORE: &[(&str, &[&str], &str)] = &[
     ("sim", &["engine", "io"], "runs the engine on its in-memory network"),

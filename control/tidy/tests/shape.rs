@@ -24,6 +24,8 @@ struct Exception {
 const UNSAFE: &[(&str, &str)] = &[
     ("dataplane/engine/tests/allocations.rs", "a test's counting allocator: GlobalAlloc is an unsafe trait"),
     ("dataplane/sip/tests/allocation.rs", "a test's counting allocator: GlobalAlloc is an unsafe trait"),
+    ("dataplane/h248/tests/allocation.rs", "a test's counting allocator: GlobalAlloc is an unsafe trait"),
+    ("dataplane/mgcp/tests/allocation.rs", "a test's counting allocator: GlobalAlloc is an unsafe trait"),
 ];
 
 fn is_test(file: &Path) -> bool {

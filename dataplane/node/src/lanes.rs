@@ -12,13 +12,14 @@
 //! for a while; when the pool is full, the lane without an active session that has been unused for the longest time
 //! makes room, and when all have one, the message is dropped and counted.
 
+mod pool;
+
 use core::ops::Range;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use mio::event::{Event, Source};
-use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use portunus_engine::{Lane, Reading};
 use portunus_io::listen::{self, Buffers};
@@ -26,6 +27,7 @@ use portunus_io::{Batch, Pushed, Rx, Tx, UdpPort, addr};
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
+use self::pool::{Opening, Pool};
 use crate::outputs::AFFINITY_SHIFT;
 use crate::readings::counters;
 use crate::upstream::{Arrival, CoreMessage, Deliver, Delivered, Upstream};
@@ -98,19 +100,6 @@ struct Shared {
     ready: bool,
 }
 
-/// A terminal's lane.
-struct Slot {
-    socket: UdpSocket,
-    name: u64,
-    worker: u8,
-    /// The softswitch that was heard last.
-    peer: Option<SocketAddr>,
-    /// Its terminal has an active session at its worker.
-    active: bool,
-    used_ms: u64,
-    ready: bool,
-}
-
 /// See the module.
 pub struct LanesUpstream {
     config: LanesConfig,
@@ -118,11 +107,7 @@ pub struct LanesUpstream {
     tokens: Range<usize>,
     trusted: Vec<IpAddr>,
     shared: Vec<Option<Shared>>,
-    slots: Vec<Option<Slot>>,
-    free: Vec<u32>,
-    by_name: HashMap<(u64, u8), u32>,
-    /// Lanes without an active session by the time of their last message.
-    idle: BTreeSet<(u64, u32)>,
+    pool: Pool,
     /// Lanes and shared ports that may have more to read, by token.
     ready: VecDeque<usize>,
     rx: Batch,
@@ -133,7 +118,7 @@ pub struct LanesUpstream {
 
 impl core::fmt::Debug for LanesUpstream {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("LanesUpstream").field("config", &self.config).field("open", &self.by_name.len()).finish()
+        f.debug_struct("LanesUpstream").field("config", &self.config).field("open", &self.pool.len()).finish()
     }
 }
 
@@ -157,10 +142,7 @@ impl LanesUpstream {
             tokens: 0..0,
             trusted,
             shared: Vec::new(),
-            slots: Vec::new(),
-            free: Vec::new(),
-            by_name: HashMap::new(),
-            idle: BTreeSet::new(),
+            pool: Pool::new(config.lanes.clamp(1, LANES_MAX)),
             ready: VecDeque::new(),
             rx: Batch::new(batch, longest),
             // One octet more than the longest message shows what is longer.
@@ -191,95 +173,6 @@ impl LanesUpstream {
         let tx = Batch::new(batch, self.config.message_max.clamp(576, 65_535));
         *place = Some(Shared { port, tx, ready: false });
         Ok(())
-    }
-
-    /// The lane of this terminal at this worker, opened where there is none.
-    fn lane(&mut self, now: Now, name: u64, worker: u8) -> Option<u32> {
-        if let Some(&slot) = self.by_name.get(&(name, worker)) {
-            return Some(slot);
-        }
-        if self.by_name.len() >= self.config.lanes.clamp(1, LANES_MAX) {
-            let Some(&(_, oldest)) = self.idle.first() else {
-                self.counters.lane_none_free += 1;
-                return None;
-            };
-            self.close(oldest);
-            self.counters.lane_reused += 1;
-        }
-        let slot = self.free.pop().unwrap_or(self.slots.len() as u32);
-        match self.open(now, slot, name, worker) {
-            Ok(()) => Some(slot),
-            Err(_) => {
-                self.counters.lane_unopened += 1;
-                if (slot as usize) < self.slots.len() {
-                    self.free.push(slot);
-                }
-                None
-            }
-        }
-    }
-
-    fn open(&mut self, now: Now, slot: u32, name: u64, worker: u8) -> io::Result<()> {
-        let registry = self.registry.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
-        let Buffers { receive, send } = self.config.buffers;
-        let buffers = Buffers { receive: receive / 8, send: send / 8 };
-        let socket = listen::udp(SocketAddr::new(self.config.bind, 0), buffers)?;
-        let mut socket = UdpSocket::from_std(socket);
-        registry.register(&mut socket, Token(self.tokens.start + WORKERS + slot as usize), Interest::READABLE)?;
-        let opened = Slot { socket, name, worker, peer: None, active: false, used_ms: now.mono_ms, ready: false };
-        match self.slots.get_mut(slot as usize) {
-            Some(place) => *place = Some(opened),
-            None => self.slots.push(Some(opened)),
-        }
-        self.by_name.insert((name, worker), slot);
-        self.idle.insert((now.mono_ms, slot));
-        self.counters.lane_opened += 1;
-        self.counters.lane_open = self.by_name.len() as u64;
-        Ok(())
-    }
-
-    /// Closes a lane: what still comes for it is refused by the host.
-    fn close(&mut self, slot: u32) {
-        let Some(mut closed) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
-        if let Some(registry) = &self.registry {
-            // The descriptor leaves the event queue when it is closed, whatever this says.
-            let _ = closed.socket.deregister(registry);
-        }
-        self.by_name.remove(&(closed.name, closed.worker));
-        self.idle.remove(&(closed.used_ms, slot));
-        self.free.push(slot);
-        self.counters.lane_open = self.by_name.len() as u64;
-        self.counters.lane_active -= u64::from(closed.active);
-    }
-
-    fn get(&mut self, slot: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(slot as usize).and_then(Option::as_mut)
-    }
-
-    /// Something passed the lane.
-    fn touch(&mut self, now: Now, slot: u32) {
-        let Some(lane) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
-        let before = core::mem::replace(&mut lane.used_ms, now.mono_ms);
-        if !lane.active && before != now.mono_ms {
-            self.idle.remove(&(before, slot));
-            self.idle.insert((now.mono_ms, slot));
-        }
-    }
-
-    fn set_active(&mut self, now: Now, slot: u32, active: bool) {
-        let Some(lane) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
-        if lane.active == active {
-            return;
-        }
-        lane.active = active;
-        let before = core::mem::replace(&mut lane.used_ms, now.mono_ms);
-        if active {
-            self.idle.remove(&(before, slot));
-            self.counters.lane_active += 1;
-        } else {
-            self.idle.insert((now.mono_ms, slot));
-            self.counters.lane_active -= 1;
-        }
     }
 
     fn send_shared(&mut self, message: CoreMessage<'_>) -> bool {
@@ -324,10 +217,17 @@ impl LanesUpstream {
     }
 
     fn send_lane(&mut self, now: Now, name: u64, message: CoreMessage<'_>) -> bool {
-        let Some(slot) = self.lane(now, name, message.worker) else { return false };
-        self.touch(now, slot);
+        let Some(registry) = &self.registry else { return false };
+        let Buffers { receive, send } = self.config.buffers;
+        let buffers = Buffers { receive: receive / 8, send: send / 8 };
+        let opening = Opening { bind: self.config.bind, buffers, first_token: self.tokens.start + WORKERS };
+        let whose = (name, message.worker);
+        let Some(slot) = self.pool.lane(whose, now.mono_ms, registry, &opening, &mut self.counters) else {
+            return false;
+        };
+        self.pool.touch(slot, now.mono_ms);
         let chosen = self.choose(message.affinity);
-        let Some(lane) = self.get(slot) else { return false };
+        let Some(lane) = self.pool.get(slot) else { return false };
         // A session's messages go to whom it heard last; steps to whom the terminal's first step went.
         let Some(peer) = lane.peer.filter(|_| lane.active).or(chosen) else { return false };
         let result = lane.socket.send_to(message.octets, peer);
@@ -347,7 +247,7 @@ impl LanesUpstream {
     /// Reads a lane, up to a turn's share.
     fn read_lane(&mut self, now: Now, slot: u32, up: &mut dyn Deliver) {
         for _ in 0..TURN {
-            let Some(lane) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+            let Some(lane) = self.pool.get(slot) else { return };
             let (len, sender) = match lane.socket.recv_from(&mut self.buffer) {
                 Ok((len, sender)) => (len, addr::canonical(sender)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -375,7 +275,7 @@ impl LanesUpstream {
                 Delivered::Taken | Delivered::Dropped => None,
             };
             answered.into_iter().for_each(|result| _ = self.note(&result));
-            self.touch(now, slot);
+            self.pool.touch(slot, now.mono_ms);
         }
         self.ready.push_back(WORKERS + slot as usize);
     }
@@ -425,7 +325,7 @@ impl LanesUpstream {
     fn mark(&mut self, nth: usize) -> bool {
         let ready = match nth.checked_sub(WORKERS) {
             None => self.shared.get_mut(nth).and_then(Option::as_mut).map(|shared| &mut shared.ready),
-            Some(slot) => self.get(slot as u32).map(|lane| &mut lane.ready),
+            Some(slot) => self.pool.get(slot as u32).map(|lane| &mut lane.ready),
         };
         ready.is_some_and(|ready| !core::mem::replace(ready, true))
     }
@@ -480,11 +380,8 @@ impl Upstream for LanesUpstream {
             let Some(nth) = self.ready.pop_front() else { break };
             self.read(now, nth, up);
         }
-        while let Some(&(used, slot)) = self.idle.first()
-            && used + LINGER_MS <= now.mono_ms
-        {
-            self.close(slot);
-            self.counters.lane_closed += 1;
+        if let (Some(registry), Some(until)) = (&self.registry, now.mono_ms.checked_sub(LINGER_MS)) {
+            self.pool.close_idle(until, registry, &mut self.counters);
         }
     }
 
@@ -493,7 +390,7 @@ impl Upstream for LanesUpstream {
             // The system took no more: try again soon.
             return Some(0);
         }
-        self.idle.first().map(|(used, _)| used + LINGER_MS)
+        self.pool.oldest().map(|used| used + LINGER_MS)
     }
 
     fn follows_sessions(&self) -> bool {
@@ -501,8 +398,8 @@ impl Upstream for LanesUpstream {
     }
 
     fn on_session(&mut self, now: Now, name: u64, worker: u8, active: bool) {
-        if let Some(&slot) = self.by_name.get(&(name, worker)) {
-            self.set_active(now, slot, active);
+        if let Some(slot) = self.pool.find(name, worker) {
+            self.pool.set_active(slot, now.mono_ms, active, &mut self.counters);
         }
     }
 
