@@ -193,7 +193,12 @@ impl Agent for Mgcp {
             }
             Answer::Cookie { n1, ts, cookie } => Reading::Cookie { n1, ts, cookie },
             Answer::Refused { n1, refusal } => Reading::Refused { n1: Some(n1), refusal, status: None },
-            Answer::Key { s10, mac, mac_value: _ } => Reading::Key { s10, mac, expires_s: Some(0) },
+            Answer::Key { s10, mac, mac_value: _ } => {
+                // Under the MAC stands what the proxy understood: the endpoint that answered.
+                let asked = self.challenge.as_deref().map(|(local, _)| local.as_bytes());
+                let kept = asked.is_some_and(|local| local.eq_ignore_ascii_case(step.endpoint.local));
+                Reading::Key { s10, mac, expires_s: kept.then_some(0) }
+            }
         }
     }
 

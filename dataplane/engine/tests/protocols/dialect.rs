@@ -17,7 +17,7 @@ pub enum Said {
         rand: Rand,
     },
     Cookie(Vec<u8>),
-    Key(Key),
+    Key,
     Refused(Refusal),
     /// The receipt of a command of its own, or an error.
     Receipt {
@@ -72,6 +72,8 @@ pub trait Dialect: Sync {
     /// `s6` is the message that is answered.
     fn s7(&self, t: u32, s6: &[u8], s7: &S7<'_>) -> Vec<u8>;
     fn said(&self, octets: &[u8]) -> Said;
+    /// The key in a message that may be anything.
+    fn key(&self, octets: &[u8]) -> Option<Key>;
 
     fn asked(&self, octets: &[u8]) -> Asked;
     /// The core's receipt for a command of the proxy's; `None` where the step itself is the answer.

@@ -51,15 +51,18 @@ impl Dialect for Gateways {
         match terminal::read(octets).expect("readable").1 {
             FromProxy::Challenge(s6) => Said::Challenge { n1: s6.n1, n2: s6.n2.to_vec(), rand: s6.rand },
             FromProxy::Cookie { cookie, .. } => Said::Cookie(cookie.to_vec()),
-            FromProxy::Key { s10, mac, mac_value } => {
-                let (sel, mechs) = (s10.sel.to_owned(), s10.mechs.to_owned());
-                Said::Key(Key { n1: s10.n1, n2: s10.n2, ekc: s10.ekc, sel, mechs, mac, mac_value })
-            }
+            FromProxy::Key { .. } => Said::Key,
             FromProxy::Refused { refusal, .. } => Said::Refused(refusal),
             FromProxy::Reply { error, .. } => Said::Receipt { error: error.is_some() },
             FromProxy::Error(_) => Said::Receipt { error: true },
             other => panic!("{other:?}"),
         }
+    }
+
+    fn key(&self, octets: &[u8]) -> Option<Key> {
+        let FromProxy::Key { s10, mac, mac_value } = terminal::read(octets).ok()?.1 else { return None };
+        let (sel, mechs) = (s10.sel.to_owned(), s10.mechs.to_owned());
+        Some(Key { n1: s10.n1, n2: s10.n2, ekc: s10.ekc, sel, mechs, mac, mac_value })
     }
 
     fn asked(&self, octets: &[u8]) -> Asked {

@@ -65,12 +65,15 @@ impl Dialect for Calls {
         match terminal::read(octets).expect("a command").expect("a step").answer {
             Answer::Challenge(s6) => Said::Challenge { n1: s6.n1, n2: s6.n2.to_vec(), rand: s6.rand },
             Answer::Cookie { cookie, .. } => Said::Cookie(cookie.to_vec()),
-            Answer::Key { s10, mac, mac_value } => {
-                let (sel, mechs) = (s10.sel.to_owned(), s10.mechs.to_owned());
-                Said::Key(Key { n1: s10.n1, n2: s10.n2, ekc: s10.ekc, sel, mechs, mac, mac_value })
-            }
+            Answer::Key { .. } => Said::Key,
             Answer::Refused { refusal, .. } => Said::Refused(refusal),
         }
+    }
+
+    fn key(&self, octets: &[u8]) -> Option<Key> {
+        let Answer::Key { s10, mac, mac_value } = terminal::read(octets).ok()??.answer else { return None };
+        let (sel, mechs) = (s10.sel.to_owned(), s10.mechs.to_owned());
+        Some(Key { n1: s10.n1, n2: s10.n2, ekc: s10.ekc, sel, mechs, mac, mac_value })
     }
 
     fn asked(&self, octets: &[u8]) -> Asked {

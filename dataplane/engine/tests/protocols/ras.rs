@@ -64,14 +64,17 @@ impl Dialect for Endpoints {
             Answer::Challenge(s6) => Said::Challenge { n1: s6.n1, n2: s6.n2.to_vec(), rand: s6.rand },
             Answer::Cookie { cookie, .. } => Said::Cookie(cookie.to_vec()),
             Answer::Stale { ts, .. } => Said::Refused(Refusal::Stale { ts }),
-            Answer::Key { s10, mac } => {
-                let (sel, mechs) = (s10.sel.to_owned(), s10.mechs.to_owned());
-                let (mac, mac_value) = (mac.field.clone(), mac.value);
-                Said::Key(Key { n1: s10.n1, n2: s10.n2, ekc: s10.ekc, sel, mechs, mac, mac_value })
-            }
+            Answer::Key { .. } => Said::Key,
             Answer::Refused(refusal) => Said::Refused(refusal),
             Answer::Provisional(_) | Answer::Granted(_) => Said::Receipt { error: false },
         }
+    }
+
+    fn key(&self, octets: &[u8]) -> Option<Key> {
+        let mut text = Text::new();
+        let Answer::Key { s10, mac } = terminal::read_answer(octets, &mut text).ok()?.answer else { return None };
+        let (sel, mechs) = (s10.sel.to_owned(), s10.mechs.to_owned());
+        Some(Key { n1: s10.n1, n2: s10.n2, ekc: s10.ekc, sel, mechs, mac: mac.field.clone(), mac_value: mac.value })
     }
 
     fn asked(&self, octets: &[u8]) -> Asked {

@@ -131,7 +131,7 @@ impl Terminal {
 
     /// Takes s10 in as the specification says; true when all of it holds.
     pub fn on_s10(&mut self, d: &dyn Dialect, octets: &[u8]) -> bool {
-        let Said::Key(s10) = d.said(octets) else { return false };
+        let Some(s10) = d.key(octets) else { return false };
         let ctx = WrapCtx { idc: self.idc(), idsp: idsp(), rand: &self.rand, n1a: &self.n1a };
         let Ok(key) = self.key.prk().unwrap(For::Terminal, &ctx, &s10.ekc) else { return false };
         let secret = key.secret(&self.rand);
@@ -139,7 +139,7 @@ impl Terminal {
         if made != Some(s10.mac_value) || s10.n1 != self.n1b || s10.mechs != mechs().as_str() {
             return false;
         }
-        let sel = Sel::parse(&s10.sel).unwrap();
+        let Ok(sel) = Sel::parse(&s10.sel) else { return false };
         let ctx = TrafficCtx { idc: self.idc(), idsp: idsp(), n1b: &self.n1b, n2b: &s10.n2, token: sel.mech().token() };
         let keys = TrafficKeys::derive(&secret, &ctx);
         self.session = Some(Session { kid: sel.kid().unwrap(), keys, seq: 0 });
