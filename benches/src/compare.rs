@@ -1,12 +1,13 @@
 //! Proxy, floors and peers in one run, in A B B A slices.
 
 use crate::cpu::udp_receive_errors;
-use crate::element::{Element, Kind, Setup};
-use crate::keys::{IDSP, REALM, identity, key_of};
+use crate::element::{Element, Kind, Setup, name};
+use crate::keys::{IDSP, REALM, identity_in, key_of};
 use crate::standin::StandIn;
 use crate::stats::Spread;
 use core::time::Duration;
 use hdrhistogram::Histogram;
+use portunus_signalling::Protocol;
 use portunus_terminal::fleet::{Arrivals, Fleet, FleetConfig, FleetResult, Goal};
 use portunus_terminal::sip::{MECHS, Profile, Transport};
 use std::io;
@@ -15,6 +16,9 @@ use std::sync::atomic::Ordering;
 /// How a comparison is run.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Plan {
+    /// What the terminals speak.
+    #[serde(serialize_with = "spoken")]
+    pub protocol: Protocol,
     /// A B B A pairs of slices.
     pub pairs: usize,
     /// Registrations a slice.
@@ -25,6 +29,10 @@ pub struct Plan {
     pub workers: usize,
     /// What is measured.
     pub subjects: Vec<Subject>,
+}
+
+fn spoken<S: serde::Serializer>(protocol: &Protocol, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(name(*protocol))
 }
 
 /// An element under one kind of load.
@@ -44,9 +52,14 @@ impl Subject {
         format!("{}{more}", self.kind.label())
     }
 
-    /// Packets at the element for one registration, in and out.
-    pub const fn packets(&self) -> u32 {
-        if self.confirmed { 10 } else { 8 }
+    /// Packets at the element for one registration, in and out: where steps are commands, each is answered by a receipt
+    /// on both sides.
+    pub const fn packets(&self, protocol: Protocol) -> u32 {
+        let steps = match protocol {
+            Protocol::Sip | Protocol::Ras => 8,
+            Protocol::Mgcp | Protocol::H248 => 16,
+        };
+        if self.confirmed { steps + 2 } else { steps }
     }
 }
 
@@ -108,8 +121,9 @@ pub struct Outcome {
 /// # Errors
 /// What keeps an element or the generator from running.
 pub fn run(plan: &Plan, tell: &mut dyn FnMut(&str, f64)) -> io::Result<Outcome> {
-    let standin = StandIn::start(0)?;
+    let standin = StandIn::start(plan.protocol, 0)?;
     let setup = Setup {
+        protocol: plan.protocol,
         behind_proxy: standin.behind_proxy,
         behind_forwarder: standin.behind_forwarder,
         workers: plan.workers,
@@ -192,6 +206,7 @@ fn fault(subject: &Subject, r: &FleetResult, stored: u64, errors: u64) -> Option
 
 fn drive(server: core::net::SocketAddr, confirmed: bool, plan: &Plan) -> io::Result<FleetResult> {
     let profile = Profile::new(server, Transport::Udp, IDSP, REALM, MECHS).map_err(io::Error::other)?;
+    let profile = profile.speaking(plan.protocol);
     let config = FleetConfig {
         profile,
         terminals: plan.registrations,
@@ -202,8 +217,9 @@ fn drive(server: core::net::SocketAddr, confirmed: bool, plan: &Plan) -> io::Res
         goal: if confirmed { Goal::Active } else { Goal::Keyed },
         stay: false,
     };
-    let subscribers = |n: u32| {
-        let name = identity(n.into());
+    let protocol = plan.protocol;
+    let subscribers = move |n: u32| {
+        let name = identity_in(protocol, n.into());
         let key = key_of(&name);
         Some((name, key))
     };
@@ -265,7 +281,7 @@ mod tests {
     fn ratios_are_taken_pair_by_pair_and_only_of_good_slices() {
         let subject = |kind| Subject { kind, confirmed: false };
         let subjects = vec![subject(Kind::Proxy), subject(Kind::F0)];
-        let plan = Plan { pairs: 3, registrations: 1, window: 1, workers: 1, subjects };
+        let plan = Plan { protocol: Protocol::Sip, pairs: 3, registrations: 1, window: 1, workers: 1, subjects };
         let proxy = vec![slice(10.0, None), slice(30.0, None), slice(99.0, Some("lost"))];
         let floor = vec![slice(10.0, None), slice(10.0, None), slice(1.0, None)];
         let rows = rows(&plan, vec![proxy, floor]);

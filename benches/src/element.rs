@@ -3,6 +3,7 @@
 use crate::cpu::Meter;
 use core::net::SocketAddr;
 use core::time::Duration;
+use portunus_signalling::Protocol;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
@@ -44,7 +45,7 @@ impl Kind {
         match self {
             Self::Proxy => "s1>s2, s5>s6 (seals N2a), s7>s8, s9>s10 (unwraps, derives, signs); all checks of the spec",
             Self::F0 => {
-                "same packets through recvmmsg/sendmmsg on one thread, nothing read; a trailer as long as Via and Path"
+                "same packets through recvmmsg/sendmmsg on one thread, nothing read; a trailer as long as what a proxy adds"
             }
             Self::F1 => "F0 and the proxy's cryptography: seal and open N2a, unwrap, S, K_mac, traffic keys, MAC",
             Self::Fn => {
@@ -71,9 +72,21 @@ pub struct Element {
     _files: Option<tempfile::TempDir>,
 }
 
+/// A protocol's name on this program's command line.
+pub const fn name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Sip => "sip",
+        Protocol::Mgcp => "mgcp",
+        Protocol::H248 => "h248",
+        Protocol::Ras => "h323",
+    }
+}
+
 /// How the elements are run.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup {
+    /// What they speak; Kamailio speaks SIP only.
+    pub protocol: Protocol,
     /// The stand-in core's address for the proxy.
     pub behind_proxy: SocketAddr,
     /// The stand-in core's address for everything else.
@@ -90,11 +103,13 @@ impl Element {
     /// # Errors
     /// What keeps it from serving; for Kamailio also that it is not installed.
     pub fn start(kind: Kind, setup: &Setup) -> io::Result<Self> {
+        let spoken = ["--protocol", name(setup.protocol)];
         match kind {
             Kind::Proxy => {
                 let core = setup.behind_proxy.to_string();
                 let (workers, terminals) = (setup.workers.to_string(), setup.terminals.to_string());
-                Self::own(kind, &["proxy", "--core", &core, "--workers", &workers, "--terminals", &terminals])
+                let proxy = ["proxy", "--core", &core, "--workers", &workers, "--terminals", &terminals];
+                Self::own(kind, &[&proxy[..], &spoken].concat())
             }
             Kind::Fn => {
                 let workers = setup.workers.to_string();
@@ -103,8 +118,13 @@ impl Element {
                     &["floor", "--node", "--workers", &workers, "--core", &setup.behind_forwarder.to_string()],
                 )
             }
-            Kind::F0 => Self::own(kind, &["floor", "--core", &setup.behind_forwarder.to_string()]),
-            Kind::F1 => Self::own(kind, &["floor", "--crypto", "--core", &setup.behind_forwarder.to_string()]),
+            Kind::F0 => {
+                Self::own(kind, &[&["floor", "--core", &setup.behind_forwarder.to_string()], &spoken[..]].concat())
+            }
+            Kind::F1 => {
+                let core = setup.behind_forwarder.to_string();
+                Self::own(kind, &[&["floor", "--crypto", "--core", &core], &spoken[..]].concat())
+            }
             Kind::KamailioStateless => Self::kamailio(kind, include_str!("../peers/kamailio-stateless.cfg"), setup),
             Kind::KamailioStateful => Self::kamailio(kind, include_str!("../peers/kamailio-stateful.cfg"), setup),
         }

@@ -1,9 +1,11 @@
 //! The floors: what forwarding the same packets costs with the same I/O loop and nothing else (F0), and with the same
 //! number of the same cryptographic calls (F1).
 //!
-//! A floor reads nothing. So that the core's answer finds its way back it appends a trailer of a fixed length, as
-//! long as what a proxy adds (Via and Path), which holds the terminal's address; the stand-in core repeats it behind
-//! its answer and says in it which step that is.
+//! A floor reads nothing. So that the core's answer finds its way back it appends a trailer of a fixed length, which
+//! holds the terminal's address; the stand-in core repeats it behind its answer and says in it which step that is. In
+//! SIP the trailer is as long as what a proxy adds (Via and Path); in the other protocols, where a proxy adds nothing,
+//! as short as can be. Receipts (MGCP 200, H.248 Reply) go through it like everything else, so that as many packets
+//! pass as through a proxy, which writes its own.
 
 use crate::keys::{IDSP, identity, key_of};
 use core::net::SocketAddr;
@@ -20,11 +22,22 @@ use portunus_keydist::proxy::challenge::Challenges;
 use portunus_keydist::proxy::source::{ProcessKeys, Source};
 use portunus_keydist::schedule::{For, WrapCtx};
 use portunus_keydist::{Prk, Random as _, SessionKey, SystemRandom, TrafficCtx};
+use portunus_signalling::Protocol;
 use portunus_sip::MAC_PLACEHOLDER;
 use std::io;
 
-/// Octets of the trailer.
+/// Octets of the longest trailer, SIP's.
 pub const TRAILER: usize = 200;
+/// Octets of the others'.
+const TRAILER_SHORT: usize = 16;
+
+/// Octets of a protocol's trailer.
+pub const fn trailer(protocol: Protocol) -> usize {
+    match protocol {
+        Protocol::Sip => TRAILER,
+        Protocol::Mgcp | Protocol::H248 | Protocol::Ras => TRAILER_SHORT,
+    }
+}
 const MAGIC: [u8; 8] = [0xf1, 0x00, 0xf1, 0x00, 0xf1, 0x00, 0xf1, 0x00];
 /// Messages a batch, as the node's default.
 const BATCH: usize = 64;
@@ -41,26 +54,26 @@ pub struct Trailer {
 }
 
 impl Trailer {
-    /// Its octets. The terminal's address is IPv4: measurements run on 127.0.0.1.
-    pub fn octets(&self) -> [u8; TRAILER] {
+    /// Its octets, of which the first `len` count. The terminal's address is IPv4: measurements run on 127.0.0.1.
+    pub fn octets(&self, len: usize) -> [u8; TRAILER] {
         let mut out = [0u8; TRAILER];
         if let IpAddr::V4(v4) = self.terminal.ip() {
             out[..4].copy_from_slice(&v4.octets());
         }
         out[4..6].copy_from_slice(&self.terminal.port().to_be_bytes());
         out[6] = self.step;
-        out[TRAILER - 8..].copy_from_slice(&MAGIC);
+        out[len - 8..len].copy_from_slice(&MAGIC);
         out
     }
 
-    /// Splits a message from its trailer; `None` when it has none.
-    pub fn split(octets: &[u8]) -> Option<(&[u8], Self)> {
-        let (message, t) = octets.split_at_checked(octets.len().checked_sub(TRAILER)?)?;
+    /// Splits a message from its trailer of `len` octets; `None` when it has none.
+    pub fn split(octets: &[u8], len: usize) -> Option<(&[u8], Self)> {
+        let (message, t) = octets.split_at_checked(octets.len().checked_sub(len)?)?;
         let (ip, port) = (t.get(..4)?, t.get(4..6)?);
         let ip = Ipv4Addr::from(<[u8; 4]>::try_from(ip).ok()?);
         let port = u16::from_be_bytes(port.try_into().ok()?);
         let trailer = Self { terminal: SocketAddr::new(ip.into(), port), step: *t.get(6)? };
-        (t.get(TRAILER - 8..)? == MAGIC).then_some((message, trailer))
+        (t.get(len - 8..)? == MAGIC).then_some((message, trailer))
     }
 }
 
@@ -131,6 +144,7 @@ pub struct Floor {
     core: UdpPort,
     to_core: SocketAddr,
     crypto: Option<Crypto>,
+    trailer: usize,
     rest: Duration,
     enough: usize,
 }
@@ -147,11 +161,18 @@ impl Floor {
     ///
     /// # Errors
     /// What the system reports.
-    pub fn bind(to_core: SocketAddr, crypto: bool, rest: Duration, enough: usize) -> io::Result<Self> {
+    pub fn bind(
+        protocol: Protocol,
+        to_core: SocketAddr,
+        crypto: bool,
+        rest: Duration,
+        enough: usize,
+    ) -> io::Result<Self> {
+        let trailer = trailer(protocol);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let port = || listen::udp(any, Buffers::default()).map(|s| UdpPort::new(s, BATCH));
         let crypto = if crypto { Crypto::new() } else { None };
-        Ok(Self { access: port()?, core: port()?, to_core, crypto, rest, enough })
+        Ok(Self { access: port()?, core: port()?, to_core, crypto, trailer, rest, enough })
     }
 
     /// Where terminals reach it.
@@ -181,7 +202,8 @@ impl Floor {
                 ready[0] = !self.access.recv(&mut rx).map(|r| r.drained).unwrap_or(true);
                 moved += rx.len();
                 for (from, octets) in rx.iter() {
-                    push(&mut up, self.to_core, &[octets, &Trailer { terminal: from, step: 0 }.octets()]);
+                    let trailer = Trailer { terminal: from, step: 0 }.octets(self.trailer);
+                    push(&mut up, self.to_core, &[octets, &trailer[..self.trailer]]);
                 }
             }
             if ready[1] {
@@ -212,7 +234,7 @@ impl Floor {
         let mut keys: [&[u8]; BATCH] = [&[]; BATCH];
         let mut count = 0;
         for (_, octets) in rx.iter() {
-            let Some((message, trailer)) = Trailer::split(octets) else { continue };
+            let Some((message, trailer)) = Trailer::split(octets, self.trailer) else { continue };
             push(down, trailer.terminal, &[message]);
             match (&mut self.crypto, trailer.step) {
                 (Some(crypto), 6) => crypto.step6(),
@@ -250,9 +272,11 @@ mod tests {
     #[test]
     fn a_trailer_comes_back() {
         let t = Trailer { terminal: SocketAddr::from(([127, 0, 0, 1], 40_000)), step: 10 };
-        let whole = [b"message".as_slice(), &t.octets()].concat();
-        assert_eq!(Trailer::split(&whole), Some((&b"message"[..], t)));
-        assert_eq!(Trailer::split(b"message"), None);
+        for len in [Protocol::Sip, Protocol::Ras].map(trailer) {
+            let whole = [b"message".as_slice(), &t.octets(len)[..len]].concat();
+            assert_eq!(Trailer::split(&whole, len), Some((&b"message"[..], t)));
+            assert_eq!(Trailer::split(b"message", len), None);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! measuring only; nothing secret is protected by them.
 
 use portunus_keydist::Key;
+use portunus_signalling::Protocol;
 use ring::hmac;
 
 /// The realm of all measurements.
@@ -17,7 +18,16 @@ pub fn key_of(identity: &str) -> Key {
     Key::new(octets)
 }
 
-/// The identity of terminal `n`.
+/// The identity of SIP terminal `n`.
 pub fn identity(n: u64) -> String {
-    format!("u{n:08}@{REALM}")
+    identity_in(Protocol::Sip, n)
+}
+
+/// The identity of terminal `n`, as its protocol names terminals.
+pub fn identity_in(protocol: Protocol, n: u64) -> String {
+    match protocol {
+        Protocol::Sip => format!("u{n:08}@{REALM}"),
+        Protocol::Mgcp | Protocol::H248 => format!("g{n:08}.{REALM}"),
+        Protocol::Ras => format!("e{n:08}.{REALM}"),
+    }
 }

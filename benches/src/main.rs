@@ -6,6 +6,7 @@ use core::time::Duration;
 use portunus_benches::compare::{self, Plan, Subject};
 use portunus_benches::element::Kind;
 use portunus_benches::{count, keys, memory, plot, register, report, serve, standin, stats};
+use portunus_signalling::Protocol;
 use portunus_terminal::fleet::{Arrivals, Goal};
 use portunus_terminal::sip::{MECHS, Transport};
 use std::io;
@@ -41,9 +42,14 @@ enum Command {
         /// UDP port on 127.0.0.1 for s2 and s8; the next one takes what plain proxies forward
         #[arg(long, default_value_t = 0)]
         port: u16,
+        /// What it speaks
+        #[arg(long, value_enum, default_value = "sip")]
+        protocol: Spoken,
     },
     #[command(hide = true)]
     Proxy {
+        #[arg(long, value_enum, default_value = "sip")]
+        protocol: Spoken,
         #[arg(long)]
         core: SocketAddr,
         #[arg(long, default_value_t = 1)]
@@ -53,6 +59,8 @@ enum Command {
     },
     #[command(hide = true)]
     Floor {
+        #[arg(long, value_enum, default_value = "sip")]
+        protocol: Spoken,
         #[arg(long)]
         core: SocketAddr,
         #[arg(long)]
@@ -64,8 +72,30 @@ enum Command {
     },
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Spoken {
+    Sip,
+    Mgcp,
+    H248,
+    H323,
+}
+
+impl From<Spoken> for Protocol {
+    fn from(s: Spoken) -> Self {
+        match s {
+            Spoken::Sip => Self::Sip,
+            Spoken::Mgcp => Self::Mgcp,
+            Spoken::H248 => Self::H248,
+            Spoken::H323 => Self::Ras,
+        }
+    }
+}
+
 #[derive(Args)]
 struct Compare {
+    /// What the terminals speak; each protocol has floors of its own, and SIP alone has peers
+    #[arg(long, value_enum, default_value = "sip")]
+    protocol: Spoken,
     /// A B B A pairs of slices
     #[arg(long, default_value_t = 15)]
     pairs: usize,
@@ -113,6 +143,9 @@ enum Until {
 
 #[derive(Args)]
 struct Register {
+    /// What the terminals speak
+    #[arg(long, value_enum, default_value = "sip")]
+    protocol: Spoken,
     /// The proxy's access listener
     #[arg(long)]
     server: SocketAddr,
@@ -202,10 +235,12 @@ fn main() -> ExitCode {
         Command::Memory(args) => memory(&args),
         Command::Count(args) => count(&args),
         Command::Work { name } => count::work(&name).map(|known| u8::from(!known)),
-        Command::Core { port } => core(port),
-        Command::Proxy { core, workers, terminals } => serve::proxy(core, workers, terminals).map(|()| 0),
+        Command::Core { port, protocol } => core(protocol.into(), port),
+        Command::Proxy { protocol, core, workers, terminals } => {
+            serve::proxy(protocol.into(), core, workers, terminals).map(|()| 0)
+        }
         Command::Floor { core, node: true, workers, .. } => serve::node_floor(core, workers).map(|()| 0),
-        Command::Floor { core, crypto, .. } => serve::floor(core, crypto).map(|()| 0),
+        Command::Floor { protocol, core, crypto, .. } => serve::floor(protocol.into(), core, crypto).map(|()| 0),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -216,15 +251,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn subjects(peers: bool) -> Vec<Subject> {
+fn subjects(protocol: Protocol, peers: bool) -> Vec<Subject> {
     let plain = |kind| Subject { kind, confirmed: false };
-    let mut all = vec![
-        plain(Kind::Proxy),
-        Subject { kind: Kind::Proxy, confirmed: true },
-        plain(Kind::F0),
-        plain(Kind::F1),
-        plain(Kind::Fn),
-    ];
+    let mut all =
+        vec![plain(Kind::Proxy), Subject { kind: Kind::Proxy, confirmed: true }, plain(Kind::F0), plain(Kind::F1)];
+    if protocol != Protocol::Sip {
+        return all;
+    }
+    all.push(plain(Kind::Fn));
     if peers {
         all.extend([plain(Kind::KamailioStateless), plain(Kind::KamailioStateful)]);
     }
@@ -238,7 +272,8 @@ fn compare(args: &Compare) -> io::Result<u8> {
         registrations: registrations.max(1),
         window: args.window.max(1),
         workers: args.workers.max(1),
-        subjects: subjects(!args.no_peers),
+        protocol: args.protocol.into(),
+        subjects: subjects(args.protocol.into(), !args.no_peers),
     };
     let bar = indicatif::ProgressBar::new(1_000);
     bar.set_style(indicatif::ProgressStyle::with_template("{wide_bar} {percent}% {msg}").map_err(io::Error::other)?);
@@ -271,6 +306,7 @@ fn register(args: &Register) -> io::Result<u8> {
         None => Arrivals::Window(args.window.max(1)),
     };
     let load = register::Load {
+        protocol: args.protocol.into(),
         server: args.server,
         transport: match args.transport {
             By::Udp => Transport::Udp,
@@ -361,8 +397,8 @@ fn count(args: &Count) -> io::Result<u8> {
     Ok(worst)
 }
 
-fn core(port: u16) -> io::Result<u8> {
-    let standin = standin::StandIn::start(port)?;
+fn core(protocol: Protocol, port: u16) -> io::Result<u8> {
+    let standin = standin::StandIn::start(protocol, port)?;
     println!("ready {} (from a proxy) {} (from a plain proxy)", standin.behind_proxy, standin.behind_forwarder);
     standin.join().map(|()| 0)
 }

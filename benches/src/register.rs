@@ -1,12 +1,13 @@
 //! The registration generator: open or closed loop against a given server, with the checks that make a run count.
 
 use crate::cpu::udp_receive_errors;
-use crate::keys::{identity, key_of};
+use crate::keys::{identity_in, key_of};
 use crate::report::{number, table};
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use portunus_codec::hex_decode;
 use portunus_keydist::Key;
+use portunus_signalling::Protocol;
 use portunus_terminal::fleet::{Arrivals, Fleet, FleetConfig, FleetResult, Goal, Progress};
 use portunus_terminal::sip::{Profile, Transport};
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 /// What to load, and how.
 #[derive(Debug, Clone)]
 pub struct Load {
+    /// What the terminals speak.
+    pub protocol: Protocol,
     /// The proxy.
     pub server: SocketAddr,
     /// What carries s1 and s7.
@@ -115,7 +118,7 @@ impl Outcome {
 pub fn run(load: &Load, progress: &mut dyn FnMut(&Progress) -> bool) -> io::Result<Outcome> {
     let profile = Profile::new(load.server, load.transport, &load.idsp, &load.realm, &load.mechs);
     let config = FleetConfig {
-        profile: profile.map_err(io::Error::other)?,
+        profile: profile.map_err(io::Error::other)?.speaking(load.protocol),
         terminals: load.terminals,
         local: load.local,
         sockets: load.sockets,
@@ -124,11 +127,11 @@ pub fn run(load: &Load, progress: &mut dyn FnMut(&Progress) -> bool) -> io::Resu
         goal: load.goal,
         stay: false,
     };
-    let (given, first) = (load.subscribers.clone(), load.first);
+    let (given, first, protocol) = (load.subscribers.clone(), load.first, load.protocol);
     let subscribers = move |n: u32| match &given {
         Some(list) => list.get(n as usize).cloned(),
         None => {
-            let name = identity(first + u64::from(n));
+            let name = identity_in(protocol, first + u64::from(n));
             let key = key_of(&name);
             Some((name, key))
         }
@@ -216,10 +219,17 @@ mod tests {
     }
 
     #[test]
-    fn a_load_against_the_proxy_counts() {
-        let standin = crate::standin::StandIn::start(0).unwrap();
-        let node = crate::serve::start_proxy(standin.behind_proxy, 2, 1_000).unwrap();
+    fn a_load_against_the_proxy_counts_in_every_protocol() {
+        for protocol in [Protocol::Sip, Protocol::Mgcp, Protocol::H248, Protocol::Ras] {
+            a_load_counts(protocol);
+        }
+    }
+
+    fn a_load_counts(protocol: Protocol) {
+        let standin = crate::standin::StandIn::start(protocol, 0).unwrap();
+        let node = crate::serve::start_proxy(protocol, standin.behind_proxy, 2, 1_000).unwrap();
         let load = Load {
+            protocol,
             server: node.listeners()[0],
             transport: Transport::Udp,
             idsp: crate::keys::IDSP.into(),
@@ -231,11 +241,12 @@ mod tests {
             local: [127, 0, 0, 1].into(),
             sockets: 8,
             arrivals: Arrivals::Window(32),
-            goal: Goal::Verified,
+            goal: if protocol == Protocol::Sip { Goal::Verified } else { Goal::Active },
             limit: Duration::from_secs(30),
         };
         let o = run(&load, &mut |_| true).unwrap();
-        assert_eq!((o.result.registered, o.result.verified), (300, 300), "{:?}", o.result.failures);
+        assert_eq!((o.result.registered, o.result.active), (300, 300), "{protocol:?} {:?}", o.result.failures);
+        assert!(o.result.verified == 300 || load.goal == Goal::Active);
         assert_eq!(standin.counts.granted.load(std::sync::atomic::Ordering::Relaxed), 300);
         assert!(o.json()["registered"] == 300);
     }

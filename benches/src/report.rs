@@ -1,6 +1,7 @@
 //! The outcome of a comparison as a table.
 
-use crate::compare::{Outcome, Row, target};
+use crate::compare::{Outcome, Row, Subject, target};
+use crate::element::{Kind, name};
 use crate::stats::Spread;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
@@ -46,10 +47,17 @@ pub fn invalid(outcome: &Outcome) -> Vec<String> {
 /// The whole report as text.
 pub fn text(outcome: &Outcome) -> String {
     let plan = &outcome.plan;
+    let packets = |confirmed| Subject { kind: Kind::Proxy, confirmed }.packets(plan.protocol) / 2;
     let mut out = format!(
-        "One forwarded, challenged registration: 4 packets in and 4 out at the element (5 and 5 with key confirmation).\n\
-         {} A B B A pairs, {} registrations a slice, {} under way, {} worker(s). Median (quartiles).\n\n",
-        plan.pairs, plan.registrations, plan.window, plan.workers
+        "One forwarded, challenged {} registration: {n} packets in and {n} out at the element ({m} and {m} with key \
+         confirmation).\n{} A B B A pairs, {} registrations a slice, {} under way, {} worker(s). Median (quartiles).\n\n",
+        name(plan.protocol).to_uppercase(),
+        plan.pairs,
+        plan.registrations,
+        plan.window,
+        plan.workers,
+        n = packets(false),
+        m = packets(true),
     );
     let mut t =
         table(&["element", "CPU us / registration", "registrations/s", "p50 us", "p99 us", "proxy / this", "target"]);

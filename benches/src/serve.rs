@@ -4,10 +4,16 @@ use crate::floor::Floor;
 use crate::keys::{IDSP, REALM, key_of};
 use core::net::SocketAddr;
 use portunus_engine::{Capacity, ListenerKind, Policy};
+use portunus_h248::H248;
+use portunus_h323::Ras;
+use portunus_mgcp::Mgcp;
 use portunus_node::floor::{Floor as NodeFloor, FloorRouter};
 use portunus_node::node::{Plan, PlanKind, PlanListener};
-use portunus_node::{Cpus, ListenerConfig, Node, NodeConfig, NodeHandle, Pace, Topology, UdpConfig, UdpUpstream};
-use portunus_signalling::{Protocol, Transport};
+use portunus_node::{
+    Cpus, LanesConfig, LanesUpstream, ListenerConfig, Node, NodeConfig, NodeHandle, Pace, Topology, UdpConfig,
+    UdpUpstream, Upstream,
+};
+use portunus_signalling::{Protocol, Signalling, Transport};
 use portunus_sip::Sip;
 use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
@@ -23,6 +29,20 @@ fn any() -> SocketAddr {
 
 fn topology(workers: usize) -> Topology {
     Topology { cpus: Cpus::Unpinned(workers), ..Topology::default() }
+}
+
+/// Lanes that a proxy may open: each is a file descriptor, and hosts allow a process some ten thousand.
+const LANES: usize = 8_192;
+
+/// The link to the core.
+fn link(protocol: Protocol, core: SocketAddr) -> Box<dyn Upstream> {
+    match protocol {
+        Protocol::Sip => upstream(core),
+        Protocol::Mgcp | Protocol::H248 | Protocol::Ras => {
+            let lanes = LanesConfig::new(protocol, any().ip(), vec![core]);
+            Box::new(LanesUpstream::new(LanesConfig { lanes: LANES, ..lanes }))
+        }
+    }
 }
 
 fn upstream(core: SocketAddr) -> Box<UdpUpstream> {
@@ -42,8 +62,14 @@ fn until_parent_ends(address: SocketAddr) -> io::Result<()> {
 ///
 /// # Errors
 /// What keeps it from starting.
-pub fn start_proxy(core: SocketAddr, workers: usize, terminals: usize) -> io::Result<NodeHandle> {
-    let access = ListenerKind::Access { signalling: &Sip, transport: Transport::Udp, stock_phones: false };
+pub fn start_proxy(protocol: Protocol, core: SocketAddr, workers: usize, terminals: usize) -> io::Result<NodeHandle> {
+    let signalling: &'static dyn Signalling = match protocol {
+        Protocol::Sip => &Sip,
+        Protocol::Mgcp => &Mgcp,
+        Protocol::H248 => &H248,
+        Protocol::Ras => &Ras,
+    };
+    let access = ListenerKind::Access { signalling, transport: Transport::Udp, stock_phones: false };
     let listener = |kind| ListenerConfig { bind: any(), advertised: None, kind };
     let config = NodeConfig {
         topology: topology(workers),
@@ -56,15 +82,15 @@ pub fn start_proxy(core: SocketAddr, workers: usize, terminals: usize) -> io::Re
         policy: Policy::default(),
         middleware: None,
     };
-    Node::start(config, upstream(core)).map_err(io::Error::other)
+    Node::start(config, link(protocol, core)).map_err(io::Error::other)
 }
 
 /// The sub-command `proxy`.
 ///
 /// # Errors
 /// What keeps it from starting.
-pub fn proxy(core: SocketAddr, workers: usize, terminals: usize) -> io::Result<()> {
-    let node = start_proxy(core, workers, terminals)?;
+pub fn proxy(protocol: Protocol, core: SocketAddr, workers: usize, terminals: usize) -> io::Result<()> {
+    let node = start_proxy(protocol, core, workers, terminals)?;
     let address = node.listeners().first().copied().unwrap_or_else(any);
     until_parent_ends(address)?;
     if std::env::var_os("PORTUNUS_LOAD_COUNTERS").is_some() {
@@ -79,9 +105,9 @@ pub fn proxy(core: SocketAddr, workers: usize, terminals: usize) -> io::Result<(
 ///
 /// # Errors
 /// What keeps it from starting.
-pub fn floor(core: SocketAddr, crypto: bool) -> io::Result<()> {
+pub fn floor(protocol: Protocol, core: SocketAddr, crypto: bool) -> io::Result<()> {
     let pace = Pace::default();
-    let floor = Floor::bind(core, crypto, pace.rest, pace.enough)?;
+    let floor = Floor::bind(protocol, core, crypto, pace.rest, pace.enough)?;
     let address = floor.address()?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);

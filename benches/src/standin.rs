@@ -8,8 +8,10 @@
 //!   since the terminal checks a MAC over s10 as it arrives, the MAC leaves out the Via that is removed on the way;
 //! - behind a floor it gets s1 and s7 with a trailer (or, from the node's threads, a label) and answers s6 and s10 with
 //!   the same.
+//!
+//! One stand-in speaks one protocol; receipts of commands (MGCP, H.248) it writes before the step that follows.
 
-use crate::floor::Trailer;
+use crate::floor::{Trailer, trailer};
 use crate::keys::{IDSP, REALM, key_of};
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -18,6 +20,7 @@ use portunus_codec::Writer;
 use portunus_io::listen::{self, Buffers};
 use portunus_io::{Batch, Rx as _, Tx as _, UdpPort};
 use portunus_keydist::Now;
+use portunus_signalling::Protocol;
 use portunus_sip::view::{Message, Name};
 use portunus_terminal::farend::{Core, Did, FarEnd};
 use std::io;
@@ -74,7 +77,7 @@ impl StandIn {
     ///
     /// # Errors
     /// What the system reports.
-    pub fn start(port: u16) -> io::Result<Self> {
+    pub fn start(protocol: Protocol, port: u16) -> io::Result<Self> {
         let bind =
             |port| listen::udp(SocketAddr::from(([127, 0, 0, 1], port)), Buffers { receive: 16 << 20, send: 8 << 20 });
         // As the softswitch does: its messages and those of the elements before it pass the system joined where they can.
@@ -92,7 +95,7 @@ impl StandIn {
         let (counted, stopped) = (Arc::clone(&counts), Arc::clone(&stop));
         let thread = std::thread::Builder::new()
             .name("stand-in core".into())
-            .spawn(move || serve(proxied, forwarded, &counted, &stopped))?;
+            .spawn(move || serve(protocol, proxied, forwarded, &counted, &stopped))?;
         Ok(Self { behind_proxy, behind_forwarder, counts, stop, thread: Some(thread) })
     }
 
@@ -114,16 +117,23 @@ impl Drop for StandIn {
     }
 }
 
-fn core() -> Core {
-    Core::new(REALM, Box::new(|identity| Some(key_of(identity))))
+fn core(protocol: Protocol) -> Core {
+    Core::new(REALM, Box::new(|identity| Some(key_of(identity)))).speaking(protocol)
 }
 
-fn serve(mut proxied: UdpPort, mut forwarded: UdpPort, counts: &Counts, stop: &AtomicBool) -> io::Result<()> {
+fn serve(
+    protocol: Protocol,
+    mut proxied: UdpPort,
+    mut forwarded: UdpPort,
+    counts: &Counts,
+    stop: &AtomicBool,
+) -> io::Result<()> {
     let mut poll = Poll::new()?;
     poll.registry().register(&mut proxied, Token(0), Interest::READABLE)?;
     poll.registry().register(&mut forwarded, Token(1), Interest::READABLE)?;
-    let core = core();
-    let mut far = FarEnd::new(self::core(), IDSP, 9, false).ok_or(io::ErrorKind::InvalidInput)?;
+    let core = core(protocol);
+    let far = FarEnd::new(self::core(protocol), IDSP, 9, false).ok_or(io::ErrorKind::InvalidInput)?;
+    let mut behind = Behind { far, protocol, trailer: trailer(protocol) };
     let mut events = Events::with_capacity(8);
     let (mut rx, mut tx) = (Batch::coalescing(JOINED), Batch::new(BATCH, MESSAGE_MAX));
     let start = Instant::now();
@@ -138,16 +148,26 @@ fn serve(mut proxied: UdpPort, mut forwarded: UdpPort, counts: &Counts, stop: &A
             rx.clear();
             ready[i] = !port.recv(&mut rx).map(|r| r.drained).unwrap_or(true);
             for (from, octets) in rx.iter() {
-                // What a full socket does not take is lost.
-                if tx.is_full() {
+                // What a full socket does not take is lost. A receipt and a step may follow.
+                if tx.len() + 2 > BATCH {
                     let _ = port.send(&mut tx);
                     tx.clear();
+                }
+                if protocol != Protocol::Sip {
+                    tx.push_with(from, |room| {
+                        let mut w = Writer::new(room);
+                        let written = match i {
+                            0 => core.receipt(octets, &mut w),
+                            _ => behind.receipt(octets, &mut w),
+                        };
+                        written.then(|| w.finish().ok()).flatten()
+                    });
                 }
                 tx.push_with(from, |room| {
                     let mut w = Writer::new(room);
                     let did = match i {
                         0 => core.on_request(octets, &mut w),
-                        _ => behind_forwarder(&mut far, now, from, octets, &mut w),
+                        _ => behind.forwarder(now, from, octets, &mut w),
                     };
                     counts.count(did);
                     did.and_then(|_| w.finish().ok())
@@ -166,13 +186,34 @@ fn serve(mut proxied: UdpPort, mut forwarded: UdpPort, counts: &Counts, stop: &A
     Ok(())
 }
 
-fn behind_forwarder(far: &mut FarEnd, now: Now, from: SocketAddr, octets: &[u8], w: &mut Writer<'_>) -> Option<Did> {
-    if let Some((message, trailer)) = Trailer::split(octets) {
-        let did = far.on_terminal(now, trailer.terminal, message, w)?;
-        let step = if did == Did::Granted { 10 } else { 6 };
-        w.put(&Trailer { step, ..trailer }.octets());
-        return Some(did);
+/// Proxy and core in one, behind what forwards.
+struct Behind {
+    far: FarEnd,
+    protocol: Protocol,
+    trailer: usize,
+}
+
+impl Behind {
+    /// What is said at once to a step that came through a floor.
+    fn receipt(&mut self, octets: &[u8], w: &mut Writer<'_>) -> bool {
+        let Some((message, trailer)) = Trailer::split(octets, self.trailer) else { return false };
+        let written = self.far.receipt(trailer.terminal, message, w);
+        w.put(trailer.octets(self.trailer).get(..self.trailer).unwrap_or_default());
+        written
     }
+
+    fn forwarder(&mut self, now: Now, from: SocketAddr, octets: &[u8], w: &mut Writer<'_>) -> Option<Did> {
+        if let Some((message, trailer)) = Trailer::split(octets, self.trailer) {
+            let did = self.far.on_terminal(now, trailer.terminal, message, w)?;
+            let step = if did == Did::Granted { 10 } else { 6 };
+            w.put(Trailer { step, ..trailer }.octets(self.trailer).get(..self.trailer)?);
+            return Some(did);
+        }
+        (self.protocol == Protocol::Sip).then(|| behind_forwarder(&mut self.far, now, from, octets, w))?
+    }
+}
+
+fn behind_forwarder(far: &mut FarEnd, now: Now, from: SocketAddr, octets: &[u8], w: &mut Writer<'_>) -> Option<Did> {
     if let Some((label, message)) = labelled(octets) {
         w.put(label);
         // The message begins behind the label, and its MAC covers the message alone.
