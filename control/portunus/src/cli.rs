@@ -24,6 +24,9 @@ pub enum Command {
     /// Show everything at once: an AuC, a softswitch, a proxy and a thousand terminals on this machine, no file needed.
     Demo(DemoArgs),
     /// Start the roles that a configuration file has sections for.
+    ///
+    /// SIGHUP takes over what the file may change while they run; SIGTERM ends them once the registrations under way are
+    /// answered; SIGUSR1 writes every counter of proxies as one line of JSON.
     Run(ConfigArgs),
     /// Find every mistake of a configuration file, with its place and what to write instead.
     Check(ConfigArgs),

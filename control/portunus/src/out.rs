@@ -36,6 +36,11 @@ impl Out {
         }
     }
 
+    /// A line of JSON, for people too: what was asked for as such.
+    pub fn data(self, value: &impl Serialize) {
+        Self { json: true }.machine(value);
+    }
+
     /// Why the command did not succeed, on standard error.
     pub fn failure(self, f: &Failure) {
         let mut err = std::io::stderr().lock();

@@ -10,6 +10,7 @@ use crate::signals::Signals;
 use portunus_auc::AucHandle;
 use portunus_config::model::{AucListener, Edge, ListenTransport};
 use portunus_config::{Config, Loaded, Mistakes, difference};
+use portunus_softswitch::Listeners;
 use portunus_softswitch::run::Handle as SoftswitchHandle;
 use sd_notify::NotifyState;
 use serde_json::json;
@@ -86,6 +87,18 @@ impl Roles {
         self.proxy.iter().chain(&self.direct)
     }
 
+    /// One line of JSON with every counter of the access sides.
+    fn show_counters(&self, out: Out) {
+        let of = |edge: &Option<proxy::Proxy>| edge.as_ref().map(proxy::Proxy::counters);
+        let mut line = json!({ "event": "counters" });
+        for (role, counters) in [("proxy", of(&self.proxy)), ("softswitch", of(&self.direct))] {
+            if let Some(counters) = counters {
+                line[role] = json!(counters);
+            }
+        }
+        out.data(&line);
+    }
+
     /// Which role died, if any.
     fn dead(&self) -> Result<(), Failure> {
         let next = "the log says more; a service manager starts the process again";
@@ -141,13 +154,17 @@ fn addresses(roles: &Roles, config: &Config) -> Vec<(String, Vec<String>)> {
         let mut list: Vec<String> = Vec::new();
         for (n, l) in model.listeners.iter().enumerate() {
             let by = if l.transport == ListenTransport::Udp { "udp" } else { "tcp" };
-            list.push(format!("sip {by} {}", proxy.address(n)));
+            list.push(format!("{} {by} {}", l.protocol.word(), proxy.address(n)));
         }
         list.push(format!("sealed udp {}", proxy.address(model.listeners.len())));
         list
     };
     if let (Some(softswitch), Some(_)) = (&roles.softswitch, &config.softswitch) {
-        all.push(("softswitch".to_owned(), vec![format!("sip udp {}", softswitch.address())]));
+        let Listeners { mgcp, h248, ras } = softswitch.listeners();
+        let beside = [("mgcp", mgcp), ("h248", h248), ("ras", ras)];
+        let beside = beside.into_iter().filter_map(|(word, at)| Some(format!("{word} udp {}", at?)));
+        let all_of = [format!("sip udp {}", softswitch.address())].into_iter().chain(beside);
+        all.push(("softswitch".to_owned(), all_of.collect()));
     }
     if let (Some(direct), Some(model)) = (&roles.direct, config.softswitch.as_ref().and_then(|s| s.direct.as_ref())) {
         all.push(("softswitch".to_owned(), edge(direct, model)));
@@ -187,6 +204,9 @@ fn look_after(
         roles.dead()?;
         if signals.reload_asked() {
             reload(path, loaded, roles, logging, out);
+        }
+        if signals.counters_asked() {
+            roles.show_counters(out);
         }
         // Half of what systemd grants, so that one late turn is no death.
         if watchdog.is_some_and(|every| petted.elapsed() * 2 >= every) {

@@ -1,7 +1,7 @@
-//! SIGINT and SIGTERM ask for the end, SIGHUP for a reload.
+//! SIGINT and SIGTERM ask for the end, SIGHUP for a reload, SIGUSR1 for the counters.
 
 use crate::exit::Failure;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,7 @@ use std::time::Duration;
 pub struct Signals {
     end: Arc<AtomicBool>,
     reload: Arc<AtomicBool>,
+    counters: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -20,7 +21,7 @@ impl Signals {
     /// # Errors
     /// What the system says.
     pub fn catch() -> Result<Self, Failure> {
-        let signals = Self { end: Arc::default(), reload: Arc::default() };
+        let signals = Self { end: Arc::default(), reload: Arc::default(), counters: Arc::default() };
         let cannot = |e: std::io::Error| Failure::io("catching signals", &e);
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first signal finds the flag unset and sets it, the second finds it set.
@@ -28,6 +29,7 @@ impl Signals {
             flag::register(signal, Arc::clone(&signals.end)).map_err(cannot)?;
         }
         flag::register(SIGHUP, Arc::clone(&signals.reload)).map_err(cannot)?;
+        flag::register(SIGUSR1, Arc::clone(&signals.counters)).map_err(cannot)?;
         Ok(signals)
     }
 
@@ -39,6 +41,11 @@ impl Signals {
     /// True once for every reload that was asked for.
     pub fn reload_asked(&self) -> bool {
         self.reload.swap(false, Ordering::Relaxed)
+    }
+
+    /// True once for every time that the counters were asked for.
+    pub fn counters_asked(&self) -> bool {
+        self.counters.swap(false, Ordering::Relaxed)
     }
 
     /// Sleeps, at most for `most`; a signal ends the sleep early.

@@ -70,6 +70,16 @@ pub enum ListenProtocol {
 }
 
 impl ListenProtocol {
+    /// As it stands in a file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Sip => "sip",
+            Self::Mgcp => "mgcp",
+            Self::H248 => "h248",
+            Self::Ras => "ras",
+        }
+    }
+
     /// As people write it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -4,17 +4,19 @@ use crate::assembly::direct::InProcess;
 use crate::exit::Failure;
 use portunus_aaa::net::RunnerConfig;
 use portunus_config::model::{
-    Cookies as CookiesModel, Edge, ListenProtocol, ListenTransport, Listener, Mechanism, Proxy as Model, Softswitch as SoftswitchModel,
+    Cookies as CookiesModel, Edge, ListenProtocol, ListenTransport, Listener, Mechanism, Proxy as Model,
+    Softswitch as SoftswitchModel,
 };
 use portunus_engine::{Capacity, Cookies, ListenerKind, Policy};
-use portunus_io::listen::Buffers;
 use portunus_h323::Ras;
+use portunus_io::listen::Buffers;
 use portunus_keydist::mech::Mech;
 use portunus_keydist::proxy::LockoutPolicy;
 use portunus_keydist::{Key, Prk};
 use portunus_mgcp::Mgcp;
 use portunus_node::{
-    Cpus, LanesConfig, LanesUpstream, Links, ListenerConfig, Node, NodeConfig, NodeHandle, Pace, StartError, Topology, UdpConfig, UdpUpstream,
+    Cpus, LanesConfig, LanesUpstream, Links, ListenerConfig, Node, NodeConfig, NodeHandle, Pace, StartError, Topology,
+    UdpConfig, UdpUpstream,
 };
 use portunus_signalling::{Protocol, Signalling, Transport};
 use portunus_sip::Sip;
