@@ -325,6 +325,10 @@ impl Engine {
             return;
         }
         let source = Source::new(meta.source, meta.listener);
+        if next.renewed && !self.role.renews(now, idc, &rand) {
+            self.counters.core_unmatched += 1;
+            return;
+        }
         if next.renewed {
             self.role.failed(now, &source, idc);
             self.counters.s6_renewed += 1;

@@ -270,6 +270,15 @@ impl Proxy {
         self.challenges.seal(now.mono_ms, source, idc, rand, n1a)
     }
 
+    /// A challenge came after a wrong word: true the first time. Where the core repeats its commands until they are
+    /// acknowledged, a late copy of one before it would otherwise be sent on as a new one.
+    pub fn renews(&mut self, now: Now, idc: Idc<'_>, rand: &Rand) -> bool {
+        let of = Fingerprint::new(&self.hash, b'R', &[idc.as_bytes(), rand]);
+        let first = !self.replay.seen(now.mono_ms, of);
+        // What cannot be remembered leads nowhere: no s7 is accepted then.
+        first && self.replay.mark(now.mono_ms, of).is_ok()
+    }
+
     /// The cookie that this s1 has to bring.
     pub fn cookie(&self, now: Now, source: &Source, s1: &S1<'_>) -> [u8; COOKIE_LEN] {
         self.cookies.bake(now.mono_ms, source, s1.idc, &s1.n1)

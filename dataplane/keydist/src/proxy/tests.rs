@@ -120,6 +120,18 @@ fn a_cookie_is_asked_for_before_anything_is_kept() {
 }
 
 #[test]
+fn a_challenge_is_renewed_once_by_each_rand() {
+    let mut proxy = proxy();
+    let bob = Idc::new("bob@example.test").unwrap();
+    for rand in [[1; 16], [2; 16]] {
+        assert!(proxy.renews(NOW, alice(), &rand));
+        assert!(!proxy.renews(later(30_000), alice(), &rand), "a late copy of the core's command");
+    }
+    assert!(!proxy.renews(later(1), alice(), &[1; 16]), "the one before the last, too");
+    assert!(proxy.renews(NOW, bob, &[1; 16]));
+}
+
+#[test]
 fn failures_slow_and_success_forgives() {
     let (mut proxy, here) = (proxy(), source("192.0.2.7:5060"));
     for _ in 0..3 {
