@@ -135,7 +135,7 @@ fn what_a_protocol_cannot_have_is_found_where_it_stands() {
         "softswitch.listen_ras: 127.0.0.1:5070 is",
     );
     one("listen_mgcp = \"127.0.0.1:2737\"", "listen_mgcp = \"0.0.0.0:2737\"", "softswitch.listen_mgcp: an unspecified");
-    one("softswitches = [", "lanes = 5\nsoftswitches = [", "proxy.core.lanes: 5 is out of range; write 16 to 65536");
+    one("lanes = 1024", "lanes = 5", "proxy.core.lanes: 5 is out of range; write 16 to 65536");
 }
 
 #[test]

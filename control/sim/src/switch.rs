@@ -123,7 +123,7 @@ impl Switch {
                 Peer::Udp(to) => sends.outside.push(Datagram { from: addr::switch(), to, bytes }),
                 Peer::LocalProxy => sends.local.push(bytes),
                 // No protocol with lanes is simulated yet.
-                Peer::LocalLane(_) => {}
+                Peer::LocalLane(_) | Peer::Behind(_) => {}
             }
         }
         while let Some(effect) = self.joined.aaa().poll_effect() {

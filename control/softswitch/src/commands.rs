@@ -99,6 +99,11 @@ impl<P> Commands<P> {
         self.open.remove(&id).map(|c| c.purpose)
     }
 
+    /// True when a command to this neighbour is open under this id.
+    pub(crate) fn awaits(&self, id: u32, from: Peer) -> bool {
+        self.open.get(&id).is_some_and(|c| c.to == from)
+    }
+
     /// What an open command is for.
     pub(crate) fn purpose(&self, id: u32) -> Option<&P> {
         self.open.get(&id).map(|c| &c.purpose)

@@ -110,6 +110,10 @@ pub struct Config {
     pub own: SocketAddr,
     /// Where they reach us in the other protocols.
     pub listeners: Listeners,
+    /// H.248: a controller of somebody else's serves the gateways once they are authenticated here. It is
+    /// [`crate::Peer::Behind`] a gateway's lane, hears of the gateway by a ServiceChange when its session is active, and
+    /// everything else of the gateway's goes to it as it came.
+    pub elsewhere: bool,
     /// The digest realm, which also names the AuC's domain.
     pub realm: Arc<str>,
     /// Host parts that we answer for, beside our own address. Compared without regard to case.
@@ -151,6 +155,7 @@ impl Config {
         Self {
             own,
             listeners: Listeners::default(),
+            elsewhere: false,
             domains: vec![realm.clone()],
             realm,
             peers: Vec::new(),

@@ -43,7 +43,7 @@ impl<T> Gateways<T> {
     /// A gateway registered: audited first at the first time, and without harm silent until the second. Where it was
     /// reached before.
     pub(crate) fn insert(&mut self, idc: &str, lane: Peer, (due_ms, until_ms): (u64, u64), own: T) -> Option<Peer> {
-        let former = self.remove(idc);
+        let former = self.remove(idc).map(|former| former.lane);
         let gateway = Gateway { own, lane, confirmed: false, until_ms, endpoints: Vec::new(), audited: false, due_ms };
         self.by_idc.insert(idc.into(), gateway);
         self.due.insert((due_ms, idc.into()));
@@ -54,11 +54,11 @@ impl<T> Gateways<T> {
         self.by_idc.get_mut(idc)
     }
 
-    /// Forgets one; where it was reached.
-    pub(crate) fn remove(&mut self, idc: &str) -> Option<Peer> {
+    /// Forgets one.
+    pub(crate) fn remove(&mut self, idc: &str) -> Option<Gateway<T>> {
         let gateway = self.by_idc.remove(idc)?;
         self.due.remove(&(gateway.due_ms, idc.into()));
-        Some(gateway.lane)
+        Some(gateway)
     }
 
     /// When it is audited next.

@@ -121,7 +121,8 @@ fn registration(octets: &[u8], read: &FromTerminal<'_>, buf: &mut [u8]) {
         }
         FromTerminal::S7(s7) => {
             let rand = s7.rand.expect("SIP's nonce is Rand");
-            let s8 = S8 { idc: s7.idc, idsp: s7.idsp.unwrap_or(hop.own.idsp), rand, auth_c: s7.auth_c, ipc: hop.source };
+            let s8 =
+                S8 { idc: s7.idc, idsp: s7.idsp.unwrap_or(hop.own.idsp), rand, auth_c: s7.auth_c, ipc: hop.source };
             let mut w = Writer::new(buf);
             if Sip.write_s8(&hop, octets, s7, &s8, &mut w).is_ok() {
                 let msg = Message::parse(w.written()).expect("s8 is a message");

@@ -6,6 +6,7 @@
 //! * [`stream`]: connections over mio with bounded buffers, cut into messages by a framing that the caller gives.
 //! * [`fault`], [`trace`], [`capture`]: middleware over [`Rx`] and [`Tx`].
 //! * [`count`]: an allocator for tests that show that nothing allocates.
+//! * [`descriptors`]: how many sockets the process may have.
 //! * [`ring`], [`wake`]: bounded single-producer single-consumer rings of messages, and the doorbell that wakes a
 //!   sleeping consumer at the price of a system call only when it sleeps.
 //!
@@ -16,6 +17,7 @@ pub mod addr;
 pub mod batch;
 pub mod capture;
 pub mod count;
+pub mod descriptors;
 pub mod fault;
 pub mod listen;
 pub mod memory;

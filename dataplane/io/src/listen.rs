@@ -43,7 +43,7 @@ fn set_buffer(socket: &Socket, force: libc::c_int, size: usize, plain: impl Fn(&
     }
 }
 
-fn udp_socket(address: SocketAddr, shared: bool, buffers: Buffers) -> io::Result<Socket> {
+fn udp_socket(address: SocketAddr, shared: bool, buffers: Option<Buffers>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -51,8 +51,10 @@ fn udp_socket(address: SocketAddr, shared: bool, buffers: Buffers) -> io::Result
     if shared {
         socket.set_reuse_port(true)?;
     }
-    set_buffer(&socket, libc::SO_RCVBUFFORCE, buffers.receive, |s| s.set_recv_buffer_size(buffers.receive));
-    set_buffer(&socket, libc::SO_SNDBUFFORCE, buffers.send, |s| s.set_send_buffer_size(buffers.send));
+    if let Some(buffers) = buffers {
+        set_buffer(&socket, libc::SO_RCVBUFFORCE, buffers.receive, |s| s.set_recv_buffer_size(buffers.receive));
+        set_buffer(&socket, libc::SO_SNDBUFFORCE, buffers.send, |s| s.set_send_buffer_size(buffers.send));
+    }
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -75,7 +77,17 @@ fn claim(address: SocketAddr, kind: Type) -> io::Result<SocketAddr> {
 /// # Errors
 /// What the system reports, an address in use among them.
 pub fn udp(address: SocketAddr, buffers: Buffers) -> io::Result<UdpSocket> {
-    let socket = udp_socket(address, false, buffers)?;
+    let socket = udp_socket(address, false, Some(buffers))?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// As [`udp`], with the system's own sizes of buffers: for sockets of which there are many, each with little traffic.
+///
+/// # Errors
+/// As [`udp`].
+pub fn udp_small(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = udp_socket(address, false, None)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
@@ -91,7 +103,7 @@ pub fn udp_group(address: SocketAddr, count: usize, steer: Steer, buffers: Buffe
     let address = claim(address, Type::DGRAM)?;
     let mut sockets = Vec::with_capacity(count);
     for nth in 0..count {
-        let socket = udp_socket(address, true, buffers)?;
+        let socket = udp_socket(address, true, Some(buffers))?;
         socket.bind(&address.into())?;
         if nth == 0 {
             steer::attach(&socket, steer, count as u32)?;
@@ -108,7 +120,7 @@ pub fn udp_group(address: SocketAddr, count: usize, steer: Steer, buffers: Buffe
 /// What the system reports.
 pub fn udp_connected(main: &UdpSocket, peer: SocketAddr, buffers: Buffers) -> io::Result<UdpSocket> {
     let address = main.local_addr()?;
-    let socket = udp_socket(address, true, buffers)?;
+    let socket = udp_socket(address, true, Some(buffers))?;
     socket.bind(&address.into())?;
     socket.connect(&peer.into())?;
     Ok(socket.into())
@@ -120,7 +132,7 @@ pub fn udp_connected(main: &UdpSocket, peer: SocketAddr, buffers: Buffers) -> io
 /// What the system reports, an address in use among them.
 pub fn udp_shared(address: SocketAddr, buffers: Buffers) -> io::Result<UdpSocket> {
     let address = claim(address, Type::DGRAM)?;
-    let socket = udp_socket(address, true, buffers)?;
+    let socket = udp_socket(address, true, Some(buffers))?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

@@ -60,6 +60,7 @@ pub(crate) fn start<H: Handler>(
 ) -> Result<NodeHandle, StartError> {
     let (cpus, workers) = processors(&plan.topology.cpus);
     let mut report = StartReport { workers, ..StartReport::default() };
+    descriptors(plan, workers, upstream.as_ref(), &mut report);
     let clock = Clock::start();
     let (poll, bell) = poll_and_bell()?;
     let core = upstream.start(poll.registry(), LINKS).map_err(StartError::Upstream)?;
@@ -113,6 +114,23 @@ pub(crate) fn start<H: Handler>(
         dirty: true,
     };
     launch(node, &failed, ready, &cpus, control, plan.topology.control_cpu)
+}
+
+/// Descriptors for everything that is neither a connection nor a link's: listeners, event queues, files.
+const DESCRIPTORS: usize = 256;
+
+/// Asks for the descriptors that may be needed, and warns where the system grants fewer.
+fn descriptors(plan: &Plan, workers: usize, upstream: &dyn Upstream, report: &mut StartReport) {
+    let connects = plan.listeners.iter().any(|listener| matches!(listener.kind, PlanKind::Tcp(_)));
+    let connections = if connects { plan.topology.streams.connections * workers } else { 0 };
+    let most = DESCRIPTORS + plan.listeners.len() * workers + connections + upstream.descriptors();
+    // Where the limit cannot even be read, the first socket that cannot be opened tells.
+    let Ok(granted) = portunus_io::descriptors::raise_limit() else { return };
+    if granted < most as u64 {
+        report.warnings.push(format!(
+            "the system grants {granted} file descriptors, and {most} may be needed: raise LimitNOFILE (ulimit -n)"
+        ));
+    }
 }
 
 /// Starts the threads. A failure drops the handle, which stops those that run already.

@@ -49,7 +49,7 @@ pub struct LanesConfig {
     pub batch: usize,
     /// Octets of the longest message.
     pub message_max: usize,
-    /// Kernel buffers of the shared ports; a lane's are an eighth of them.
+    /// Kernel buffers of the shared ports; lanes have the system's own sizes.
     pub buffers: Buffers,
 }
 
@@ -218,9 +218,7 @@ impl LanesUpstream {
 
     fn send_lane(&mut self, now: Now, name: u64, message: CoreMessage<'_>) -> bool {
         let Some(registry) = &self.registry else { return false };
-        let Buffers { receive, send } = self.config.buffers;
-        let buffers = Buffers { receive: receive / 8, send: send / 8 };
-        let opening = Opening { bind: self.config.bind, buffers, first_token: self.tokens.start + WORKERS };
+        let opening = Opening { bind: self.config.bind, first_token: self.tokens.start + WORKERS };
         let whose = (name, message.worker);
         let Some(slot) = self.pool.lane(whose, now.mono_ms, registry, &opening, &mut self.counters) else {
             return false;
@@ -391,6 +389,10 @@ impl Upstream for LanesUpstream {
             return Some(0);
         }
         self.pool.oldest().map(|used| used + LINGER_MS)
+    }
+
+    fn descriptors(&self) -> usize {
+        WORKERS + self.config.lanes.clamp(1, LANES_MAX)
     }
 
     fn follows_sessions(&self) -> bool {

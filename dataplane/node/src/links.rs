@@ -86,6 +86,10 @@ impl Upstream for Links {
         self.parts.iter().filter_map(|part| part.link.next_deadline()).min()
     }
 
+    fn descriptors(&self) -> usize {
+        self.parts.iter().map(|part| part.link.descriptors()).sum()
+    }
+
     fn follows_sessions(&self) -> bool {
         self.parts.iter().any(|part| part.link.follows_sessions())
     }

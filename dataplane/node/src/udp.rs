@@ -373,6 +373,10 @@ impl Upstream for UdpUpstream {
         }
     }
 
+    fn descriptors(&self) -> usize {
+        self.config.peers.len() + 1
+    }
+
     fn readings(&self, show: &mut dyn FnMut(Reading)) {
         self.counters.readings(show);
     }

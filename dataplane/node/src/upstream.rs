@@ -96,6 +96,11 @@ pub trait Upstream: Send {
     /// When [`Upstream::on_timer`] is wanted next, on the monotonic clock in milliseconds.
     fn next_deadline(&self) -> Option<u64>;
 
+    /// File descriptors that it may come to hold.
+    fn descriptors(&self) -> usize {
+        64
+    }
+
     /// True when it wants to hear of sessions.
     fn follows_sessions(&self) -> bool {
         false

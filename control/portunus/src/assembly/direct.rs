@@ -112,6 +112,8 @@ impl InProcess {
                     let place = self.neighbours.iter_mut().find(|n| n.protocol == protocol);
                     self.dropped += u64::from(!place.is_some_and(|n| n.push(addr, &bytes)));
                 }
+                // No configuration names a controller behind us yet.
+                Peer::Behind(_) => self.dropped += 1,
             }
         }
         self.neighbours.iter_mut().for_each(Neighbours::flush);

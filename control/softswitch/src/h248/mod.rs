@@ -12,6 +12,7 @@
 //!
 //! Deliberately absent: contexts, streams, digits, calls.
 
+mod behind;
 mod serve;
 mod steps;
 
@@ -35,6 +36,8 @@ enum Purpose {
     Audit { idc: Box<str>, all: bool },
     /// Events wanted, signals applied.
     Modify { idc: Box<str> },
+    /// The gateway told of to a controller of somebody else's.
+    Introduce { idc: Box<str> },
 }
 
 /// What is kept of a gateway beside.
@@ -44,6 +47,10 @@ struct Spoken {
     version: u8,
     /// The request identifier of events that was used last.
     request: u32,
+    /// True while a controller of somebody else's is told that the gateway is there.
+    introduced: bool,
+    /// The gateway's own request to be out of service, on its way to that controller.
+    leaving: Option<u32>,
 }
 
 /// The H.248 agent.
@@ -101,6 +108,9 @@ impl Controller {
         let unavailable = |t: &Transaction<'_>| t.error().is_some_and(|e| e.code == 503);
         match (purpose, reply) {
             (Purpose::Step, _) => {}
+            (Purpose::Introduce { idc }, reply) => {
+                self.on_introduced(ctx, &idc, reply.is_some_and(|t| !t.failed()));
+            }
             (Purpose::Audit { idc, all }, Some(reply)) if !unavailable(reply) => {
                 self.on_audited(ctx, &idc, all.then_some(reply));
             }
@@ -117,7 +127,11 @@ impl Agent for Controller {
         let read =
             Message::parse(bytes).and_then(|msg| portunus_h248::carriage::core::read(&msg).map(|step| (msg, step)));
         match read {
+            // Whoever is behind us registers nobody.
+            Ok((_, Some(_))) if matches!(from, Peer::Behind(_)) => ctx.core.counters.unreadable += 1,
+            Ok((msg, None)) if matches!(from, Peer::Behind(_)) => self.pass_back(ctx, from, &msg),
             Ok((msg, Some(step))) => self.on_step(ctx, from, &msg, &step),
+            Ok((msg, None)) if ctx.core.config.elsewhere => self.pass_behind(ctx, from, &msg),
             Ok((msg, None)) => {
                 for t in msg.transactions() {
                     match t.kind {
@@ -143,9 +157,10 @@ impl Agent for Controller {
         self.challenge(ctx, waiting, vector);
     }
 
-    fn on_left(&mut self, _ctx: &mut Ctx<'_>, idc: &str) {
-        if let Some(lane) = self.gateways.remove(idc) {
-            self.commands.cancel(lane);
+    fn on_left(&mut self, ctx: &mut Ctx<'_>, idc: &str) {
+        if let Some(gateway) = self.gateways.remove(idc) {
+            self.commands.cancel(gateway.lane);
+            self.dismiss(ctx, idc, &gateway);
         }
     }
 

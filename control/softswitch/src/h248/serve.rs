@@ -109,7 +109,9 @@ impl Controller {
         if core::mem::replace(&mut gateway.audited, true) {
             return;
         }
-        let (lane, version, all) = (gateway.lane, gateway.own.version, gateway.endpoints.is_empty());
+        // A controller of somebody else's asks what there is by itself.
+        let all = gateway.endpoints.is_empty() && !ctx.core.config.elsewhere;
+        let (lane, version) = (gateway.lane, gateway.own.version);
         let actions = if all { "C=-{AV=*{AT{PG}}}" } else { "C=-{AV=ROOT{AT{}}}" };
         let purpose = Purpose::Audit { idc: idc.into(), all };
         if !self.command(ctx, lane, version, purpose, |from, id, w| message::write_request(from, id, actions, w)) {
@@ -124,6 +126,9 @@ impl Controller {
     /// An audit was answered. `names`: the reply names the terminations, each of which is to report off-hook.
     pub(super) fn on_audited(&mut self, ctx: &mut Ctx<'_>, idc: &str, names: Option<&Transaction<'_>>) {
         self.on_alive(ctx, idc);
+        if ctx.core.config.elsewhere {
+            return self.introduce(ctx, idc);
+        }
         let (Some(reply), Some(gateway)) = (names, self.gateways.get_mut(idc)) else { return };
         let audited = reply.actions().flat_map(|a| a.commands());
         let found = audited.filter(|c| c.kind == CommandKind::AuditValue && has_hook(c)).flat_map(|c| c.terminations());

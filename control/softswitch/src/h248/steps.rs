@@ -84,7 +84,8 @@ impl Controller {
 
     fn registered(&mut self, ctx: &mut Ctx<'_>, idc: &str, lane: Peer, version: u8) {
         let times = (ctx.now.mono_ms + FIRST_AUDIT_MS, ctx.now.mono_ms + UNCONFIRMED_MS);
-        let former = self.gateways.insert(idc, lane, times, Spoken { version, request: 1 });
+        let former =
+            self.gateways.insert(idc, lane, times, Spoken { version, request: 1, introduced: false, leaving: None });
         // Nobody is there any more to whom something was said.
         if let Some(former) = former.filter(|former| *former != lane) {
             self.commands.cancel(former);

@@ -123,8 +123,8 @@ impl Agent for CallAgent {
     }
 
     fn on_left(&mut self, _ctx: &mut Ctx<'_>, idc: &str) {
-        if let Some(lane) = self.gateways.remove(idc) {
-            self.commands.cancel(lane);
+        if let Some(gateway) = self.gateways.remove(idc) {
+            self.commands.cancel(gateway.lane);
         }
     }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use mio::event::Source;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
-use portunus_io::listen::{self, Buffers};
+use portunus_io::listen;
 
 use super::LaneCounters;
 
@@ -28,7 +28,6 @@ pub(super) struct Slot {
 /// What sockets are opened with.
 pub(super) struct Opening {
     pub(super) bind: IpAddr,
-    pub(super) buffers: Buffers,
     /// The token of the first slot's socket.
     pub(super) first_token: usize,
 }
@@ -156,7 +155,7 @@ impl Pool {
 }
 
 fn open(registry: &Registry, opening: &Opening, slot: u32) -> io::Result<UdpSocket> {
-    let socket = listen::udp(SocketAddr::new(opening.bind, 0), opening.buffers)?;
+    let socket = listen::udp_small(SocketAddr::new(opening.bind, 0))?;
     let mut socket = UdpSocket::from_std(socket);
     registry.register(&mut socket, Token(opening.first_token + slot as usize), Interest::READABLE)?;
     Ok(socket)
@@ -171,8 +170,7 @@ mod tests {
     #[test]
     fn the_longest_unused_without_a_session_makes_room() {
         let poll = Poll::new().unwrap();
-        let buffers = Buffers { receive: 1 << 16, send: 1 << 16 };
-        let opening = Opening { bind: Ipv4Addr::LOCALHOST.into(), buffers, first_token: 16 };
+        let opening = Opening { bind: Ipv4Addr::LOCALHOST.into(), first_token: 16 };
         let (mut pool, mut c) = (Pool::new(3), LaneCounters::default());
         let lane =
             |pool: &mut Pool, name, now, c: &mut LaneCounters| pool.lane((name, 0), now, poll.registry(), &opening, c);

@@ -1,0 +1,3 @@
+//! The RAS view, timed.
+
+fn main() {}

@@ -1,0 +1,122 @@
+//! Editing a message by patching its octets: the number, and extension additions put in, replaced or left out. All else
+//! keeps its bits.
+
+use crate::schema::tokens::CLEAR_TOKEN;
+use crate::schema::{Id, Places, walk, walk_noting};
+use crate::view::Message;
+use crate::write::Tok;
+use portunus_codec::{Full, PerReader, PerWriter, Writer};
+
+/// What becomes of one extension addition.
+pub(crate) enum Change<'a> {
+    /// It is not there any more.
+    Drop,
+    /// This is there instead of whatever was.
+    Put(&'a dyn Fn(&mut PerWriter<'_, '_>)),
+}
+
+/// Most extension additions of a sequence that are edited: what a normally small length below 64 can say.
+const ADDITIONS_MAX: u32 = 64;
+
+/// Writes a message with another number and with changed additions.
+///
+/// # Errors
+/// [`Full`]; also for a kind that is itself an addition, which is never edited.
+pub(crate) fn edit(
+    msg: &Message<'_>,
+    seq: Option<u16>,
+    changes: &[(u8, Change<'_>)],
+    w: &mut Writer<'_>,
+) -> Result<(), Full> {
+    msg.kind().root_index().ok_or(Full)?;
+    let start = w.len();
+    let (octets, root_end) = (msg.octets(), msg.places.root_end as usize);
+    w.put(octets.get(..root_end.div_ceil(8)).ok_or(Full)?);
+    let free = (root_end.next_multiple_of(8) - root_end) as u32;
+    let extension_bit = msg.places.extension_bit as usize;
+    let mut r = PerReader::at(octets, extension_bit);
+    let was_extended = r.bool().ok_or(Full)?;
+    let mut old = PerReader::at(octets, root_end);
+    let count = if was_extended { old.small().ok_or(Full)? + 1 } else { 0 };
+    let mut present = 0u64;
+    for i in 0..count {
+        present |= u64::from(old.bool().ok_or(Full)?) << i;
+    }
+    let (mut after, mut known) = (present, count);
+    for (at, change) in changes {
+        match change {
+            Change::Drop => after &= !(1 << at),
+            Change::Put(_) => (after, known) = (after | 1 << at, known.max(u32::from(*at) + 1)),
+        }
+    }
+    if known > ADDITIONS_MAX {
+        return Err(Full);
+    }
+    // The bits of the last octet behind the root are the old additions' map.
+    let written = w.written_mut();
+    if let Some(last) = written.last_mut() {
+        *last &= 0xff_u8.checked_shl(free).unwrap_or(0);
+    }
+    let bit = 0x80 >> (extension_bit % 8);
+    if let Some(octet) = written.get_mut(start + extension_bit / 8) {
+        *octet = if after != 0 { *octet | bit } else { *octet & !bit };
+    }
+    if let (Some(seq), Some(at)) = (seq, msg.places.get(Id::Seq)) {
+        let at = start + at.div_ceil(8);
+        if let Some(field) = written.get_mut(at..at + 2) {
+            field.copy_from_slice(&(seq - seq.min(1)).to_be_bytes());
+        }
+    }
+    let mut p = PerWriter::within(w, free);
+    if after != 0 {
+        p.small(known - 1);
+        for i in 0..known {
+            p.bool(after >> i & 1 == 1);
+        }
+    }
+    for i in 0..known {
+        let content = if present >> i & 1 == 1 { Some(old.open().ok_or(Full)?) } else { None };
+        match (changes.iter().find(|(at, _)| u32::from(*at) == i), content) {
+            (Some((_, Change::Put(write))), _) => {
+                let opened = p.open();
+                write(&mut p);
+                p.end_open(opened);
+            }
+            (Some((_, Change::Drop)), _) | (None, None) => {}
+            (None, Some(content)) => _ = p.length(content.len()).octets(content),
+        }
+    }
+    w.finish().map(|_| ())
+}
+
+/// The tokens of a message that are not PKD1's, by their bits.
+fn foreign(msg: &Message<'_>, mut each: impl FnMut(usize)) {
+    let Some(mut r) = msg.reader(Id::Tokens) else { return };
+    for _ in 0..r.length().unwrap_or(0) {
+        let (mut places, from) = (Places::new(), r.bit());
+        if walk_noting(&CLEAR_TOKEN, &mut r, &mut places).is_err() {
+            return;
+        }
+        let mut oid = PerReader::at(msg.octets(), places.get(Id::TokenOid).unwrap_or(0));
+        let own = oid.length().and_then(|n| oid.octets(n)).is_some_and(|oid| oid.starts_with(&crate::OID_PKD1));
+        if !own {
+            each(from);
+        }
+    }
+}
+
+/// How many tokens of others a message has.
+pub(crate) fn count_foreign(msg: &Message<'_>) -> usize {
+    let mut count = 0;
+    foreign(msg, |_| count += 1);
+    count
+}
+
+/// The tokens of others, aligned anew, and PKD1's own behind them.
+pub(crate) fn put_tokens(msg: &Message<'_>, own: Option<&Tok<'_>>, p: &mut PerWriter<'_, '_>) {
+    p.length(count_foreign(msg) + usize::from(own.is_some()));
+    foreign(msg, |from| _ = walk(&CLEAR_TOKEN, &mut PerReader::echoing(msg.octets(), from, &mut *p)));
+    if let Some(own) = own {
+        own.put(p);
+    }
+}

@@ -1,0 +1,342 @@
+//! H.225.0 RAS and the tokens of H.235 as tables, and the one function that goes through octets by them.
+//!
+//! The tables are data: what ASN.1 says, in its order and with its names. Root components are there in full, for what
+//! follows them is found only behind them; of the extension additions, which bear their length, those that are read.
+//! Nothing in them refers to itself, so depth is bounded by the tables, and every element of a list takes at least one
+//! bit, so work is bounded by the octets.
+
+pub(crate) mod common;
+pub(crate) mod ras;
+pub(crate) mod tokens;
+
+use portunus_codec::{Echo, PerReader};
+
+/// What is looked for in messages and tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(clippy::enum_variant_names, reason = "the names are the Recommendation's")]
+pub(crate) enum Id {
+    Other,
+    Seq,
+    ProtocolId,
+    RasAddress,
+    CallSignal,
+    EndpointType,
+    Alias,
+    GatekeeperId,
+    EndpointId,
+    Reason,
+    Tokens,
+    CryptoTokens,
+    TimeToLive,
+    KeepAlive,
+    Destination,
+    DestinationAddress,
+    AnswerCall,
+    ConferenceId,
+    CallReference,
+    CallId,
+    CallModel,
+    BandWidth,
+    ReplyAddress,
+    Delay,
+    NeedResponse,
+    DiscoveryComplete,
+    TokenOid,
+    TimeStamp,
+    Challenge,
+    GeneralId,
+    SendersId,
+    ProfileInfo,
+}
+
+/// How many there are.
+const IDS: usize = Id::ProfileInfo as usize + 1;
+
+/// A type of the Recommendations.
+pub(crate) enum Type {
+    Null,
+    Bool,
+    /// From and to.
+    Int(u32, u32),
+    /// Without bounds.
+    BigInt,
+    /// Octets, from and to how many.
+    Octets(u16, u16),
+    OctetString,
+    /// Bits, from and to how many.
+    Bits(u16, u16),
+    BitString,
+    Oid,
+    /// UTF-16, from and to how many units.
+    Bmp(u16, u16),
+    FreeBmp,
+    /// `0123456789#*,` in four bits each, from and to how many.
+    Digits(u16, u16),
+    /// ASCII, an octet each.
+    Ascii,
+    /// Whether it is extensible, its root, and what is known of its additions.
+    Sequence(bool, &'static [Field], &'static [More]),
+    /// Whether it is extensible, and the alternatives of its root.
+    Choice(bool, &'static [&'static Type]),
+    /// An extensible choice between so many names in its root.
+    Nulls(u8),
+    List(&'static Type),
+    Open,
+}
+
+/// A root component.
+pub(crate) struct Field {
+    id: Id,
+    name: &'static str,
+    optional: bool,
+    ty: &'static Type,
+}
+
+/// An extension addition, by its place among them.
+pub(crate) struct More {
+    index: u8,
+    field: Field,
+}
+
+const fn need(id: Id, name: &'static str, ty: &'static Type) -> Field {
+    Field { id, name, optional: false, ty }
+}
+
+const fn opt(id: Id, name: &'static str, ty: &'static Type) -> Field {
+    Field { id, name, optional: true, ty }
+}
+
+const fn more(index: u8, id: Id, name: &'static str, ty: &'static Type) -> More {
+    More { index, field: need(id, name, ty) }
+}
+
+static NULL: Type = Type::Null;
+static BOOL: Type = Type::Bool;
+static BIG: Type = Type::BigInt;
+static OCTETS: Type = Type::OctetString;
+static BITS: Type = Type::BitString;
+static OID: Type = Type::Oid;
+static FREE_BMP: Type = Type::FreeBmp;
+static IA5: Type = Type::Ascii;
+static OPEN: Type = Type::Open;
+
+/// Where things stand: bit offsets.
+#[derive(Clone, Copy)]
+pub(crate) struct Places {
+    at: [u32; IDS],
+    /// Where the sequence's extension bit is.
+    pub(crate) extension_bit: u32,
+    /// The bit behind its root.
+    pub(crate) root_end: u32,
+}
+
+impl Places {
+    pub(crate) const fn new() -> Self {
+        Self { at: [u32::MAX; IDS], extension_bit: 0, root_end: 0 }
+    }
+
+    /// The bit where something stands, when it is there.
+    pub(crate) fn get(&self, id: Id) -> Option<usize> {
+        self.at.get(id as usize).filter(|at| **at != u32::MAX).map(|at| *at as usize)
+    }
+
+    fn set(&mut self, id: Id, bit: usize) {
+        if let Some(at) = self.at.get_mut(id as usize) {
+            *at = bit as u32;
+        }
+    }
+}
+
+/// What is wrong, and at which bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bad {
+    pub(crate) what: &'static str,
+    pub(crate) bit: usize,
+}
+
+/// Goes through one value of a type, checking everything on the way.
+pub(crate) fn walk<E: Echo>(ty: &'static Type, r: &mut PerReader<'_, E>) -> Result<(), Bad> {
+    match ty {
+        Type::Sequence(extensible, root, known) => sequence(*extensible, root, known, r, None),
+        Type::Choice(extensible, root) => choice(*extensible, root, r),
+        Type::List(of) => list(of, r),
+        plain => plain_value(plain, r).ok_or(Bad { what: "value", bit: r.bit() }),
+    }
+}
+
+/// As [`walk`] for a sequence, noting where its components stand.
+pub(crate) fn walk_noting<E: Echo>(ty: &'static Type, r: &mut PerReader<'_, E>, into: &mut Places) -> Result<(), Bad> {
+    match ty {
+        Type::Sequence(extensible, root, known) => sequence(*extensible, root, known, r, Some(into)),
+        other => walk(other, r),
+    }
+}
+
+fn sequence<E: Echo>(
+    extensible: bool,
+    root: &'static [Field],
+    known: &'static [More],
+    r: &mut PerReader<'_, E>,
+    mut into: Option<&mut Places>,
+) -> Result<(), Bad> {
+    let ended = |r: &PerReader<'_, E>| Bad { what: "preamble", bit: r.bit() };
+    let extension_bit = r.bit() as u32;
+    let extended = extensible && r.bool().ok_or_else(|| ended(r))?;
+    let optional = root.iter().filter(|f| f.optional).count() as u32;
+    let mut present = match optional {
+        0 => 0,
+        n => r.bits(n).ok_or_else(|| ended(r))? << (32 - n),
+    };
+    for field in root {
+        if field.optional {
+            let here = present >> 31 == 1;
+            present <<= 1;
+            if !here {
+                continue;
+            }
+        }
+        if let Some(into) = &mut into {
+            into.set(field.id, r.bit());
+        }
+        component(field, r)?;
+    }
+    if let Some(into) = &mut into {
+        (into.extension_bit, into.root_end) = (extension_bit, r.bit() as u32);
+    }
+    if extended { additions(known, r, into) } else { Ok(()) }
+}
+
+fn component<E: Echo>(field: &'static Field, r: &mut PerReader<'_, E>) -> Result<(), Bad> {
+    walk(field.ty, r).map_err(|bad| if bad.what == "value" { Bad { what: field.name, ..bad } } else { bad })
+}
+
+/// The extension additions of a sequence: how many its sender knows, which of them are there, and each in its octets.
+fn additions<E: Echo>(
+    known: &'static [More],
+    r: &mut PerReader<'_, E>,
+    mut into: Option<&mut Places>,
+) -> Result<(), Bad> {
+    let bad = |r: &PerReader<'_, E>| Bad { what: "extension additions", bit: r.bit() };
+    let count = r.small().ok_or_else(|| bad(r))? + 1;
+    let mut present = 0u64;
+    for i in 0..count {
+        present |= u64::from(r.bool().ok_or_else(|| bad(r))?) << i;
+    }
+    // Somebody who says that there are some names one at least.
+    if present == 0 {
+        return Err(bad(r));
+    }
+    for i in (0..count).filter(|i| present >> i & 1 == 1) {
+        let content = r.open().ok_or_else(|| bad(r))?;
+        let Some(more) = known.iter().find(|m| u32::from(m.index) == i) else { continue };
+        let end = r.bit() / 8;
+        let mut inner = PerReader::at(r.whole().get(..end).unwrap_or_default(), (end - content.len()) * 8);
+        if let Some(into) = &mut into {
+            into.set(more.field.id, inner.bit());
+        }
+        component(&more.field, &mut inner)?;
+        // A value fills its octets, all of them.
+        if inner.left() >= 8 {
+            return Err(Bad { what: more.field.name, bit: inner.bit() });
+        }
+    }
+    Ok(())
+}
+
+/// Passes the additions of a sequence of which none is known.
+pub(crate) fn skip_additions<E: Echo>(r: &mut PerReader<'_, E>) -> Option<()> {
+    additions(&[], r, None).ok()
+}
+
+fn choice<E: Echo>(extensible: bool, root: &'static [&'static Type], r: &mut PerReader<'_, E>) -> Result<(), Bad> {
+    let bad = |r: &PerReader<'_, E>| Bad { what: "value", bit: r.bit() };
+    if extensible && r.bool().ok_or_else(|| bad(r))? {
+        return r.small().and_then(|_| r.open()).map(|_| ()).ok_or_else(|| bad(r));
+    }
+    let index = r.constrained(0, (root.len() as u32).saturating_sub(1)).ok_or_else(|| bad(r))?;
+    match root.get(index as usize) {
+        Some(ty) => walk(ty, r),
+        None => Err(bad(r)),
+    }
+}
+
+fn list<E: Echo>(of: &'static Type, r: &mut PerReader<'_, E>) -> Result<(), Bad> {
+    let count = r.length().filter(|n| *n <= r.left()).ok_or(Bad { what: "value", bit: r.bit() })?;
+    (0..count).try_for_each(|_| walk(of, r))
+}
+
+/// Everything that holds no other types.
+fn plain_value<E: Echo>(ty: &'static Type, r: &mut PerReader<'_, E>) -> Option<()> {
+    match *ty {
+        Type::Null => Some(()),
+        Type::Bool => r.bool().map(|_| ()),
+        Type::Int(low, high) => r.constrained(low, high).map(|_| ()),
+        Type::BigInt => r.length().filter(|n| *n > 0).and_then(|n| r.octets(n)).map(|_| ()),
+        Type::Octets(low, high) => sized_octets(low, high, r).map(|_| ()),
+        Type::OctetString => r.length().and_then(|n| r.octets(n)).map(|_| ()),
+        Type::Bits(low, high) => {
+            let n = r.constrained(low.into(), high.into())?;
+            bit_string(n as usize, r)
+        }
+        Type::BitString => {
+            let n = r.length()?;
+            bit_string(n, r)
+        }
+        Type::Oid => r.length().and_then(|n| r.octets(n)).filter(|oid| is_oid(oid)).map(|_| ()),
+        Type::Bmp(low, high) => {
+            let n = r.constrained(low.into(), high.into())?;
+            r.octets(n as usize * 2).map(|_| ())
+        }
+        Type::FreeBmp => r.length().and_then(|n| r.octets(n * 2)).map(|_| ()),
+        Type::Digits(low, high) => {
+            let n = r.constrained(low.into(), high.into())?;
+            r.align();
+            (0..n).try_for_each(|_| r.bits(4).filter(|d| *d < 13).map(|_| ()))
+        }
+        Type::Ascii => r.length().and_then(|n| r.octets(n)).filter(|s| s.is_ascii()).map(|_| ()),
+        Type::Nulls(n) => {
+            if r.bool()? {
+                r.small().and_then(|_| r.open()).map(|_| ())
+            } else {
+                r.constrained(0, u32::from(n) - 1).map(|_| ())
+            }
+        }
+        Type::Open => r.open().map(|_| ()),
+        Type::Sequence(..) | Type::Choice(..) | Type::List(..) => None,
+    }
+}
+
+/// Octets of a size between bounds; two of a fixed size stand between bits as they are (X.691 16.6).
+fn sized_octets<'m, E: Echo>(low: u16, high: u16, r: &mut PerReader<'m, E>) -> Option<&'m [u8]> {
+    if low == high && high <= 2 {
+        return r.bits(u32::from(high) * 8).map(|_| &[][..]);
+    }
+    let n = r.constrained(low.into(), high.into())?;
+    r.octets(n as usize)
+}
+
+fn bit_string<E: Echo>(n: usize, r: &mut PerReader<'_, E>) -> Option<()> {
+    if n > 0 {
+        r.align();
+    }
+    r.octets(n / 8)?;
+    r.bits((n % 8) as u32).map(|_| ())
+}
+
+/// An object identifier's contents: whole subidentifiers, each in as few octets as possible (X.690 8.19).
+fn is_oid(octets: &[u8]) -> bool {
+    let ends = octets.last().is_some_and(|last| last & 0x80 == 0);
+    let padded =
+        |i: usize| octets.get(i) == Some(&0x80) && (i == 0 || octets.get(i - 1).is_some_and(|p| p & 0x80 == 0));
+    ends && !(0..octets.len()).any(padded)
+}
+
+impl Type {
+    /// Bits in front of a sequence's first component, where that component is requestSeqNum.
+    pub(crate) fn preamble(&self) -> Option<u32> {
+        let Self::Sequence(extensible, root, _) = self else { return None };
+        let first = root.first().is_some_and(|f| f.id == Id::Seq);
+        first.then(|| u32::from(*extensible) + root.iter().filter(|f| f.optional).count() as u32)
+    }
+}

@@ -1,0 +1,261 @@
+//! Writers of RAS messages: what terminals, gatekeepers and the proxy say of their own.
+//!
+//! All of them know the extension additions of H.225.0 (12/2009), and say so in their maps of them.
+
+mod messages;
+
+pub use messages::*;
+
+use crate::view::{Element, Kind, Reason};
+use core::net::SocketAddr;
+use portunus_codec::{Full, PerWriter, Writer};
+
+/// 0.0.8.2250.0 without the version, as DER has it: protocolIdentifier of H.225.0.
+pub(crate) const H225: [u8; 5] = [0, 8, 0x91, 0x4a, 0];
+/// The version of H.225.0 that is written.
+pub(crate) const VERSION: u8 = 7;
+
+/// A PKD1 token to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct Tok<'a> {
+    /// n of its OID.
+    pub n: u8,
+    /// timeStamp in seconds; 0 is none.
+    pub time_stamp: u32,
+    /// challenge, 8 to 128 octets.
+    pub challenge: Option<&'a [u8]>,
+    /// generalID: whom it is for.
+    pub general_id: &'a str,
+    /// sendersID: whom it is from.
+    pub senders_id: &'a str,
+    /// profileInfo, in this order.
+    pub elements: &'a [(Element, &'a [u8])],
+}
+
+/// Additions that ClearToken has.
+const TOKEN_ADDITIONS: u32 = 4;
+
+/// An addition's place, and what writes it.
+pub(crate) type Addition<'a> = (u8, &'a dyn Fn(&mut PerWriter<'_, '_>));
+
+/// The map of the additions, `count` of them known, and those that are there, in order.
+pub(crate) fn put_additions(p: &mut PerWriter<'_, '_>, count: u32, all: &[Addition<'_>]) {
+    p.small(count.saturating_sub(1));
+    for i in 0..count {
+        p.bool(all.iter().any(|(at, _)| u32::from(*at) == i));
+    }
+    for (_, write) in all {
+        let opened = p.open();
+        write(p);
+        p.end_open(opened);
+    }
+}
+
+pub(crate) fn put_oid(p: &mut PerWriter<'_, '_>, parts: &[&[u8]]) {
+    p.length(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        p.octets(part);
+    }
+}
+
+pub(crate) fn put_string(p: &mut PerWriter<'_, '_>, octets: &[u8]) {
+    p.length(octets.len()).octets(octets);
+}
+
+/// Text as a BMPString of `low` to `high` units.
+pub(crate) fn put_bmp(p: &mut PerWriter<'_, '_>, text: &str, low: u32, high: u32) {
+    p.constrained(text.encode_utf16().count() as u32, low, high);
+    for unit in text.encode_utf16() {
+        p.octets(&unit.to_be_bytes());
+    }
+}
+
+impl Tok<'_> {
+    pub(crate) fn put(&self, p: &mut PerWriter<'_, '_>) {
+        p.bool(true).bool(self.time_stamp > 0).bits(0, 2).bool(self.challenge.is_some()).bits(0, 2);
+        p.bool(true).bool(false);
+        put_oid(p, &[&crate::OID_PKD1, &[self.n]]);
+        if self.time_stamp > 0 {
+            p.constrained(self.time_stamp, 1, u32::MAX);
+        }
+        if let Some(challenge) = self.challenge {
+            p.constrained(challenge.len() as u32, 8, 128).octets(challenge);
+        }
+        put_bmp(p, self.general_id, 1, 128);
+        put_additions(
+            p,
+            TOKEN_ADDITIONS,
+            &[(1, &|p| put_bmp(p, self.senders_id, 1, 128)), (3, &|p| self.put_elements(p))],
+        );
+    }
+
+    fn put_elements(&self, p: &mut PerWriter<'_, '_>) {
+        p.length(self.elements.len());
+        for (element, octets) in self.elements {
+            p.bits(0b001, 3).constrained(*element as u32, 0, 255);
+            // Element: the alternative `octets`.
+            p.bool(false).constrained(0, 0, 4);
+            put_string(p, octets);
+        }
+    }
+}
+
+/// A list of nothing but this token.
+pub(crate) fn put_token_list(p: &mut PerWriter<'_, '_>, tok: &Tok<'_>) {
+    p.length(1);
+    tok.put(p);
+}
+
+/// cryptoTokens with the MAC's token and nothing else; its 32 octets are the last that this writes.
+pub(crate) fn put_mac_list(p: &mut PerWriter<'_, '_>) {
+    p.length(1);
+    // nestedcryptoToken, cryptoHashedToken.
+    p.bool(false).constrained(7, 0, 7).bool(false).constrained(2, 0, 3);
+    put_oid(p, &[&crate::OID_PKD1, &[5]]);
+    // hashedVals: a ClearToken of its OID alone.
+    p.bits(0, 9);
+    put_oid(p, &[&crate::OID_PKD1, &[5]]);
+    put_oid(p, &[&crate::OID_HMAC_SHA256]);
+    p.bits(0, 3).length(256).octets(crate::MAC_PLACEHOLDER);
+}
+
+/// An alias: dialled digits where it is of those, else an h323-ID.
+pub(crate) fn put_alias(p: &mut PerWriter<'_, '_>, text: &str) {
+    let digit = |c: u8| crate::view::DIGITS.iter().position(|d| *d == c);
+    let all = (1..=128).contains(&text.len()) && text.bytes().all(|c| digit(c).is_some());
+    p.bool(false).bool(!all);
+    if !all {
+        return put_bmp(p, text, 1, 256);
+    }
+    p.constrained(text.len() as u32, 1, 128).align();
+    for four in text.bytes().filter_map(digit) {
+        p.bits(four as u32, 4);
+    }
+}
+
+pub(crate) fn put_aliases(p: &mut PerWriter<'_, '_>, aliases: &[&str]) {
+    p.length(aliases.len());
+    for alias in aliases {
+        put_alias(p, alias);
+    }
+}
+
+pub(crate) fn put_address(p: &mut PerWriter<'_, '_>, address: SocketAddr) {
+    p.bool(false);
+    match address {
+        SocketAddr::V4(v4) => p.constrained(0, 0, 6).octets(&v4.ip().octets()),
+        SocketAddr::V6(v6) => p.constrained(3, 0, 6).bool(false).octets(&v6.ip().octets()),
+    };
+    p.constrained(address.port().into(), 0, 65_535);
+}
+
+pub(crate) fn put_addresses(p: &mut PerWriter<'_, '_>, addresses: &[SocketAddr]) {
+    p.length(addresses.len());
+    for address in addresses {
+        put_address(p, *address);
+    }
+}
+
+/// The choice, for an alternative of the root.
+pub(crate) fn put_kind(p: &mut PerWriter<'_, '_>, kind: Kind) {
+    p.bool(false).constrained(kind.root_index().unwrap_or(0), 0, Kind::ROOT_MAX);
+}
+
+pub(crate) fn put_seq(p: &mut PerWriter<'_, '_>, seq: u16) {
+    p.constrained(seq.into(), 1, 65_535);
+}
+
+pub(crate) fn put_protocol(p: &mut PerWriter<'_, '_>) {
+    put_oid(p, &[&H225, &[VERSION]]);
+}
+
+fn put_reason(p: &mut PerWriter<'_, '_>, kind: Kind, reason: Reason) {
+    match reason {
+        Reason::Root(n) => {
+            p.bool(false).constrained(n.into(), 0, kind.reasons().unwrap_or(1) - 1);
+        }
+        Reason::Added(n, detail) => {
+            p.bool(true).small(n.into());
+            let opened = p.open();
+            if let (Some(name), Some((_, bits))) = (detail, kind.security_error()) {
+                p.bool(false).bits(name.into(), bits);
+            }
+            p.end_open(opened);
+        }
+    }
+}
+
+impl Reason {
+    /// securityDenial of a rejecting kind.
+    pub const fn security_denial(kind: Kind) -> Self {
+        match kind.security_denial() {
+            Some(n) => Self::Added(n, None),
+            None => Self::Root(0),
+        }
+    }
+
+    /// A name of securityError: 0 securityWrongSyncTime, 1 securityReplay, 2 securityWrongGeneralID,
+    /// 3 securityWrongSendersID, 4 securityIntegrityFailed, 5 securityWrongOID.
+    pub const fn security_error(kind: Kind, name: u8) -> Self {
+        match kind.security_error() {
+            Some((n, _)) => Self::Added(n, Some(name)),
+            None => Self::Root(0),
+        }
+    }
+
+    /// undefinedReason, or what comes nearest.
+    pub const fn undefined(kind: Kind) -> Self {
+        Self::Root(match kind {
+            Kind::RegistrationReject => 6,
+            Kind::UnregistrationReject => 2,
+            Kind::BandwidthReject => 5,
+            Kind::DisengageReject => 0,
+            _ => 3,
+        })
+    }
+
+    /// resourceUnavailable, or what comes nearest.
+    pub const fn resource_unavailable(kind: Kind) -> Self {
+        match kind {
+            Kind::GatekeeperReject => Self::Root(0),
+            Kind::RegistrationReject => Self::Added(1, None),
+            Kind::AdmissionReject => Self::Root(7),
+            Kind::LocationReject => Self::Added(3, None),
+            Kind::BandwidthReject => Self::Root(3),
+            other => Self::undefined(other),
+        }
+    }
+
+    /// neededFeatureNotSupported of a GatekeeperReject or RegistrationReject, else undefinedReason.
+    pub const fn needed_feature(kind: Kind) -> Self {
+        match kind {
+            Kind::GatekeeperReject => Self::Added(2, None),
+            Kind::RegistrationReject => Self::Added(8, None),
+            other => Self::undefined(other),
+        }
+    }
+}
+
+/// A rejecting message, with a token where one is due. GatekeeperReject and RegistrationReject alone have room for it.
+///
+/// # Errors
+/// [`Full`].
+pub fn reject(kind: Kind, seq: u16, reason: Reason, tok: Option<&Tok<'_>>, w: &mut Writer<'_>) -> Result<(), Full> {
+    let mut p = PerWriter::new(w);
+    let with_protocol = matches!(kind, Kind::GatekeeperReject | Kind::RegistrationReject);
+    let tok = tok.filter(|_| with_protocol);
+    put_kind(&mut p, kind);
+    p.bool(tok.is_some()).bits(0, if with_protocol { 2 } else { 1 });
+    put_seq(&mut p, seq);
+    if with_protocol {
+        put_protocol(&mut p);
+    }
+    put_reason(&mut p, kind, reason);
+    if kind == Kind::BandwidthReject {
+        p.constrained(0, 0, u32::MAX);
+    }
+    if let Some(tok) = tok {
+        put_additions(&mut p, kind.additions().into(), &[(1, &|p| put_token_list(p, tok))]);
+    }
+    w.finish().map(|_| ())
+}
