@@ -45,7 +45,7 @@ have() {
 # The peers and instruments, by the command that each package brings.
 tools() {
     missing=""
-    for pair in tshark:tshark kamailio:kamailio sipp:sip-tester sipsak:sipsak escript:erlang-megaco valgrind:valgrind clang:clang cc:gcc; do
+    for pair in tshark:tshark kamailio:kamailio sipp:sip-tester sipsak:sipsak escript:erlang-megaco osmo-mgw:osmo-mgw valgrind:valgrind clang:clang cc:gcc; do
         have "${pair%%:*}" || missing="$missing ${pair##*:}"
     done
     if [ -n "$missing" ]; then
