@@ -13,7 +13,7 @@ use portunus_mgcp::view::{Message, Name, Verb};
 use portunus_mgcp::write::{command, line};
 use portunus_signalling::Protocol;
 use portunus_softswitch::{Effect, Peer};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,18 +35,16 @@ impl Drop for Mgw {
 
 impl Mgw {
     fn start() -> Self {
-        let free = || UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let address: SocketAddr = free();
+        let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mgw-{}.cfg", address.port()));
-        // Its control interface has a port of its own, always the same: an address of its own keeps tests apart.
+        // Its control interfaces have ports of their own, always the same: an address of its own keeps tests apart.
         let rtp = 40_000 + address.port() % 1000 * 20;
         let text = format!(
-            "line vty\n bind 127.0.0.1 {vty}\nctrl\n bind {ctrl}\nmgcp\n domain {GW}\n bind ip 127.0.0.1\n bind port {port}\n \
+            "line vty\n bind {own}\nctrl\n bind {own}\nmgcp\n domain {GW}\n bind ip 127.0.0.1\n bind port {port}\n \
              rtp port-range {rtp} {}\n rtp net-bind-ip 127.0.0.1\n number endpoints 3\n no rtp keep-alive\n",
             rtp + 18,
             port = address.port(),
-            vty = free().port(),
-            ctrl = std::net::Ipv4Addr::from(0x7f4d_0000 | u32::from(address.port())),
+            own = std::net::Ipv4Addr::from(0x7f4d_0000 | u32::from(address.port())),
         );
         std::fs::write(&file, text).unwrap();
         let child = Command::new("osmo-mgw").arg("-c").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
