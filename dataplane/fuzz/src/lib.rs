@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod h248;
+pub mod h323;
 pub mod mgcp;
 pub mod seeds;
 pub mod sip;

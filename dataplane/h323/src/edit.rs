@@ -3,7 +3,7 @@
 
 use crate::schema::tokens::CLEAR_TOKEN;
 use crate::schema::{Id, Places, walk, walk_noting};
-use crate::view::Message;
+use crate::view::{Message, number};
 use crate::write::Tok;
 use portunus_codec::{Full, PerReader, PerWriter, Writer};
 
@@ -98,7 +98,7 @@ fn foreign(msg: &Message<'_>, mut each: impl FnMut(usize)) {
             return;
         }
         let mut oid = PerReader::at(msg.octets(), places.get(Id::TokenOid).unwrap_or(0));
-        let own = oid.length().and_then(|n| oid.octets(n)).is_some_and(|oid| oid.starts_with(&crate::OID_PKD1));
+        let own = oid.length().and_then(|n| oid.octets(n)).and_then(number).is_some();
         if !own {
             each(from);
         }

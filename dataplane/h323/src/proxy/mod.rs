@@ -31,6 +31,16 @@ use portunus_signalling::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ras;
 
+impl Ras {
+    /// [`Signalling::read_marked`] without notes, which RAS has none of.
+    ///
+    /// # Errors
+    /// A [`Fault`] that says what and where.
+    pub fn read_terminal<'m>(&self, msg: &'m [u8], text: &'m mut Text) -> Result<FromTerminal<'m>, Fault> {
+        read::terminal(msg, text)
+    }
+}
+
 impl Signalling for Ras {
     fn protocol(&self) -> Protocol {
         Protocol::Ras

@@ -1,7 +1,7 @@
 //! What passes through a session.
 
 use super::{read, steps};
-use crate::carriage::values::first_alias_is;
+use crate::carriage::values::{first_alias_is, forbidden};
 use crate::view::{Kind, Message, Reason};
 use crate::write;
 use portunus_codec::{Full, Writer};
@@ -41,10 +41,11 @@ pub(super) fn up(session: &SessionRef<'_>, octets: &[u8], w: &mut Writer<'_>) ->
             None => Ok(Up::Drop),
         };
     }
-    match token {
+    match (token.is_none(), msg.kind().root_index()) {
+        (true, _) => _ = w.put(octets).finish().map_err(too_big)?,
         // A session's own registrations carry none: the channel says who sends.
-        Some(_) => steps::without_tokens(&msg, w).map_err(too_big)?,
-        None => _ = w.put(octets).finish().map_err(too_big)?,
+        (false, Some(_)) => steps::without_tokens(&msg, w).map_err(too_big)?,
+        (false, None) => return Err(forbidden("tokens")),
     }
     Ok(match msg.kind() {
         Kind::RegistrationRequest => Up::Refresh,
@@ -60,7 +61,7 @@ pub(super) fn down(octets: &[u8], w: &mut Writer<'_>) -> Result<(), Fault> {
     match (clean, msg.kind().root_index()) {
         (true, _) => w.put(octets).finish().map(|_| ()).map_err(too_big),
         (false, Some(_)) => steps::without_tokens(&msg, w).map_err(too_big),
-        // Added alternatives have their tokens in the root; the core puts none of PKD1's there.
-        (false, None) => Err(Fault { kind: FaultKind::Forbidden, what: "tokens", at: 0 }),
+        // Added alternatives have their tokens in the root, which is not edited; none of PKD1's has any business there.
+        (false, None) => Err(forbidden("tokens")),
     }
 }

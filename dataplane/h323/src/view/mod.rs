@@ -7,6 +7,7 @@ mod token;
 pub(crate) use address::DIGITS;
 pub use address::{Alias, Aliases, Utf16};
 pub use kind::Kind;
+pub(crate) use token::number;
 pub use token::{Element, Mac, Token};
 
 use crate::schema::{Bad, Id, Places, walk_noting};

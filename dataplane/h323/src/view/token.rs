@@ -158,7 +158,7 @@ pub struct Mac {
 }
 
 /// The n of a token's OID, where it is one of PKD1's.
-fn number(oid: &[u8]) -> Option<u8> {
+pub(crate) fn number(oid: &[u8]) -> Option<u8> {
     match oid.strip_prefix(&crate::OID_PKD1[..]) {
         Some([n @ 1..=5]) => Some(*n),
         _ => None,
@@ -193,11 +193,11 @@ impl<'m> Message<'m> {
     }
 
     /// The MAC: `cryptoTokens: nestedcryptoToken: cryptoHashedToken`, tokenOID and that of hashedVals 1.3.6.1.4.1.32473.7.5,
-    /// HMAC-SHA-256, no parameters, a hash of exactly 256 bits. More than one is none.
+    /// HMAC-SHA-256, no parameters, a hash of exactly 256 bits. More than one is none, whatever form the others have.
     pub fn mac(&self) -> Option<Mac> {
-        let mut macs = self.hashed_tokens().flatten();
+        let mut macs = self.hashed_tokens();
         match (macs.next(), macs.next()) {
-            (Some(mac), None) => Some(mac),
+            (Some(mac), None) => mac,
             _ => None,
         }
     }

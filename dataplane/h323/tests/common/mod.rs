@@ -83,6 +83,10 @@ impl World {
         Self { idc: Idc::new("4989123#").unwrap(), aliases: &["4989123#"], ..Self::v4() }
     }
 
+    pub fn all() -> [Self; 3] {
+        [Self::v4(), Self::v6(), Self::digits()]
+    }
+
     pub fn hop(&self) -> Hop<'static> {
         Hop {
             own: Own { idsp: self.idsp, realm: "example.test", access: self.access, core: self.lane },
@@ -117,7 +121,7 @@ impl World {
     }
 
     pub fn terminalward(&self, name: &'static str, octets: Vec<u8>) -> Sent {
-        let to = if name == "s5" { self.shared } else { self.lane };
+        let to = if name == "s5" || name == "refusal of s2" { self.shared } else { self.lane };
         Sent { name, from: self.gatekeeper, to, octets }
     }
 }
@@ -247,8 +251,9 @@ pub fn refusals(w: &World) -> Vec<Sent> {
         let early = core::Named::N1(&n1);
         out.push(w.terminalward(name, write(|o| core::write_refusal(of, w.idc, w.idsp, &rand, &refusal, o))));
         let of = (Kind::GatekeeperRequest, 77);
-        out.push(w.terminalward("s5", write(|o| core::write_refusal(of, w.idc, w.idsp, &early, &refusal, o))));
-        _ = name;
+        out.push(
+            w.terminalward("refusal of s2", write(|o| core::write_refusal(of, w.idc, w.idsp, &early, &refusal, o))),
+        );
     }
     let again = S1 { cookie: Some(b"C00kie_-"), ..s1(w) };
     let again_msg = write(|o| terminal::write_s1(&w.endpoint(), 3, &again, o));
