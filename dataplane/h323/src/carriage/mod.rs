@@ -3,3 +3,5 @@
 pub mod core;
 pub mod terminal;
 pub(crate) mod values;
+
+pub use crate::proxy::write_fault;

@@ -51,9 +51,12 @@ fn unknown(kind: Kind, seq: u16, message: &[u8], w: &mut Writer<'_>) -> Result<b
     write::unknown_message_response(seq, repeated, w).map(|()| true)
 }
 
-/// [`portunus_signalling::Signalling::write_fault`] and [`portunus_signalling::Signalling::write_core_fault`]: requests are
-/// rejected with the reason that says most, what is unknown is answered so, and nothing else is answered.
-pub(super) fn fault(request: &[u8], fault: &Fault, w: &mut Writer<'_>) -> Result<bool, Full> {
+/// The answer to a message that was not taken: requests are rejected with the reason that says most, what is unknown is
+/// answered so, and nothing else is answered. True when something was written.
+///
+/// # Errors
+/// [`Full`].
+pub fn fault(request: &[u8], fault: &Fault, w: &mut Writer<'_>) -> Result<bool, Full> {
     let Some((kind, seq)) = known(request) else { return Ok(false) };
     let Some(reject) = kind.reject() else { return unknown(kind, seq, request, w) };
     let reason = match (fault.kind, fault.what) {

@@ -5,6 +5,8 @@ mod read;
 mod relay;
 mod steps;
 
+pub use answer::fault as write_fault;
+
 use crate::MAC_PLACEHOLDER;
 use crate::view::{Kind, Message};
 use core::ops::Range;

@@ -2,6 +2,7 @@
 
 mod address;
 mod kind;
+mod reasons;
 mod token;
 
 pub(crate) use address::DIGITS;
