@@ -166,6 +166,11 @@ impl Ctx<'_> {
         self.core.location.lane_of(self.now.mono_ms, self.protocol, idc)
     }
 
+    /// True while a terminal is bound, by whatever protocol.
+    pub(crate) fn is_bound(&self, idc: &str) -> bool {
+        self.core.location.find(self.now.mono_ms, idc).is_some_and(|mut bindings| bindings.next().is_some())
+    }
+
     /// The terminal showed life: it is not forgotten before `expires_s` from now. Nothing is told to the AuC.
     pub(crate) fn touch(&mut self, idc: &str, expires_s: u32) -> bool {
         self.core.location.touch(self.now.mono_ms, self.protocol, idc, expires_s).is_some()

@@ -104,11 +104,6 @@ impl<P> Commands<P> {
         self.open.get(&id).is_some_and(|c| c.to == from)
     }
 
-    /// What an open command is for.
-    pub(crate) fn purpose(&self, id: u32) -> Option<&P> {
-        self.open.get(&id).map(|c| &c.purpose)
-    }
-
     /// A provisional answer: the command is not repeated, and given up after `wait_ms` more.
     pub(crate) fn pending(&mut self, now: Now, id: u32, from: Peer, wait_ms: u32) {
         if let Some(command) = self.open.get_mut(&id).filter(|c| c.to == from) {
@@ -168,11 +163,6 @@ impl<P> Commands<P> {
     /// When [`Commands::on_timer`] has something to do, monotonic milliseconds; at worst a little early.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         self.queue.peek().map(|Reverse((due, _))| *due)
-    }
-
-    /// Open commands.
-    pub(crate) fn len(&self) -> usize {
-        self.open.len()
     }
 }
 
@@ -250,7 +240,7 @@ mod tests {
         let (sent, given_up) = w.pass(2_000);
         assert_eq!((sent, given_up), (vec![300, 700, 1_100, 1_500], vec!["one"]));
         assert_eq!(w.pass(9_000), (vec![], vec!["two"]));
-        assert_eq!((w.core.counters.command_given_up, w.commands.len()), (2, 0));
+        assert_eq!((w.core.counters.command_given_up, w.commands.open.len()), (2, 0));
     }
 
     #[test]
@@ -264,8 +254,8 @@ mod tests {
         assert!(ids.iter().all(|(id, _)| (5..=7).contains(id)));
         assert_eq!(ids.iter().map(|(_, sent)| *sent).collect::<Vec<_>>(), [true, true, false]);
         assert_eq!(w.core.counters.command_full, 1);
-        assert!(w.commands.purpose(ids[0].0).is_some());
+        assert!(w.commands.awaits(ids[0].0, lane(0)));
         w.commands.cancel(lane(0));
-        assert_eq!((w.commands.len(), w.commands.purpose(ids[0].0)), (1, None));
+        assert_eq!((w.commands.open.len(), w.commands.awaits(ids[0].0, lane(0))), (1, false));
     }
 }

@@ -27,12 +27,12 @@ pub struct LocalProxy {
     pub core: SocketAddr,
 }
 
-/// Lifetimes of registrations in seconds (RFC 3261 section 10.3).
+/// Lifetimes of registrations in seconds (RFC 3261 section 10.3; timeToLive of H.225.0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expires {
     /// Granted where nothing was asked.
     pub default_s: u32,
-    /// A shorter one is refused with 423, unless it asks for at least an hour.
+    /// SIP: a shorter one is refused with 423, unless it asks for at least an hour.
     pub min_s: u32,
     /// A longer one is cut to this.
     pub max_s: u32,
@@ -134,8 +134,8 @@ pub struct Config {
     pub retry_after_s: (u32, u32),
     /// Lifetimes of registrations.
     pub expires: Expires,
-    /// A gateway (MGCP, H.248) that showed no sign of life for so many seconds is forgotten; it is audited at half of
-    /// it. Any message of its counts.
+    /// A gateway (MGCP, H.248) or endpoint (H.323) that showed no sign of life for so many seconds is forgotten; it is
+    /// audited at half of it. Any message of its counts; an endpoint's registration ends with its time to live too.
     pub silent_s: u32,
     /// How long an identity that is no longer bound is remembered (480 instead of 404), milliseconds.
     pub remember_ms: u64,

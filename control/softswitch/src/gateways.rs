@@ -1,5 +1,5 @@
-//! What a call agent or controller keeps of a registered gateway: its lane, its endpoints or terminations, and when it
-//! is audited next.
+//! What a call agent, controller or gatekeeper keeps of a registered gateway or endpoint: its lane, its endpoints or
+//! terminations, and when it is audited next.
 
 use crate::keyed::Keyed;
 use crate::peers::Peer;
@@ -9,6 +9,13 @@ use std::collections::BTreeSet;
 
 /// Endpoints or terminations of a gateway that are asked one by one; of a larger one all are asked at once.
 pub(crate) const ENDPOINTS_EACH: usize = 16;
+
+/// When a gateway is audited after its key was sent: its session is active a round trip later.
+pub(crate) const FIRST_AUDIT_MS: u64 = 300;
+/// How long a session may stay unconfirmed (spec section 2), and a little.
+pub(crate) const UNCONFIRMED_MS: u64 = 32_000;
+/// When an audit is tried again while a session may not be active yet.
+pub(crate) const AGAIN_MS: u64 = 1_000;
 
 /// A registered gateway.
 #[derive(Debug)]

@@ -14,10 +14,8 @@
 //! silence. Deliberately absent: any key (words and wraps pass through, keys never), any list of subscribers (the AuC
 //! has it), DNS, and state for calls.
 
-#[allow(dead_code, reason = "the agents of lane protocols are being written")]
 mod agent;
 mod challenges;
-#[allow(dead_code, reason = "the agents of lane protocols are being written")]
 mod commands;
 mod config;
 mod counters;

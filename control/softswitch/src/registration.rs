@@ -41,7 +41,6 @@ pub(crate) struct Waiting {
 
 /// What became of a question about a registration.
 #[derive(Debug)]
-#[allow(dead_code, reason = "the agents of lane protocols are being written")]
 #[allow(clippy::large_enum_variant, reason = "lives for one call")]
 pub(crate) enum Vector {
     /// s5 is to be written.

@@ -2,14 +2,11 @@
 
 use super::{Controller, Purpose};
 use crate::agent::Ctx;
-use crate::gateways::ENDPOINTS_EACH;
+use crate::gateways::{AGAIN_MS, ENDPOINTS_EACH};
 use crate::peers::Peer;
 use portunus_h248::carriage::message;
 use portunus_h248::view::{Command, CommandKind, Context, Message, Method, Transaction};
 use std::fmt::Write as _;
-
-/// When an audit is tried again while a session may not be active yet.
-const AGAIN_MS: u64 = 1_000;
 
 /// What a termination is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 use super::{Controller, Purpose, Spoken};
 use crate::agent::{Bound, Ctx};
+use crate::gateways::{FIRST_AUDIT_MS, UNCONFIRMED_MS};
 use crate::peers::Peer;
 use crate::registration::{Judged, Origin, Vector, Waiting};
 use portunus_h248::carriage::core::{self, FromProxy};
@@ -10,11 +11,6 @@ use portunus_h248::carriage::message;
 use portunus_h248::view::Message;
 use portunus_keydist::ident::{N1, Rand};
 use portunus_keydist::steps::{Refusal, S2, S5, S8};
-
-/// When a gateway is audited after its key was sent: its session is active a round trip later.
-const FIRST_AUDIT_MS: u64 = 300;
-/// How long a session may stay unconfirmed (spec section 2), and a little.
-const UNCONFIRMED_MS: u64 = 32_000;
 
 /// What a refusal names: the Rand of a challenge, or the N1 of an s2.
 #[derive(Clone, Copy)]

@@ -2,14 +2,11 @@
 
 use super::{CallAgent, Purpose, written};
 use crate::agent::Ctx;
-use crate::gateways::ENDPOINTS_EACH;
+use crate::gateways::{AGAIN_MS, ENDPOINTS_EACH};
 use crate::peers::Peer;
 use portunus_mgcp::code::{self, Code};
 use portunus_mgcp::view::{Endpoint, Message, Name, Verb, is_request_id};
 use portunus_mgcp::write::{command, line};
-
-/// When an audit is tried again while a session may not be active yet.
-const AGAIN_MS: u64 = 1_000;
 
 /// What an endpoint is asked.
 #[derive(Debug, Clone, Copy)]

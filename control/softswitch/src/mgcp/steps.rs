@@ -3,6 +3,7 @@
 
 use super::{CallAgent, Purpose, written};
 use crate::agent::{Bound, Ctx};
+use crate::gateways::{FIRST_AUDIT_MS, UNCONFIRMED_MS};
 use crate::peers::Peer;
 use crate::registration::{Judged, Origin, Vector, Waiting};
 use portunus_codec::{Full, Writer};
@@ -11,11 +12,6 @@ use portunus_keydist::steps::{Refusal, S2, S5, S8};
 use portunus_mgcp::carriage::core::{self, Ask, Registration, Txn};
 use portunus_mgcp::code;
 use portunus_mgcp::view::{Endpoint, Message};
-
-/// When a gateway is audited after its key was sent: its session is active a round trip later.
-const FIRST_AUDIT_MS: u64 = 300;
-/// How long a session may stay unconfirmed (spec section 2), and a little.
-const UNCONFIRMED_MS: u64 = 32_000;
 
 /// What a refusal names: the Rand of a challenge, or the N1 of an s2.
 #[derive(Clone, Copy)]

@@ -36,6 +36,8 @@ pub struct Bench {
     pub ss: Softswitch,
     pub now: Now,
     pub sent: Vec<(Peer, String)>,
+    /// What was sent in RAS, which is no text.
+    pub octets: Vec<(Peer, Vec<u8>)>,
     pub asked: Vec<(AskId, AaaRequest)>,
     branch: u64,
     call: u64,
@@ -48,12 +50,21 @@ pub fn peer(addr: &str) -> Peer {
 impl Bench {
     pub fn new(config: Config) -> Self {
         let ss = Softswitch::new(config, Box::new(Seeded(1))).unwrap();
-        Self { ss, now: Now { mono_ms: 1_000, wall_ms: 0 }, sent: vec![], asked: vec![], branch: 0, call: 0 }
+        Self {
+            ss,
+            now: Now { mono_ms: 1_000, wall_ms: 0 },
+            sent: vec![],
+            octets: vec![],
+            asked: vec![],
+            branch: 0,
+            call: 0,
+        }
     }
 
     fn take(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
+                Effect::Send { protocol: Protocol::Ras, to, bytes } => self.octets.push((to, bytes)),
                 Effect::Send { to, bytes, .. } => self.sent.push((to, String::from_utf8(bytes).unwrap())),
                 Effect::Ask { id, request } => self.asked.push((id, request)),
             }
@@ -61,8 +72,12 @@ impl Bench {
     }
 
     pub fn sip(&mut self, from: Peer, message: &str) {
+        self.say(Protocol::Sip, from, message.as_bytes());
+    }
+
+    pub fn say(&mut self, protocol: Protocol, from: Peer, message: &[u8]) {
         let mut out = Vec::new();
-        self.ss.on_message(self.now, Protocol::Sip, from, message.as_bytes(), &mut out);
+        self.ss.on_message(self.now, protocol, from, message, &mut out);
         self.take(out);
     }
 
@@ -91,7 +106,7 @@ impl Bench {
     }
 
     pub fn silence(&mut self) {
-        assert!(self.sent.is_empty(), "{:#?}", self.sent);
+        assert!(self.sent.is_empty() && self.octets.is_empty(), "{:#?} {:?}", self.sent, self.octets);
     }
 
     /// The one question that was put since the last look.
