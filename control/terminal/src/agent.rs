@@ -94,6 +94,9 @@ pub trait Agent: Send {
     /// messages that may be obeyed.
     fn read<'m>(&mut self, env: &Env<'_>, message: &'m [u8], text: &'m mut Text, reply: &mut Vec<u8>) -> Reading<'m>;
 
+    /// `message` is an s10 that was accepted: what it says is true. Its session is not active yet.
+    fn on_keyed(&mut self, _message: &[u8]) {}
+
     /// The session is active, for the first time or under a new key.
     fn on_active(&mut self, _ctx: &mut Ctx<'_>) {}
 
@@ -138,6 +141,9 @@ impl<A: Agent + ?Sized> Agent for Box<A> {
     }
     fn read<'m>(&mut self, env: &Env<'_>, message: &'m [u8], text: &'m mut Text, reply: &mut Vec<u8>) -> Reading<'m> {
         (**self).read(env, message, text, reply)
+    }
+    fn on_keyed(&mut self, message: &[u8]) {
+        (**self).on_keyed(message);
     }
     fn on_active(&mut self, ctx: &mut Ctx<'_>) {
         (**self).on_active(ctx);

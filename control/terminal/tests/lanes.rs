@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 const IDSP: &str = "sp1.example.test";
 const REALM: &str = "example.test";
-const SPOKEN: [Protocol; 2] = [Protocol::Mgcp, Protocol::H248];
+const SPOKEN: [Protocol; 3] = [Protocol::Mgcp, Protocol::H248, Protocol::Ras];
 
 fn addr(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))

@@ -89,6 +89,7 @@ impl Base {
         }
     }
 
+    /// s10; true: it was accepted, and its session is provisional.
     fn on_key(
         &mut self,
         now: Now,
@@ -96,18 +97,22 @@ impl Base {
         (message, mac_field): (&[u8], Range<usize>),
         s10: S10<'_>,
         expires_s: Option<u32>,
-    ) {
+    ) -> bool {
         let key = KeyMessage { s10, message, mac_field, terms_kept: expires_s.is_some() };
         let established = match self.machine.on_key(now, rng, &key) {
             Ok(established) => established,
-            Err(reject) => return self.rejected(now, reject),
+            Err(reject) => {
+                self.rejected(now, reject);
+                return false;
+            }
         };
         self.pending = None;
         self.step(now, Step::S10);
         let (Some(kid), Some(port)) = (established.sel.kid(), established.sel.port()) else {
             // A mechanism that was offered although this terminal has no room for it: the profile's doing.
             self.machine.stop();
-            return self.failed(now, Failure::Mechanism);
+            self.failed(now, Failure::Mechanism);
+            return false;
         };
         let keys = Sealed::derive(&established.secret, &self.machine.traffic_ctx(&established));
         let to = SocketAddr::new(self.profile.server.ip(), port);
@@ -116,6 +121,7 @@ impl Base {
         self.keyed_after_ms = now.mono_ms.saturating_sub(self.began_ms);
         self.events.push_back(Event::Keyed { kid });
         self.confirm(now, Step::Confirm);
+        true
     }
 }
 
@@ -156,7 +162,11 @@ impl<A: Agent> Endpoint<A> {
             Reading::Challenge(s6) => self.on_challenge(now, rng, &s6),
             Reading::Cookie { n1, ts, cookie } => self.on_cookie(now, rng, &n1, ts, cookie),
             Reading::Refused { n1, refusal, status } => self.on_refusal(now, rng, n1, &refusal, status),
-            Reading::Key { s10, mac, expires_s } => self.base.on_key(now, rng, (message, mac), s10, expires_s),
+            Reading::Key { s10, mac, expires_s } => {
+                if self.base.on_key(now, rng, (message, mac), s10, expires_s) {
+                    self.agent.on_keyed(message);
+                }
+            }
         }
         true
     }

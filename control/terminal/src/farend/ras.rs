@@ -4,14 +4,17 @@ use super::{Core, Did};
 use portunus_codec::Writer;
 use portunus_h323::carriage::core::{Ask, Named, read, write_refusal, write_s5, write_s9};
 use portunus_h323::view::{Kind, Message};
-use portunus_h323::write::{Confirmed, registration_confirm};
+use portunus_h323::write::{Confirmed, admission_confirm, confirm, registration_confirm};
 use portunus_keydist::steps::Refusal;
 use portunus_signalling::Text;
+
+/// Where it would take calls.
+const SIGNAL: ([u8; 4], u16) = ([127, 0, 0, 1], 1720);
 
 /// What a gatekeeper says of itself; the lifetime is what was asked for.
 fn confirmed<'a>(message: &Message<'_>, aliases: &'a [&'a str], endpoint_id: &'a str) -> Confirmed<'a> {
     let ttl = message.time_to_live().unwrap_or(3_600);
-    Confirmed { signal: ([127, 0, 0, 1], 1720).into(), aliases, gatekeeper_id: "core", endpoint_id, ttl }
+    Confirmed { signal: SIGNAL.into(), aliases, gatekeeper_id: "core", endpoint_id, ttl }
 }
 
 pub(super) fn on_request(core: &Core, octets: &[u8], w: &mut Writer<'_>) -> Option<Did> {
@@ -40,9 +43,16 @@ pub(super) fn on_request(core: &Core, octets: &[u8], w: &mut Writer<'_>) -> Opti
     }
 }
 
-/// A lightweight registration is confirmed.
+/// Registrations, admissions and what ends them are confirmed.
 pub(super) fn inside(octets: &[u8], w: &mut Writer<'_>) -> Option<()> {
     let message = Message::parse(octets).ok()?;
-    let keep_alive = message.kind() == Kind::RegistrationRequest && message.keep_alive();
-    keep_alive.then(|| registration_confirm(message.seq(), &confirmed(&message, &[], "endpoint"), None, w).ok())?
+    let seq = message.seq();
+    match message.kind() {
+        Kind::RegistrationRequest => registration_confirm(seq, &confirmed(&message, &[], "endpoint"), None, w),
+        Kind::AdmissionRequest => admission_confirm(seq, message.bandwidth().unwrap_or(0), SIGNAL.into(), w),
+        Kind::DisengageRequest => confirm(Kind::DisengageConfirm, seq, w),
+        Kind::UnregistrationRequest => confirm(Kind::UnregistrationConfirm, seq, w),
+        _ => return None,
+    }
+    .ok()
 }
