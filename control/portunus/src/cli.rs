@@ -89,6 +89,7 @@ pub enum ProtocolArg {
     /// H.248.1 in text: a media gateway.
     H248,
     /// H.323: an endpoint, by RAS (H.225.0).
+    #[value(alias = "ras")]
     H323,
 }
 
