@@ -11,6 +11,26 @@ pub(crate) fn check(config: &Config, gather: &Gather<'_>) {
     policies(config, gather);
     sealed(config, gather);
     peers(config, gather);
+    elsewhere(config, gather);
+}
+
+/// A controller of somebody else's must have gateways to serve, and be somebody else.
+fn elsewhere(config: &Config, gather: &Gather<'_>) {
+    const KEY: &str = "softswitch.h248_controller";
+    let Some((softswitch, controller)) = config.softswitch.as_ref().and_then(|s| Some((s, s.h248_controller?))) else {
+        return;
+    };
+    let direct = softswitch.direct.iter().flat_map(|e| &e.listeners);
+    let own = direct.filter(|l| l.protocol == ListenProtocol::H248).map(|l| l.address);
+    let own: Vec<SocketAddr> = own.chain(softswitch.listen_h248).collect();
+    if own.is_empty() {
+        let write = "add [[softswitch.direct.listener]] with `protocol = \"h248\"`, or `listen_h248` for proxies";
+        gather.note_at(KEY, "no media gateway can register here", write);
+    }
+    if own.contains(&controller) {
+        let write = "write the address of the controller that is to serve the gateways";
+        gather.note_at(KEY, format!("{controller} is the softswitch's own"), write);
+    }
 }
 
 /// What a proxy's listeners take in must have somewhere to go.

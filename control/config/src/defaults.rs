@@ -41,6 +41,8 @@ pub(crate) const CHALLENGES: u64 = 65_536;
 pub(crate) const ASKS: u64 = 8_192;
 pub(crate) const RECORDS: u64 = 65_536;
 pub(crate) const SOFTSWITCH_ANSWERS: Size = Size(64 << 20);
+/// Media gateways with a port of their own towards a controller of somebody else's.
+pub(crate) const CONTROLLER_PORTS: u64 = 4_096;
 
 pub(crate) const SESSIONS: u64 = 100_000;
 pub(crate) const CONNECTIONS: u64 = 10_000;

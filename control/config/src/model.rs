@@ -168,6 +168,9 @@ pub struct Softswitch {
     pub listen_h248: Option<SocketAddr>,
     /// Where peers reach its gatekeeper (H.323 RAS).
     pub listen_ras: Option<SocketAddr>,
+    /// H.248: the controller of somebody else's that serves the gateways once they are authenticated; `None`: the
+    /// softswitch does.
+    pub h248_controller: Option<SocketAddr>,
     /// The peers that it trusts.
     pub peers: Vec<Peer>,
     /// New challenges after a wrong word, 0 to 3.
@@ -234,6 +237,8 @@ pub struct SoftswitchCapacity {
     pub records: usize,
     /// Cached answers, in octets.
     pub answers: Size,
+    /// Ports towards `h248_controller`, each one gateway's own.
+    pub controller_ports: usize,
 }
 
 /// A neighbour that the softswitch trusts: a proxy, or a SIP element between the two.

@@ -139,6 +139,25 @@ fn what_a_protocol_cannot_have_is_found_where_it_stands() {
 }
 
 #[test]
+fn a_controller_behind_the_softswitch_is_somebody_else_with_gateways() {
+    let with = |controller: &str| {
+        let line = format!("listen_h248 = \"127.0.0.1:2954\"\nh248_controller = \"{controller}\"");
+        lab_with("listen_h248 = \"127.0.0.1:2954\"", &line)
+    };
+    assert_eq!(with("127.0.0.1:2955"), Vec::<String>::new());
+    for (controller, start) in [
+        ("127.0.0.1:2954", "softswitch.h248_controller: 127.0.0.1:2954 is the softswitch's own; write"),
+        ("0.0.0.0:2944", "softswitch.h248_controller: nobody is reached at 0.0.0.0:2944; write"),
+        ("127.0.0.1:0", "softswitch.h248_controller: nobody is reached at 127.0.0.1:0; write"),
+    ] {
+        let found = with(controller);
+        assert!(found.iter().any(|m| m.contains(start)), "{start}: {found:?}");
+    }
+    let found = lab_with("listen_h248 = \"127.0.0.1:2954\"", "h248_controller = \"127.0.0.1:2955\"");
+    assert!(found.iter().any(|m| m.contains("h248_controller: no media gateway can register here; add")), "{found:?}");
+}
+
+#[test]
 fn a_file_without_a_role_is_refused() {
     assert!(mistakes("").iter().any(|m| m.contains("no role")));
 }

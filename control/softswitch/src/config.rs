@@ -27,6 +27,15 @@ pub struct LocalProxy {
     pub core: SocketAddr,
 }
 
+/// A media gateway controller of somebody else's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Where it takes H.248 text over UDP.
+    pub controller: SocketAddr,
+    /// Ports towards it at most, each one gateway's own; whoever owns the sockets keeps to it.
+    pub ports: usize,
+}
+
 /// Lifetimes of registrations in seconds (RFC 3261 section 10.3; timeToLive of H.225.0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expires {
@@ -113,7 +122,7 @@ pub struct Config {
     /// H.248: a controller of somebody else's serves the gateways once they are authenticated here. It is
     /// [`crate::Peer::Behind`] a gateway's lane, hears of the gateway by a ServiceChange when its session is active, and
     /// everything else of the gateway's goes to it as it came.
-    pub elsewhere: bool,
+    pub elsewhere: Option<Elsewhere>,
     /// The digest realm, which also names the AuC's domain.
     pub realm: Arc<str>,
     /// Host parts that we answer for, beside our own address. Compared without regard to case.
@@ -155,7 +164,7 @@ impl Config {
         Self {
             own,
             listeners: Listeners::default(),
-            elsewhere: false,
+            elsewhere: None,
             domains: vec![realm.clone()],
             realm,
             peers: Vec::new(),
@@ -194,6 +203,7 @@ impl Config {
         )?;
         must(self.retry_after_s.0 <= self.retry_after_s.1, "retry_after: the first is larger than the second")?;
         must((10..=86_400).contains(&self.silent_s), "a silent gateway must be forgotten after 10 s to a day")?;
+        must(self.elsewhere.is_none_or(|e| e.ports > 0), "a controller needs at least one port")?;
         must((1_000..=60_000).contains(&self.challenge_ms), "a challenge must live 1 s to 60 s")?;
         must((1_000..=120_000).contains(&self.transaction_ms), "an answer must be remembered 1 s to 120 s")?;
         must((1_000..=120_000).contains(&self.ask_ms), "a question must be given up after 1 s to 120 s")?;

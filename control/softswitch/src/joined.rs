@@ -55,6 +55,7 @@ pub struct Joined<Q> {
     open: BTreeMap<RequestId, AskId>,
     effects: Vec<Effect>,
     sends: VecDeque<(Protocol, Peer, Vec<u8>)>,
+    left: Vec<Peer>,
     witness: Option<Witness>,
 }
 
@@ -67,7 +68,15 @@ impl<Q> core::fmt::Debug for Joined<Q> {
 impl<Q: Questions> Joined<Q> {
     /// Joins them.
     pub fn new(softswitch: Softswitch, aaa: Q) -> Self {
-        Self { softswitch, aaa, open: BTreeMap::new(), effects: Vec::new(), sends: VecDeque::new(), witness: None }
+        Self {
+            softswitch,
+            aaa,
+            open: BTreeMap::new(),
+            effects: Vec::new(),
+            sends: VecDeque::new(),
+            left: Vec::new(),
+            witness: None,
+        }
     }
 
     /// The softswitch, to look at.
@@ -119,6 +128,11 @@ impl<Q: Questions> Joined<Q> {
         self.sends.pop_front()
     }
 
+    /// The next neighbour that nothing is said to any more; to be asked once [`Joined::poll_send`] has nothing.
+    pub fn poll_left(&mut self) -> Option<Peer> {
+        self.left.pop()
+    }
+
     /// Carries questions and answers over until there are none.
     pub fn pump(&mut self, now: Now) {
         loop {
@@ -126,8 +140,10 @@ impl<Q: Questions> Joined<Q> {
                 match effect {
                     Effect::Send { protocol, to, bytes } => {
                         self.show(Seen::Sent(protocol, &bytes));
+                        self.left.retain(|left| *left != to);
                         self.sends.push_back((protocol, to, bytes));
                     }
+                    Effect::Leave(peer) => self.left.push(peer),
                     Effect::Ask { id, request } => {
                         self.show(Seen::Asked(&request));
                         match self.aaa.request(now, request) {

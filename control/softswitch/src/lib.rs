@@ -26,6 +26,7 @@ mod keyed;
 mod location;
 mod mgcp;
 mod peers;
+mod ports;
 mod ras;
 mod records;
 mod registration;
@@ -36,9 +37,12 @@ mod switch;
 mod transactions;
 mod uri;
 
-pub use config::{Config, ConfigError, Expires, Limits, Listeners, LocalProxy, Peer as PeerConfig, RETRIES_MAX};
+pub use config::{
+    Config, ConfigError, Elsewhere, Expires, Limits, Listeners, LocalProxy, Peer as PeerConfig, RETRIES_MAX,
+};
 pub use counters::Counters;
 pub use joined::{Joined, Questions, Seen, Witness};
 pub use peers::Peer;
+pub use ports::{PortCounters, Ports};
 pub use state::{AskId, Effect, Gauges};
 pub use switch::Softswitch;

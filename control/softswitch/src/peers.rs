@@ -42,7 +42,7 @@ pub(crate) fn is_trusted(config: &Config, protocol: Protocol, from: Peer) -> boo
         (Peer::Udp(addr), _) => host(config, addr).next().is_some(),
         (Peer::LocalProxy, _) => config.local.is_some() && protocol == Protocol::Sip,
         (Peer::LocalLane(_), _) => config.local.is_some() && protocol != Protocol::Sip,
-        (Peer::Behind(_), _) => config.elsewhere && protocol == Protocol::H248,
+        (Peer::Behind(_), _) => config.elsewhere.is_some() && protocol == Protocol::H248,
     }
 }
 

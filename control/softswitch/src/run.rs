@@ -1,10 +1,12 @@
-//! The loop around a softswitch: one thread, one UDP socket a protocol towards the neighbours, one AAA client.
+//! The loop around a softswitch: one thread, one UDP socket a protocol towards the neighbours, one AAA client, and the
+//! ports towards a controller of somebody else's where there is one.
 //! Thin: every decision is in [`Softswitch`].
 
 use crate::config::{Config, Listeners};
 use crate::counters::Counters;
 use crate::joined::{Joined, Questions, Witness};
 use crate::peers::Peer;
+use crate::ports::{PortCounters, Ports};
 use crate::state::Gauges;
 use crate::switch::Softswitch;
 use core::net::SocketAddr;
@@ -61,6 +63,8 @@ pub struct Snapshot {
     pub aaa: ClientCounters,
     /// Messages dropped because the socket took no more.
     pub send_full: u64,
+    /// The ports towards a controller of somebody else's.
+    pub behind: PortCounters,
 }
 
 struct Shared {
@@ -147,6 +151,7 @@ pub fn start_watched(mut config: Config, aaa: RunnerConfig, witness: Option<Witn
     let poll = Poll::new()?;
     let ports = bind(&mut config, poll.registry())?;
     let (address, listeners) = (config.own, config.listeners);
+    let behind = config.elsewhere.map(|e| Ports::new(e.controller, e.ports, config.limits.message));
     let softswitch = Softswitch::new(config, Box::new(SystemRandom::new()))
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
     let client = ClientRunner::new(aaa, Box::new(SystemRandom::new()), Box::new(SystemRandom::new()))?;
@@ -155,6 +160,7 @@ pub fn start_watched(mut config: Config, aaa: RunnerConfig, witness: Option<Witn
     let mut run = Loop {
         poll,
         ports,
+        behind,
         rx: Batch::coalescing(JOINED),
         joined: Joined::new(softswitch, client),
         started: Instant::now(),
@@ -166,6 +172,8 @@ pub fn start_watched(mut config: Config, aaa: RunnerConfig, witness: Option<Witn
     }
     let now = run.now();
     run.joined.aaa().register(run.poll.registry(), AAA, now)?;
+    let first = AAA.0 + run.joined.aaa().tokens();
+    run.behind.as_mut().map_or(Ok(()), |ports| ports.start(run.poll.registry(), first))?;
     let thread = std::thread::Builder::new().name("softswitch".into()).spawn(move || run.run())?;
     Ok(Handle { address, listeners, shared, waker, thread: Some(thread) })
 }
@@ -211,6 +219,7 @@ fn bind(config: &mut Config, registry: &Registry) -> io::Result<Vec<Port>> {
 struct Loop {
     poll: Poll,
     ports: Vec<Port>,
+    behind: Option<Ports>,
     rx: Batch,
     joined: Joined<ClientRunner>,
     started: Instant,
@@ -240,6 +249,7 @@ impl Loop {
                     Token(n) if n < AAA.0 => {
                         self.ports.iter_mut().filter(|p| token(p.protocol).0 == n).for_each(|p| p.readable = true);
                     }
+                    token if self.behind.as_mut().is_some_and(|ports| ports.on_ready(token)) => {}
                     _ => {
                         self.joined.aaa().on_ready(now, event);
                     }
@@ -266,7 +276,7 @@ impl Loop {
 
     /// How long nothing needs to be done: as long as nothing is due, and no longer than the numbers may be old.
     fn timeout(&mut self) -> Duration {
-        if self.ports.iter().any(|p| p.readable) {
+        if self.ports.iter().any(|p| p.readable) || self.behind.as_ref().is_some_and(Ports::is_hungry) {
             return Duration::ZERO;
         }
         if self.ports.iter().any(|p| !p.tx.is_empty()) {
@@ -292,6 +302,9 @@ impl Loop {
                 }
             }
         }
+        if let Some(ports) = &mut self.behind {
+            ports.read(|lane, bytes| self.joined.on_message(now, Protocol::H248, Peer::Behind(lane), bytes));
+        }
         Ok(())
     }
 
@@ -299,14 +312,26 @@ impl Loop {
     /// counted, and comes again as the neighbour's retransmission.
     fn send(&mut self) -> io::Result<()> {
         while let Some((protocol, to, bytes)) = self.joined.poll_send() {
-            // There is no engine in this process: a configuration with one runs under its loop, not under this.
-            let Peer::Udp(addr) = to else { continue };
+            let addr = match to {
+                Peer::Udp(addr) => addr,
+                Peer::Behind(lane) => {
+                    self.behind.iter_mut().for_each(|ports| ports.send(lane, &bytes));
+                    continue;
+                }
+                // There is no engine in this process: a configuration with one runs under its loop, not under this.
+                Peer::LocalProxy | Peer::LocalLane(_) => continue,
+            };
             let Some(port) = self.ports.iter_mut().find(|p| p.protocol == protocol) else { continue };
             if port.tx.is_full() {
                 port.socket.send(&mut port.tx)?;
             }
             if port.tx.push(addr, &bytes) != Pushed::Written {
                 self.send_full += 1;
+            }
+        }
+        while let Some(left) = self.joined.poll_left() {
+            if let (Peer::Behind(lane), Some(ports)) = (left, &mut self.behind) {
+                ports.close(lane);
             }
         }
         for port in self.ports.iter_mut().filter(|p| !p.tx.is_empty()) {
@@ -321,6 +346,7 @@ impl Loop {
             gauges: self.joined.softswitch().gauges(),
             aaa: self.joined.aaa().counters(),
             send_full: self.send_full,
+            behind: self.behind.as_ref().map(Ports::counters).unwrap_or_default(),
         };
         if let Ok(mut shared) = self.shared.snapshot.lock() {
             *shared = snapshot;

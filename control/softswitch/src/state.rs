@@ -41,6 +41,9 @@ pub enum Effect {
         /// The question.
         request: AaaRequest,
     },
+    /// Nothing is said to this neighbour any more, and nothing of its is for anybody: a gateway left the controller
+    /// behind us, and its port may be closed.
+    Leave(Peer),
 }
 
 /// A registration whose vector was asked for.

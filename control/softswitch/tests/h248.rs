@@ -1,5 +1,7 @@
 //! H.248 at the softswitch: registration through a proxy's lane, what follows it, and how it ends from both sides.
 
+#[path = "h248/behind.rs"]
+mod behind;
 mod common;
 
 use common::*;
@@ -10,7 +12,7 @@ use portunus_keydist::ident::{Idc, Idsp, N1};
 use portunus_keydist::params::Params;
 use portunus_keydist::steps::{Registration, S2, S8};
 use portunus_signalling::Protocol;
-use portunus_softswitch::Effect;
+use portunus_softswitch::{Effect, Peer};
 
 /// From where the proxy sends s2, and the lane of a gateway.
 const SHARED: &str = "192.0.2.1:30000";
@@ -66,13 +68,21 @@ impl H248 {
     fn new() -> Self {
         let mut config = config();
         config.silent_s = 60;
+        Self::with(config)
+    }
+
+    fn with(config: portunus_softswitch::Config) -> Self {
         Self { bench: Bench::new(config), next: 0 }
     }
 
     fn say(&mut self, from: &str, message: &str) {
+        self.say_as(peer(from), message);
+    }
+
+    fn say_as(&mut self, from: Peer, message: &str) {
         let mut out = Vec::new();
         let now = self.now;
-        self.ss.on_message(now, Protocol::H248, peer(from), message.as_bytes(), &mut out);
+        self.ss.on_message(now, Protocol::H248, from, message.as_bytes(), &mut out);
         for effect in out {
             match effect {
                 Effect::Send { protocol, to, bytes } => {
@@ -80,6 +90,7 @@ impl H248 {
                     self.sent.push((to, String::from_utf8_lossy(&bytes).into_owned()));
                 }
                 Effect::Ask { id, request } => self.asked.push((id, request)),
+                Effect::Leave(peer) => self.left.push(peer),
             }
         }
     }

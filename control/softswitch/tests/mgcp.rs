@@ -69,6 +69,7 @@ impl Mgcp {
                     self.sent.push((to, String::from_utf8(bytes).unwrap()));
                 }
                 Effect::Ask { id, request } => self.asked.push((id, request)),
+                Effect::Leave(peer) => self.left.push(peer),
             }
         }
     }

@@ -84,6 +84,7 @@ fn say(bench: &mut Bench, message: &str) -> Vec<String> {
         match effect {
             Effect::Send { bytes, .. } => bench.sent.push((lane(), String::from_utf8(bytes).unwrap())),
             Effect::Ask { id, request } => bench.asked.push((id, request)),
+            Effect::Leave(peer) => bench.left.push(peer),
         }
     }
     core::mem::take(&mut bench.sent).into_iter().map(|(_, text)| text).collect()

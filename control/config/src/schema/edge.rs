@@ -65,6 +65,14 @@ pub(super) fn specific(address: &SocketAddr) -> Result<(), (String, String)> {
     if address.ip().is_unspecified() { Err(problem()) } else { Ok(()) }
 }
 
+/// Somebody else's address, to send to.
+pub(super) fn reachable(address: &SocketAddr) -> Result<(), (String, String)> {
+    let nowhere = address.ip().is_unspecified() || address.port() == 0;
+    let problem =
+        || (format!("nobody is reached at {address}"), "write the address and port where it listens".to_owned());
+    if nowhere { Err(problem()) } else { Ok(()) }
+}
+
 fn some_address(list: &[SocketAddr]) -> Result<(), (String, String)> {
     let problem = || ("no address".to_owned(), "write at least one, or leave the key out".to_owned());
     if list.is_empty() { Err(problem()) } else { Ok(()) }

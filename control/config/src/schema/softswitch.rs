@@ -22,6 +22,7 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Softs
     let listen = s.key::<SocketAddr>("listen").check(edge::specific).optional();
     let mut beside = |key| s.key::<SocketAddr>(key).check(edge::specific).optional();
     let (listen_mgcp, listen_h248, listen_ras) = (beside("listen_mgcp"), beside("listen_h248"), beside("listen_ras"));
+    let h248_controller = s.key::<SocketAddr>("h248_controller").check(edge::reachable).optional();
     let peers: Vec<_> = s.sections("peer").into_iter().map(peer).collect();
     let retries = s.key("retries").within(0, 3).or(d::RETRIES);
     let challenge_life = s.key("challenge_life").within_ms(1_000, 60_000).or(d::SOFTSWITCH_CHALLENGE_LIFE);
@@ -52,6 +53,7 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Softs
         listen_mgcp,
         listen_h248,
         listen_ras,
+        h248_controller,
         peers: peers.into_iter().collect::<Option<_>>()?,
         retries: u8::try_from(retries).unwrap_or(3),
         challenge_life,
@@ -106,6 +108,7 @@ fn capacity(mut c: Section<'_, '_, '_>) -> SoftswitchCapacity {
         asks: count(c.key("asks").within(16, 1_048_576).or(d::ASKS)),
         records: count(c.key("records").within(16, 16_777_216).or(d::RECORDS)),
         answers: c.key("answers").within_size(1 << 20, 1 << 36).or(d::SOFTSWITCH_ANSWERS),
+        controller_ports: count(c.key("controller_ports").within(1, 65_536).or(d::CONTROLLER_PORTS)),
     };
     c.finish();
     capacity

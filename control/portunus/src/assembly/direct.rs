@@ -1,5 +1,6 @@
 //! The direct topology: the proxy engine faces the terminals with IDss and Kss, and the softswitch behind it lives in
-//! the node's control thread. No socket lies between the two.
+//! the node's control thread. No socket lies between the two. Where a controller of somebody else's serves the media
+//! gateways, its ports are here.
 
 use mio::event::Event;
 use mio::{Registry, Token};
@@ -10,7 +11,7 @@ use portunus_io::{Batch, Pushed, Rx as _, Tx as _, UdpPort};
 use portunus_keydist::{Now, SystemRandom};
 use portunus_node::{Arrival, CoreMessage, Deliver, Delivered, Upstream};
 use portunus_signalling::Protocol;
-use portunus_softswitch::{Config, Joined, Listeners, Peer, Softswitch, Witness};
+use portunus_softswitch::{Config, Joined, Listeners, Peer, Ports, Softswitch, Witness};
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -19,6 +20,8 @@ use std::ops::Range;
 const BATCH: usize = 64;
 /// Batches read before everything else has its turn.
 const TURN: usize = 16;
+/// Descriptors of its own and of the links to the AuC, beside the ports.
+const DESCRIPTORS: usize = 64;
 /// Room for what the proxy answers for itself.
 const ANSWER: usize = 4096;
 
@@ -29,6 +32,8 @@ pub struct InProcess {
     core: SocketAddr,
     /// Where proxies reach the softswitch, when it serves them as well: a place for each protocol.
     neighbours: Vec<Neighbours>,
+    /// The ports towards a controller of somebody else's.
+    behind: Option<Ports>,
     /// Where the AAA client's links are still to be opened: that takes the node's clock, which the first turn brings.
     unopened: Option<(Registry, Token)>,
     received: u64,
@@ -80,13 +85,14 @@ impl InProcess {
             *bound = place.port.local_addr()?;
             neighbours.push(place);
         }
+        let behind = config.elsewhere.map(|e| Ports::new(e.controller, e.ports, message_max));
         let softswitch = Softswitch::new(config, Box::new(SystemRandom::new())).map_err(invalid)?;
         let client = ClientRunner::new(aaa, Box::new(SystemRandom::new()), Box::new(SystemRandom::new()))?;
         let mut joined = Joined::new(softswitch, client);
         if let Some(witness) = witness {
             joined.watch(witness);
         }
-        Ok(Self { joined, core, neighbours, unopened: None, received: 0, sent: 0, dropped: 0 })
+        Ok(Self { joined, core, neighbours, behind, unopened: None, received: 0, sent: 0, dropped: 0 })
     }
 
     /// Carries questions and answers over, and what the softswitch wants sent to where it goes.
@@ -112,8 +118,12 @@ impl InProcess {
                     let place = self.neighbours.iter_mut().find(|n| n.protocol == protocol);
                     self.dropped += u64::from(!place.is_some_and(|n| n.push(addr, &bytes)));
                 }
-                // No configuration names a controller behind us yet.
-                Peer::Behind(_) => self.dropped += 1,
+                Peer::Behind(lane) => self.behind.iter_mut().for_each(|ports| ports.send(lane, &bytes)),
+            }
+        }
+        while let Some(left) = self.joined.poll_left() {
+            if let (Peer::Behind(lane), Some(ports)) = (left, &mut self.behind) {
+                ports.close(lane);
             }
         }
         self.neighbours.iter_mut().for_each(Neighbours::flush);
@@ -135,6 +145,12 @@ impl InProcess {
             }
         }
         n.readable = true;
+    }
+
+    fn read_behind(&mut self, now: Now) {
+        if let Some(ports) = &mut self.behind {
+            ports.read(|lane, bytes| self.joined.on_message(now, Protocol::H248, Peer::Behind(lane), bytes));
+        }
     }
 }
 
@@ -178,6 +194,13 @@ impl Upstream for InProcess {
         if next + self.joined.aaa().tokens() > tokens.end {
             return Err(io::Error::other("too many links to the authentication centre"));
         }
+        if let Some(ports) = &mut self.behind {
+            let first = next + self.joined.aaa().tokens();
+            if first + ports.limit() > tokens.end {
+                return Err(io::Error::other("too many ports towards a controller"));
+            }
+            ports.start(registry, first)?;
+        }
         self.unopened = Some((registry.try_clone()?, Token(next)));
         Ok(self.core)
     }
@@ -199,6 +222,7 @@ impl Upstream for InProcess {
     fn on_ready(&mut self, now: Now, event: &Event, up: &mut dyn Deliver) {
         match self.neighbours.iter().position(|n| n.token == event.token()) {
             Some(nth) => self.read_neighbours(now, nth),
+            None if self.behind.as_mut().is_some_and(|ports| ports.on_ready(event.token())) => self.read_behind(now),
             None => {
                 self.joined.aaa().on_ready(now, event);
             }
@@ -207,7 +231,8 @@ impl Upstream for InProcess {
     }
 
     fn hungry(&self) -> bool {
-        self.unopened.is_some() || self.neighbours.iter().any(|n| n.readable)
+        let behind = self.behind.as_ref().is_some_and(Ports::is_hungry);
+        self.unopened.is_some() || behind || self.neighbours.iter().any(|n| n.readable)
     }
 
     fn on_timer(&mut self, now: Now, up: &mut dyn Deliver) {
@@ -222,6 +247,7 @@ impl Upstream for InProcess {
                 self.read_neighbours(now, nth);
             }
         }
+        self.read_behind(now);
         self.joined.aaa().on_timer(now);
         self.joined.on_timer(now);
         self.work(now, up);
@@ -229,6 +255,10 @@ impl Upstream for InProcess {
 
     fn next_deadline(&self) -> Option<u64> {
         [self.joined.next_deadline(), self.joined.aaa_ref().next_deadline()].into_iter().flatten().min()
+    }
+
+    fn descriptors(&self) -> usize {
+        DESCRIPTORS + self.behind.as_ref().map_or(0, Ports::limit)
     }
 
     fn readings(&self, show: &mut dyn FnMut(Reading)) {
@@ -242,6 +272,10 @@ impl Upstream for InProcess {
             ("softswitch_asks", "Questions open at the AuC", Kind::Gauge, gauges.asks as u64),
         ];
         for (name, help, kind, value) in all {
+            show(Reading { name, help, kind, value });
+        }
+        for (name, help, value) in self.behind.iter().flat_map(|ports| ports.counters().named()) {
+            let kind = if name == "behind_open" { Kind::Gauge } else { Kind::Counter };
             show(Reading { name, help, kind, value });
         }
     }

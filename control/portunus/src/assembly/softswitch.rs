@@ -5,7 +5,7 @@ use portunus_aaa::DigestAlgorithm;
 use portunus_aaa::net::RunnerConfig;
 use portunus_config::model::{Digest, Softswitch as Model};
 use portunus_softswitch::run::{Handle, start_watched};
-use portunus_softswitch::{Config, Expires, Limits, Listeners, LocalProxy, PeerConfig, Witness};
+use portunus_softswitch::{Config, Elsewhere, Expires, Limits, Listeners, LocalProxy, PeerConfig, Witness};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -35,6 +35,7 @@ pub fn config(model: &Model, own: SocketAddr, local: Option<SocketAddr>) -> Conf
         idsps: p.identities.iter().map(|i| Arc::from(i.as_str())).collect(),
     };
     Config {
+        elsewhere: model.h248_controller.map(|controller| Elsewhere { controller, ports: c.controller_ports }),
         listeners: Listeners { mgcp: model.listen_mgcp, h248: model.listen_h248, ras: model.listen_ras },
         domains: model.domains.iter().map(|d| Arc::from(d.as_str())).collect(),
         peers: model.peers.iter().map(peer).collect(),

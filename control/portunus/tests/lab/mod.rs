@@ -4,11 +4,14 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod line;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 /// The key of alice@example.test in `tuning/lab-subscribers.csv`, read from there.
@@ -112,10 +115,15 @@ pub struct Lab {
     pub stock: SocketAddr,
     /// Sealed datagrams.
     pub sealed: SocketAddr,
+    /// H.248 towards gateways.
+    pub h248: SocketAddr,
     /// The proxy's core side.
     pub core: SocketAddr,
     /// The softswitch.
     pub softswitch: SocketAddr,
+    softswitch_h248: SocketAddr,
+    /// A media gateway controller of somebody else's, which serves the gateways.
+    controller: Option<SocketAddr>,
     radius: SocketAddr,
     accounting: SocketAddr,
     next_hop: Option<SocketAddr>,
@@ -124,6 +132,7 @@ pub struct Lab {
     digest: Option<&'static str>,
     phones: Vec<(String, String)>,
     process: Option<Running>,
+    said: Option<Receiver<String>>,
 }
 
 impl Lab {
@@ -134,8 +143,11 @@ impl Lab {
             sip: free_port(),
             stock: free_port(),
             sealed: free_port(),
+            h248: free_port(),
             core: free_port(),
             softswitch: free_port(),
+            softswitch_h248: free_port(),
+            controller: None,
             radius: free_port(),
             accounting: free_port(),
             next_hop: None,
@@ -143,6 +155,7 @@ impl Lab {
             digest: None,
             phones: Vec::new(),
             process: None,
+            said: None,
         }
     }
 
@@ -163,6 +176,12 @@ impl Lab {
         self
     }
 
+    /// Gateways are served by this controller.
+    pub fn with_controller(mut self, controller: SocketAddr) -> Self {
+        self.controller = Some(controller);
+        self
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -179,8 +198,12 @@ impl Lab {
                 )
             };
             let stock = if self.digest.is_some() { row("udp", stock, "stock_phones = true") } else { String::new() };
+            let h248 = match self.controller {
+                Some(_) => format!("[[{section}.listener]]\nprotocol = \"h248\"\naddress = \"{}\"\n", self.h248),
+                None => String::new(),
+            };
             format!(
-                "{}{}{stock}[{section}.sealed]\naddress = \"{sealed}\"\n[{section}.key]\nfile = \"subscribers.csv\"\n[{section}.capacity]\nsessions = 1000\n",
+                "{}{}{stock}{h248}[{section}.sealed]\naddress = \"{sealed}\"\n[{section}.key]\nfile = \"subscribers.csv\"\n[{section}.capacity]\nsessions = 1000\n",
                 row("udp", sip, ""),
                 row("tcp", sip, "")
             )
@@ -188,8 +211,12 @@ impl Lab {
         let (edge, behind) = if self.direct {
             (listeners("softswitch.direct"), String::new())
         } else {
+            let controllers = match self.controller {
+                Some(_) => format!("controllers = [\"{}\"]\n", self.softswitch_h248),
+                None => String::new(),
+            };
             let proxy = format!(
-                "[proxy]\nidentity = \"sp1.example.test\"\nrealm = \"example.test\"\n[proxy.core]\nlisten = \"{core}\"\nsoftswitches = [\"{next}\"]\n{}",
+                "[proxy]\nidentity = \"sp1.example.test\"\nrealm = \"example.test\"\n[proxy.core]\nlisten = \"{core}\"\nsoftswitches = [\"{next}\"]\n{controllers}{}",
                 listeners("proxy")
             );
             let mut peers = format!("[[softswitch.peer]]\naddress = \"{peer}\"\nidentities = [\"sp1.example.test\"]\n");
@@ -200,6 +227,13 @@ impl Lab {
             (proxy, format!("{peers}\n"))
         };
         let listen = if self.direct { String::new() } else { format!("listen = \"{softswitch}\"") };
+        let behind_it = match (self.controller, self.direct) {
+            (Some(controller), true) => format!("h248_controller = \"{controller}\""),
+            (Some(controller), false) => {
+                format!("listen_h248 = \"{}\"\nh248_controller = \"{controller}\"", self.softswitch_h248)
+            }
+            (None, _) => String::new(),
+        };
         format!(
             r#"lab = true
 [log]
@@ -224,6 +258,7 @@ secret = "lab-radius-secret"
 identity = "ss1.example.test"
 realm = "example.test"
 {listen}
+{behind_it}
 {digest}
 {behind}
 [softswitch.aaa]
@@ -271,16 +306,28 @@ secret = "lab-radius-secret"
             .expect("the binary starts");
         let stdout = child.stdout.take().expect("piped");
         self.process = Some(Running(child));
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let _ = tell.send(line);
-            }
-        });
+        let told = spoken(stdout);
         match told.recv_timeout(Duration::from_secs(30)) {
             Ok(line) if line.contains("ready") => {}
             other => panic!("no ready line but {other:?}; it logged:\n{}", self.log()),
         }
+        self.said = Some(told);
+    }
+
+    /// The counters of the access side that stands under `role`.
+    pub fn counter(&self, role: &str, name: &str) -> u64 {
+        let pid = self.process.as_ref().expect("it runs").0.id().to_string();
+        let said = Command::new("kill").args(["-USR1", &pid]).status();
+        assert!(said.is_ok_and(|status| status.success()));
+        let line = self.said.as_ref().and_then(|said| said.recv_timeout(Duration::from_secs(10)).ok());
+        let line: serde_json::Value = serde_json::from_str(&line.expect("a line of counters")).expect("JSON");
+        line[role][name].as_u64().unwrap_or_else(|| panic!("no {name} of {role} in {line}"))
+    }
+
+    /// The key of a subscriber.
+    pub fn key_of(&self, id: &str) -> portunus_keydist::Key {
+        let key = portunus_config::read_key_file(&self.path("subscribers.csv"), id, true);
+        portunus_keydist::Key::new(*key.unwrap_or_else(|e| panic!("{e}")))
     }
 
     pub fn log(&self) -> String {
@@ -292,7 +339,7 @@ secret = "lab-radius-secret"
         self.run();
     }
 
-    fn proxy_id(&self) -> &'static str {
+    pub fn proxy_id(&self) -> &'static str {
         if self.direct { "ss1.example.test" } else { "sp1.example.test" }
     }
 
@@ -338,7 +385,8 @@ secret = "lab-radius-secret"
         let file = self.path("capture.pcap");
         let sip = [self.sip.port(), self.core.port(), self.softswitch.port()];
         let radius = [self.radius.port(), self.accounting.port()];
-        let filter: Vec<String> = sip.iter().chain(&radius).map(|port| format!("port {port}")).collect();
+        let h248 = self.controller.map(|controller| controller.port());
+        let filter: Vec<String> = sip.iter().chain(&radius).chain(&h248).map(|port| format!("port {port}")).collect();
         let mut child = Command::new("tshark")
             .args(["-q", "-i", "lo", "-f", &filter.join(" or "), "-w"])
             .arg(&file)
@@ -354,7 +402,7 @@ secret = "lab-radius-secret"
         assert!(started, "tshark did not begin to capture");
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         std::thread::sleep(Duration::from_millis(700));
-        Capture { child: Running(child), file, sip: sip.to_vec(), radius: radius.to_vec() }
+        Capture { child: Running(child), file, sip: sip.to_vec(), radius: radius.to_vec(), h248 }
     }
 }
 
@@ -364,6 +412,7 @@ pub struct Capture {
     file: PathBuf,
     sip: Vec<u16>,
     radius: Vec<u16>,
+    h248: Option<u16>,
 }
 
 impl Capture {
@@ -373,7 +422,7 @@ impl Capture {
         let _ = Command::new("kill").args(["-INT", &pid]).status();
         std::thread::sleep(Duration::from_millis(700));
         drop(self.child);
-        Seen { file: self.file, sip: self.sip, radius: self.radius }
+        Seen { file: self.file, sip: self.sip, radius: self.radius, h248: self.h248 }
     }
 }
 
@@ -382,6 +431,7 @@ pub struct Seen {
     file: PathBuf,
     sip: Vec<u16>,
     radius: Vec<u16>,
+    h248: Option<u16>,
 }
 
 impl Seen {
@@ -393,6 +443,9 @@ impl Seen {
         }
         for port in &self.radius {
             command.args(["-d", &format!("udp.port=={port},radius")]);
+        }
+        if let Some(port) = self.h248 {
+            command.args(["-d", &format!("udp.port=={port},megaco")]);
         }
         command.args(["-Y", filter]);
         let report = bounded(&mut command, Duration::from_secs(60));
@@ -407,12 +460,12 @@ impl Seen {
         text.lines().filter(frame).map(str::to_owned).collect()
     }
 
-    /// No message is malformed and none earns an expert item of warning or above, or any in SIP and RADIUS. TCP's own
+    /// No message is malformed and none of ours earns an expert item of warning or above. TCP's own
     /// remarks on connections (a FIN is a chat item) are not about our messages.
     pub fn assert_clean(&self) {
-        let bad = self.frames("_ws.malformed || (_ws.expert.severity >= 0x00400000 && (sip || radius))");
+        let bad = self.frames("_ws.malformed || (_ws.expert.severity >= 0x00400000 && (sip || radius || megaco))");
         assert!(bad.is_empty(), "tshark complains:\n{}", bad.join("\n"));
-        let strange = self.frames("(udp || tcp.len > 0) && !(sip || radius)");
+        let strange = self.frames("(udp || tcp.len > 0) && !(sip || radius || megaco)");
         assert!(strange.is_empty(), "not taken for the right protocol:\n{}", strange.join("\n"));
     }
 
@@ -420,6 +473,60 @@ impl Seen {
         let frames = self.frames(protocol);
         assert!(frames.len() >= count, "{} frames of {protocol}, not {count}:\n{}", frames.len(), frames.join("\n"));
     }
+}
+
+/// A media gateway controller of Erlang/OTP's megaco application; see its script.
+pub struct Controller {
+    child: Child,
+    said: Receiver<String>,
+    /// Everything that it said so far.
+    pub lines: Vec<String>,
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        // The end of its input ends it.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+impl Controller {
+    pub fn start(at: SocketAddr) -> Self {
+        let mut child = Command::new("escript")
+            .arg(Path::new(PEERS).join("controller.escript"))
+            .arg(at.port().to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("escript starts");
+        let said = spoken(child.stdout.take().expect("piped"));
+        let mut controller = Self { child, said, lines: Vec::new() };
+        controller.until("listening", Duration::from_secs(20), || ());
+        controller
+    }
+
+    /// Waits until it has said this, with `meanwhile` called again and again.
+    pub fn until(&mut self, line: &str, limit: Duration, mut meanwhile: impl FnMut()) {
+        let until = Instant::now() + limit;
+        while !self.lines.iter().any(|said| said == line) {
+            assert!(Instant::now() < until, "the controller never said `{line}` but {:#?}", self.lines);
+            meanwhile();
+            self.lines.extend(self.said.recv_timeout(Duration::from_millis(10)));
+        }
+        assert!(!self.lines.iter().any(|said| said.starts_with("trouble")), "{:#?}", self.lines);
+    }
+}
+
+/// The lines of a stream as they come.
+fn spoken(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let _ = tell.send(line);
+        }
+    });
+    told
 }
 
 /// The peers' own programs.

@@ -6,6 +6,7 @@
 //!   gateway ──► controller, controller ──► gateway: as it came (the proxy puts its own identifier on what goes down)
 //!   ServiceChange ROOT forced of the gateway's ──► its Reply passes ──► gone
 //!   gone otherwise (silence, another registration) ──► ServiceChange ROOT forced, in its name, to the controller
+//!   gone, and the controller knows it (or is silent) ──► its port towards the controller may be closed
 //! ```
 //!
 //! Transactions are the two's own business, end to end: nothing is repeated, answered or numbered here but what is
@@ -15,6 +16,7 @@ use super::{Controller, Purpose, Spoken};
 use crate::agent::Ctx;
 use crate::gateways::Gateway;
 use crate::peers::Peer;
+use crate::state::Effect;
 use portunus_h248::carriage::message::{self, Sender};
 use portunus_h248::view::{CommandKind, Kind, Message, Method, Transaction};
 use portunus_keydist::ident::Idc;
@@ -92,7 +94,9 @@ impl Controller {
         gateway.own.introduced = true;
         let (lane, version) = (gateway.lane, gateway.own.version);
         let purpose = Purpose::Introduce { idc: idc.into() };
-        self.in_its_name(ctx, idc, lane, &format!("{RESTART}{version}}}}}}}"), purpose);
+        if !self.in_its_name(ctx, idc, lane, &format!("{RESTART}{version}}}}}}}"), purpose) {
+            self.on_introduced(ctx, idc, false);
+        }
     }
 
     /// The controller's reply to that, or none: `taken` where it takes the gateway.
@@ -106,21 +110,34 @@ impl Controller {
         self.gateways.plan(idc, ctx.now.mono_ms + AGAIN_MS);
     }
 
-    /// A gateway is gone, and the controller does not know it from itself.
+    /// A gateway is gone; the controller is told, where it does not know that from the gateway.
     pub(super) fn dismiss(&mut self, ctx: &mut Ctx<'_>, idc: &str, gateway: &Gateway<Spoken>) {
-        if gateway.own.introduced {
-            self.in_its_name(ctx, idc, gateway.lane, FORCED, Purpose::Step);
+        let Some(to) = behind(gateway.lane).filter(|_| ctx.core.config.elsewhere.is_some()) else { return };
+        self.commands.cancel(to);
+        let purpose = Purpose::Dismiss { lane: gateway.lane };
+        if !gateway.own.introduced || !self.in_its_name(ctx, idc, gateway.lane, FORCED, purpose) {
+            self.leave(ctx, gateway.lane);
         }
     }
 
-    fn in_its_name(&mut self, ctx: &mut Ctx<'_>, idc: &str, lane: Peer, actions: &str, purpose: Purpose) {
-        let (Some(to), Some(idc)) = (behind(lane), Idc::new(idc)) else { return };
+    /// Nothing more is said to the controller by the port of this lane, unless a gateway has come to it since.
+    pub(super) fn leave(&mut self, ctx: &mut Ctx<'_>, lane: Peer) {
+        let Some(port) = behind(lane).filter(|_| ctx.core.config.elsewhere.is_some() && ctx.whose(lane).is_none())
+        else {
+            return;
+        };
+        self.commands.cancel(port);
+        ctx.out.push(Effect::Leave(port));
+    }
+
+    /// False: it does not fit, or too many commands are open.
+    fn in_its_name(&mut self, ctx: &mut Ctx<'_>, idc: &str, lane: Peer, actions: &str, purpose: Purpose) -> bool {
+        let (Some(to), Some(idc)) = (behind(lane), Idc::new(idc)) else { return false };
         // Version 1 is what a ServiceChange that proposes another one is written in.
         let sender = Sender { idc, version: 1 };
         let id = self.commands.id();
-        if let Some(bytes) = ctx.write(|w| message::write_request(&sender, id, actions, w)) {
-            self.commands.send(ctx, id, to, bytes, purpose);
-        }
+        let bytes = ctx.write(|w| message::write_request(&sender, id, actions, w));
+        bytes.is_some_and(|bytes| self.commands.send(ctx, id, to, bytes, purpose))
     }
 }
 

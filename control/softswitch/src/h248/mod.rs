@@ -38,6 +38,8 @@ enum Purpose {
     Modify { idc: Box<str> },
     /// The gateway told of to a controller of somebody else's.
     Introduce { idc: Box<str> },
+    /// That controller told that the gateway which had this lane is gone.
+    Dismiss { lane: Peer },
 }
 
 /// What is kept of a gateway beside.
@@ -108,6 +110,7 @@ impl Controller {
         let unavailable = |t: &Transaction<'_>| t.error().is_some_and(|e| e.code == 503);
         match (purpose, reply) {
             (Purpose::Step, _) => {}
+            (Purpose::Dismiss { lane }, _) => self.leave(ctx, lane),
             (Purpose::Introduce { idc }, reply) => {
                 self.on_introduced(ctx, &idc, reply.is_some_and(|t| !t.failed()));
             }
@@ -131,7 +134,7 @@ impl Agent for Controller {
             Ok((_, Some(_))) if matches!(from, Peer::Behind(_)) => ctx.core.counters.unreadable += 1,
             Ok((msg, None)) if matches!(from, Peer::Behind(_)) => self.pass_back(ctx, from, &msg),
             Ok((msg, Some(step))) => self.on_step(ctx, from, &msg, &step),
-            Ok((msg, None)) if ctx.core.config.elsewhere => self.pass_behind(ctx, from, &msg),
+            Ok((msg, None)) if ctx.core.config.elsewhere.is_some() => self.pass_behind(ctx, from, &msg),
             Ok((msg, None)) => {
                 for t in msg.transactions() {
                     match t.kind {

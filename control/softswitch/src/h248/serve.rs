@@ -107,7 +107,7 @@ impl Controller {
             return;
         }
         // A controller of somebody else's asks what there is by itself.
-        let all = gateway.endpoints.is_empty() && !ctx.core.config.elsewhere;
+        let all = gateway.endpoints.is_empty() && ctx.core.config.elsewhere.is_none();
         let (lane, version) = (gateway.lane, gateway.own.version);
         let actions = if all { "C=-{AV=*{AT{PG}}}" } else { "C=-{AV=ROOT{AT{}}}" };
         let purpose = Purpose::Audit { idc: idc.into(), all };
@@ -123,7 +123,7 @@ impl Controller {
     /// An audit was answered. `names`: the reply names the terminations, each of which is to report off-hook.
     pub(super) fn on_audited(&mut self, ctx: &mut Ctx<'_>, idc: &str, names: Option<&Transaction<'_>>) {
         self.on_alive(ctx, idc);
-        if ctx.core.config.elsewhere {
+        if ctx.core.config.elsewhere.is_some() {
             return self.introduce(ctx, idc);
         }
         let (Some(reply), Some(gateway)) = (names, self.gateways.get_mut(idc)) else { return };

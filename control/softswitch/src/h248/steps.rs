@@ -85,6 +85,7 @@ impl Controller {
         // Nobody is there any more to whom something was said.
         if let Some(former) = former.filter(|former| *former != lane) {
             self.commands.cancel(former);
+            self.leave(ctx, former);
         }
     }
 

@@ -39,6 +39,8 @@ pub struct Bench {
     /// What was sent in RAS, which is no text.
     pub octets: Vec<(Peer, Vec<u8>)>,
     pub asked: Vec<(AskId, AaaRequest)>,
+    /// Whom nothing is said to any more.
+    pub left: Vec<Peer>,
     branch: u64,
     call: u64,
 }
@@ -56,6 +58,7 @@ impl Bench {
             sent: vec![],
             octets: vec![],
             asked: vec![],
+            left: vec![],
             branch: 0,
             call: 0,
         }
@@ -67,6 +70,7 @@ impl Bench {
                 Effect::Send { protocol: Protocol::Ras, to, bytes } => self.octets.push((to, bytes)),
                 Effect::Send { to, bytes, .. } => self.sent.push((to, String::from_utf8(bytes).unwrap())),
                 Effect::Ask { id, request } => self.asked.push((id, request)),
+                Effect::Leave(peer) => self.left.push(peer),
             }
         }
     }
