@@ -2,7 +2,7 @@
 
 use super::Id::*;
 use super::Type::{self, *};
-use super::common::{ALIAS_ADDRESS, NON_STANDARD_PARAMETER};
+use super::common::ALIAS_ADDRESS;
 use super::{BIG, BITS, BOOL, FREE_BMP, OCTETS, OID, OPEN, more, need, opt};
 
 pub(crate) static TOKENS: Type = List(&CLEAR_TOKEN);
@@ -23,6 +23,10 @@ pub(crate) static CLEAR_TOKEN: Type = Sequence(
     ],
     &[more(1, SendersId, "sendersID", &Bmp(1, 128)), more(3, ProfileInfo, "profileInfo", &List(&PROFILE_ELEMENT))],
 );
+
+/// H.235 has one of its own, whose identifier is no choice.
+pub(crate) static NON_STANDARD_PARAMETER: Type =
+    Sequence(false, &[need(Other, "nonStandardIdentifier", &OID), need(Other, "data", &OCTETS)], &[]);
 
 pub(crate) static DH_SET: Type = Sequence(
     true,

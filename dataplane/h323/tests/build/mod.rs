@@ -106,8 +106,7 @@ pub fn stranger(p: &mut PerWriter<'_, '_>) {
     p.bits(0b1_0000_1101, 9).length(3).octets(&[0x2a, 0x81, 0x34]);
     p.length(2).octets(&[0xff, 7]);
     p.bool(false).length(1).octets(&[0x2a]).length(3).octets(b"DER");
-    p.bool(false).bool(true).bool(false).constrained(181, 0, 255).constrained(0, 0, 255).constrained(9, 0, 65_535);
-    p.length(2).octets(b"ns");
+    p.length(2).octets(&[0x2a, 3]).length(2).octets(b"ns");
     p.small(9).bits(0b00_0000_0001, 10).length(3).octets(b"new");
 }
 
