@@ -42,12 +42,18 @@ have() {
     command -v "$1" > /dev/null 2>&1
 }
 
+# The peer of RAS is a module of python's.
+pycrate() {
+    python3 -c 'import pycrate_asn1dir' > /dev/null 2>&1
+}
+
 # The peers and instruments, by the command that each package brings.
 tools() {
     missing=""
     for pair in tshark:tshark kamailio:kamailio sipp:sip-tester sipsak:sipsak escript:erlang-megaco osmo-mgw:osmo-mgw valgrind:valgrind clang:clang cc:gcc; do
         have "${pair%%:*}" || missing="$missing ${pair##*:}"
     done
+    if ! pycrate && ! python3 -m pip --version > /dev/null 2>&1; then missing="$missing python3-pip"; fi
     if [ -n "$missing" ]; then
         if [ "$(id -u)" -ne 0 ]; then
             echo "missing:$missing; install them as root: apt-get install$missing"
@@ -56,6 +62,11 @@ tools() {
         # Services that packages would start have no business here.
         export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
         apt-get update -q && apt-get install -q -y --no-install-recommends $missing || return 1
+    fi
+    # Debian keeps pip from its own python unless told otherwise (PEP 668).
+    if ! pycrate; then
+        python3 -m pip install -q pycrate==0.8.1 ||
+            python3 -m pip install -q --break-system-packages pycrate==0.8.1 || return 1
     fi
     if ! cargo fmt --version > /dev/null 2>&1 || ! cargo clippy --version > /dev/null 2>&1; then
         rustup component add rustfmt clippy || return 1

@@ -340,3 +340,82 @@ impl Type {
         first.then(|| u32::from(*extensible) + root.iter().filter(|f| f.optional).count() as u32)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(ty: &'static Type, octets: &[u8]) -> Result<usize, Bad> {
+        let mut r = PerReader::new(octets);
+        walk(ty, &mut r).map(|()| r.bit())
+    }
+
+    #[test]
+    fn object_identifiers_are_whole_and_none_is_padded() {
+        for good in [&[0x2a][..], &[0x2b, 6, 1, 4, 1, 0x81, 0xfd, 0x59, 7, 1], &[0x88, 0x37], &[0x81, 0x80, 0]] {
+            let octets = [&[good.len() as u8], good].concat();
+            assert_eq!(value(&OID, &octets), Ok(octets.len() * 8));
+        }
+        for bad in [&[][..], &[0x81], &[0x2a, 0x81], &[0x80, 1], &[0x2a, 0x80, 0x80, 1]] {
+            assert!(value(&OID, &[&[bad.len() as u8], bad].concat()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn strings_have_their_sizes_and_alignment() {
+        static SHORT: Type = Type::Bmp(1, 128);
+        static LONG: Type = Type::Bmp(1, 256);
+        static DIGITS: Type = Type::Digits(1, 128);
+        static FIXED: Type = Type::Octets(2, 2);
+        static GUID: Type = Type::Octets(16, 16);
+        // 7 bits of length, then a boundary; 8 at a boundary.
+        assert_eq!(value(&SHORT, &[0x02, 0, 65, 0, 66]), Ok(40));
+        assert_eq!(value(&LONG, &[0x01, 0, 65, 0, 66]), Ok(40));
+        assert!(value(&SHORT, &[0x04, 0, 65, 0, 66]).is_err());
+        // Half an octet a digit, of thirteen.
+        assert_eq!(value(&DIGITS, &[0x04, 0x3c, 0x00]), Ok(20));
+        assert!(value(&DIGITS, &[0x00, 0xd0]).is_err());
+        // Two octets of a fixed size stand where they are, sixteen at a boundary.
+        let mut r = PerReader::at(&[0; 20], 3);
+        assert_eq!((walk(&FIXED, &mut r), r.bit()), (Ok(()), 19));
+        assert_eq!((walk(&GUID, &mut r), r.bit()), (Ok(()), 24 + 128));
+    }
+
+    #[test]
+    fn additions_bear_their_lengths_and_there_is_one_at_least() {
+        static FLAG: Type =
+            Type::Sequence(true, &[need(Id::Other, "flag", &BOOL)], &[more(1, Id::KeepAlive, "more", &BOOL)]);
+        // Not extended; extended with what is known, what is not, and both.
+        assert_eq!(value(&FLAG, &[0x40]), Ok(2));
+        assert_eq!(value(&FLAG, &[0b1100_0000, 0b1010_0000, 1, 0x80]), Ok(32));
+        assert_eq!(value(&FLAG, &[0b1100_0001, 0b0001_0000, 3, 1, 2, 3]), Ok(48));
+        let both = [0b1100_0001, 0b0011_0000, 1, 0x80, 3, 1, 2, 3];
+        let (mut r, mut places) = (PerReader::new(&both), Places::new());
+        assert_eq!((walk_noting(&FLAG, &mut r, &mut places), r.left()), (Ok(()), 0));
+        assert_eq!((places.get(Id::KeepAlive), places.root_end, places.extension_bit), (Some(24), 2, 0));
+        // None of them, one of no octets, one that ends too late, one that is not all there, 64 and more of them.
+        for bad in [
+            &[0b1100_0000, 0b1000_0000][..],
+            &[0b1100_0000, 0b1010_0000, 0],
+            &[0b1100_0000, 0b1010_0000, 2, 0x80, 0],
+            &[0b1100_0000, 0b1010_0000, 2, 0x80],
+            &[0b1110_0000, 0b1010_0000, 1, 0x80],
+        ] {
+            assert!(value(&FLAG, bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn lists_and_choices_end_with_their_octets() {
+        static FLAGS: Type = Type::List(&BOOL);
+        static EITHER: Type = Type::Choice(true, &[&NULL, &BOOL, &IA5]);
+        assert_eq!(value(&FLAGS, &[9, 0, 0]), Ok(17));
+        assert!(value(&FLAGS, &[0xbf, 0xff, 0]).is_err(), "as many as a length can say");
+        for (octets, bits) in [(&[0x00][..], 3), (&[0x20], 4), (&[0x40, 1, 65], 24), (&[0x85, 2, 7, 7], 32)] {
+            assert_eq!(value(&EITHER, octets), Ok(bits));
+        }
+        for bad in [&[0x60][..], &[0x40, 1, 0x80], &[0x40, 2, 65], &[0x85, 2, 7], &[0xff, 1, 7]] {
+            assert!(value(&EITHER, bad).is_err(), "{bad:?}");
+        }
+    }
+}
