@@ -25,6 +25,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("dataplane/engine/tests/allocations.rs", "a test's counting allocator: GlobalAlloc is an unsafe trait"),
     ("dataplane/sip/tests/allocation.rs", "a test's counting allocator: GlobalAlloc is an unsafe trait"),
     ("dataplane/h248/tests/allocation.rs", "a test's counting allocator: GlobalAlloc is an unsafe trait"),
+    ("dataplane/h323/tests/allocation.rs", "a test's counting allocator: GlobalAlloc is an unsafe trait"),
     ("dataplane/mgcp/tests/allocation.rs", "a test's counting allocator: GlobalAlloc is an unsafe trait"),
 ];
 
