@@ -117,6 +117,9 @@ fn assert_answer(octets: &[u8], answer: &[u8]) {
     assert!(asked.is_request() && !answer.kind().is_request());
     assert_eq!(answer.kind(), asked.reject().unwrap_or(Kind::UnknownMessageResponse));
     assert_eq!(answer.seq(), seq.max(1));
+    if asked.reject().is_none() {
+        assert!(answer.octets().len() <= 3 * octets.len(), "no amplifier");
+    }
 }
 
 fn after_s1(octets: &[u8], s1: &S1<'_>, buf: &mut [u8]) {

@@ -120,3 +120,63 @@ pub(crate) fn put_tokens(msg: &Message<'_>, own: Option<&Tok<'_>>, p: &mut PerWr
         own.put(p);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn edited(msg: &Message<'_>, seq: Option<u16>, changes: &[(u8, Change<'_>)]) -> Option<Vec<u8>> {
+        let mut buf = vec![0; 4096];
+        let mut w = Writer::new(&mut buf);
+        edit(msg, seq, changes, &mut w).ok()?;
+        Some(w.written().to_vec())
+    }
+
+    /// Every kept seed that is a message of a kind that is edited.
+    fn each_seed(mut f: impl FnMut(&Message<'_>)) {
+        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/h323");
+        let mut n = 0;
+        for file in std::fs::read_dir(seeds).unwrap() {
+            let octets = std::fs::read(file.unwrap().path()).unwrap();
+            let Ok(msg) = Message::parse(&octets) else { continue };
+            if msg.kind().root_index().is_some() {
+                f(&msg);
+                n += 1;
+            }
+        }
+        assert!(n > 80, "{n}");
+    }
+
+    #[test]
+    fn what_is_not_changed_keeps_its_bits() {
+        each_seed(|msg| {
+            assert_eq!(edited(msg, None, &[]).as_deref(), Some(msg.octets()), "{msg:?}");
+            for seq in [1, 0x0102, 65_535] {
+                let other = edited(msg, Some(seq), &[]).unwrap();
+                let view = Message::parse(&other).unwrap();
+                assert_eq!((view.kind(), view.seq()), (msg.kind(), seq));
+                assert_eq!(edited(&view, Some(msg.seq()), &[]).as_deref(), Some(msg.octets()));
+            }
+        });
+    }
+
+    #[test]
+    fn an_addition_that_is_put_in_and_taken_out_leaves_nothing() {
+        each_seed(|msg| {
+            // Far behind all that there are, and the first that there may be.
+            let put: &dyn Fn(&mut PerWriter<'_, '_>) = &|p| _ = p.octets(b"added");
+            let more = edited(msg, None, &[(62, Change::Put(put))]).unwrap();
+            let view = Message::parse(&more).unwrap();
+            assert!(more.ends_with(b"\x05added") && view.seq() == msg.seq());
+            let again = edited(&view, None, &[(62, Change::Drop)]).unwrap();
+            let view = Message::parse(&again).unwrap();
+            assert_eq!(edited(&view, None, &[(62, Change::Put(put))]).unwrap(), more);
+            // The map of the additions may be longer than it was; where there were none there is none.
+            let mut r = PerReader::at(msg.octets(), msg.places.extension_bit as usize);
+            if r.bool() == Some(false) {
+                assert_eq!(again, msg.octets(), "{msg:?}");
+            }
+        });
+    }
+}

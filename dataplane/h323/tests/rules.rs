@@ -396,6 +396,16 @@ fn what_is_not_understood_is_answered_so() {
         let out = write(|o| Ras.relay_up(&hop, &w.session(), msg, o).map(|up| how = up));
         assert_eq!((how, &out), (Up::Forward, msg));
     }
+    // The shortest of them is answered by nothing, for that would be more than three times as long; requests that end
+    // behind their number are answered.
+    let shortest = built(|p| _ = p.bool(true).small(9).length(1).octets(b"w"));
+    assert!(write(|o| Ras.answer_own(&hop, &shortest, true, o)).is_empty());
+    for kind in (0..25u8).filter(|k| [0, 3, 6, 9, 12, 15, 18].contains(k)) {
+        let request = [kind << 2, 0, 0, 0];
+        let why = Ras.read_terminal(&request, &mut Text::new()).unwrap_err();
+        let answer = write(|o| Ras.write_fault(&hop, &request, &why, o).map(|due| assert!(due)));
+        assert!((4..=3 * request.len()).contains(&answer.len()), "{kind}: {}", answer.len());
+    }
     // An answer is never answered, and neither is an XRS.
     for (name, msg) in from_gatekeeper(&w).into_iter().filter(|(name, _)| !matches!(*name, "IRQ" | "URQ")) {
         assert!(

@@ -42,13 +42,23 @@ fn known(octets: &[u8]) -> Option<(Kind, u16)> {
     Message::salvage(octets).or_else(|| Message::parse(octets).ok().map(|msg| (msg.kind(), msg.seq())))
 }
 
+/// Most octets of an answer for each of what it answers, where nobody has proven to be its source (spec section 2). Rejections
+/// keep to it by themselves.
+const AMPLIFICATION: usize = 3;
+
 /// XRS to what is not understood; nothing to the rest. True when something was written.
 fn unknown(kind: Kind, seq: u16, message: &[u8], w: &mut Writer<'_>) -> Result<bool, Full> {
     if !matches!(kind, Kind::Unknown(_) | Kind::NonStandardMessage) {
         return Ok(false);
     }
     let repeated = if message.len() <= REPEATED_MAX { message } else { &[] };
-    write::unknown_message_response(seq, repeated, w).map(|()| true)
+    let begun = w.len();
+    write::unknown_message_response(seq, repeated, w)?;
+    let stays = w.len() - begun <= AMPLIFICATION * message.len();
+    if !stays {
+        w.truncate(begun);
+    }
+    Ok(stays)
 }
 
 /// The answer to a message that was not taken: requests are rejected with the reason that says most, what is unknown is
