@@ -1,27 +1,27 @@
 //! The attackers: they hear everything on the access side, speak from any address there, change what passes, and know
 //! everything but keys. What they try is drawn by lot; that nothing comes of it is the model's to say.
 
+use crate::dialect::{self, Dialect, Edit, Said, Speaker, is_s7, replaced, value, written};
 use crate::net::{Datagram, addr};
 use crate::phone;
 use crate::prng::Prng;
 use crate::proxy;
 use crate::scenario::Scenario;
 use core::net::SocketAddr;
-use portunus_codec::Writer;
 use portunus_keydist::mech::MechList;
-use portunus_keydist::steps::{S1, S7};
+use portunus_keydist::steps::{S1, S6, S7};
 use portunus_keydist::{Idc, Idsp, N1, Now, Word};
-use portunus_signalling::Transport;
-use portunus_sip::carriage::terminal::{
-    Agent, Answer, Plain, StockAnswer, Txn, read_answer, write_request, write_s1, write_s7, write_stock_register,
-};
+use portunus_signalling::{Protocol, Text, Transport};
+use portunus_sip::carriage::terminal::{Agent, StockAnswer, Txn, write_stock_register};
 use std::collections::VecDeque;
 
 /// Datagrams remembered.
 const HEARD: usize = 200;
 
 /// An exchange that an attacker began in somebody's name.
+#[derive(Clone)]
 struct Pretence {
+    dialect: &'static dyn Dialect,
     idc: String,
     proxy: usize,
     at: SocketAddr,
@@ -32,7 +32,7 @@ pub struct Attackers {
     rng: Prng,
     heard: VecDeque<Datagram>,
     pretences: VecDeque<Pretence>,
-    cseq: u32,
+    number: u32,
     held: Option<Vec<u8>>,
 }
 
@@ -42,31 +42,10 @@ impl core::fmt::Debug for Attackers {
     }
 }
 
-fn written(f: impl FnOnce(&mut Writer<'_>) -> Result<(), portunus_codec::Full>) -> Option<Vec<u8>> {
-    let mut buf = [0u8; 4096];
-    let mut w = Writer::new(&mut buf);
-    f(&mut w).ok()?;
-    w.finish().ok()?;
-    Some(w.written().to_vec())
-}
-
-/// Replaces the first `what` behind the first `after`.
-fn replaced(bytes: &[u8], what: &[u8], with: &[u8]) -> Option<Vec<u8>> {
-    let at = bytes.windows(what.len().max(1)).position(|w| w == what)?;
-    Some([&bytes[..at], with, &bytes[at + what.len()..]].concat())
-}
-
-/// The value of the header line or quoted parameter that begins with `head` and ends with `end`.
-fn value<'b>(bytes: &'b [u8], head: &[u8], end: u8) -> Option<&'b [u8]> {
-    let at = bytes.windows(head.len()).position(|w| w == head)? + head.len();
-    let rest = bytes.get(at..)?;
-    rest.get(..rest.iter().position(|c| *c == end)?)
-}
-
 impl Attackers {
     /// They have heard nothing yet.
     pub fn new(rng: Prng) -> Self {
-        Self { rng, heard: VecDeque::new(), pretences: VecDeque::new(), cseq: 0, held: None }
+        Self { rng, heard: VecDeque::new(), pretences: VecDeque::new(), number: 0, held: None }
     }
 
     /// Something passes on the access side.
@@ -79,7 +58,7 @@ impl Attackers {
 
     /// On the path: a copy of an s7 from elsewhere, to arrive first.
     pub fn race(&mut self, scenario: &Scenario, datagram: &Datagram) -> Option<Datagram> {
-        if !is_s7(&datagram.bytes) || !self.rng.chance(scenario.malice.race) {
+        if !is_datagram_s7(datagram) || !self.rng.chance(scenario.malice.race) {
             return None;
         }
         Some(Datagram { from: addr::attacker(1), ..datagram.clone() })
@@ -90,7 +69,7 @@ impl Attackers {
         if self.held.as_ref().is_some_and(|held| *held == datagram.bytes) {
             return Some(None);
         }
-        if !is_s7(&datagram.bytes) || !self.rng.chance(scenario.malice.hold) {
+        if !is_datagram_s7(datagram) || !self.rng.chance(scenario.malice.hold) {
             return None;
         }
         self.held = Some(datagram.bytes.clone());
@@ -102,7 +81,8 @@ impl Attackers {
         if !self.rng.chance(scenario.malice.edit) {
             return false;
         }
-        match self.edited(&datagram.bytes) {
+        let Some(dialect) = addr::spoken(datagram.to).or_else(|| addr::spoken(datagram.from)) else { return false };
+        match self.edited(dialect, &datagram.bytes) {
             Some(bytes) if bytes != datagram.bytes => {
                 datagram.bytes = bytes;
                 true
@@ -111,32 +91,32 @@ impl Attackers {
         }
     }
 
-    fn edited(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let line = |head: &[u8]| value(bytes, head, b'\r').map(<[u8]>::to_vec);
-        let param = |head: &[u8]| value(bytes, head, b'"').map(<[u8]>::to_vec);
-        match self.rng.between(0, 11) {
-            // Bid down: fewer, weaker or other mechanisms than the terminal offered, or than it reads back.
-            0 | 1 => replaced(bytes, &line(b"Security-Client: ")?, b"x-pkd-sealed;q=0.1"),
-            2 => replaced(bytes, &line(b"Security-Client: ")?, b"tls;q=1.0, x-pkd-sealed;q=0.3"),
-            3 => replaced(bytes, &param(b"mechs=\"")?, b"x-pkd-sealed"),
-            4 => replaced(bytes, &line(b"Security-Server: ")?, b"tls;port=5061"),
-            // Take the registration elsewhere, or keep it for longer.
-            5 => replaced(bytes, b"@10.0.0.", b"@10.9.9."),
-            6 => replaced(bytes, b";expires=", b";expires=9"),
-            // Swap values.
-            7 => replaced(bytes, &param(b" n1=\"")?, b"0123456789abcdef"),
-            8 => replaced(bytes, &param(b"nonce=\"")?, b"AAAAAAAAAAAAAAAAAAAAAA"),
-            9 => self.nearly(bytes),
-            10 => replaced(bytes, &param(b"ts=\"")?, b"1793491200000"),
+    fn edited(&mut self, dialect: &dyn Dialect, bytes: &[u8]) -> Option<Vec<u8>> {
+        match self.rng.between(0, 8) {
+            0..=5 => match *self.rng.pick(dialect.edits())? {
+                Edit::Value(head, end, with) => {
+                    let from = value(bytes, head, end)?.to_vec();
+                    replaced(bytes, &[head, &from[..]].concat(), &[head, with].concat())
+                }
+                Edit::Octets(what, with) => replaced(bytes, what, with),
+            },
+            6 => self.nearly(dialect, bytes),
+            // One bit, anywhere.
+            7 => {
+                let (at, bit) = (self.rng.between(0, bytes.len().max(1) as u64 - 1), self.rng.between(0, 7));
+                let mut flipped = bytes.to_vec();
+                *flipped.get_mut(at as usize)? ^= 1 << bit;
+                Some(flipped)
+            }
             // Append something behind the end.
-            _ => Some([bytes, b"\r\nX: y"].concat()),
+            _ => Some([bytes, dialect.tail()].concat()),
         }
     }
 
     /// A word or a MAC that is right but for its end.
-    fn nearly(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let head: &[u8] = if self.rng.chance(500) { b"response=\"" } else { b"mac=\"" };
-        let right = value(bytes, head, b'"').filter(|v| v.len() == 64)?.to_vec();
+    fn nearly(&mut self, dialect: &dyn Dialect, bytes: &[u8]) -> Option<Vec<u8>> {
+        let (head, end) = *self.rng.pick(dialect.proofs())?;
+        let right = value(bytes, head, end).filter(|v| v.len() == 64)?.to_vec();
         let mut wrong = right.clone();
         let last = wrong.last_mut()?;
         *last = if *last == b'0' { b'1' } else { b'0' };
@@ -186,17 +166,32 @@ impl Attackers {
         vec![d]
     }
 
+    /// Somebody to pretend to be, in the protocol that they speak or, at times, in another.
+    fn victim(&mut self, scenario: &Scenario) -> (usize, &'static dyn Dialect, String) {
+        let victim = self.rng.between(0, (scenario.phones + scenario.nobodies - 1) as u64) as usize;
+        let other = *self.rng.pick(dialect::ALL).unwrap_or(&dialect::of(Protocol::Sip));
+        if victim >= scenario.phones {
+            return (victim, other, other.idc(&nobody(victim - scenario.phones)));
+        }
+        let own = dialect::of(phone::spoken(scenario, victim));
+        (victim, if self.rng.chance(100) { other } else { own }, phone::name(scenario, victim))
+    }
+
+    fn speaker<'a>(&mut self, idc: &'a str, at: SocketAddr) -> Option<Speaker<'a>> {
+        self.number += 1;
+        Some(Speaker { idc: Idc::new(idc)?, at, number: self.number, bits: self.rng.bits() })
+    }
+
     /// s1 in somebody's name, from an attacker's own address.
     fn pretend(&mut self, scenario: &Scenario, now: Now) -> Vec<Datagram> {
-        let victim = self.rng.between(0, (scenario.phones + scenario.nobodies - 1) as u64) as usize;
-        let idc = if victim < scenario.phones { phone::name(victim) } else { nobody(victim - scenario.phones) };
-        let proxy = victim % scenario.proxies;
+        let (victim, dialect, idc) = self.victim(scenario);
         let at = addr::attacker(self.rng.between(100, 140) as u16);
-        let s1 = self.s1(scenario, now, &idc, proxy, at, None);
+        let pretence = Pretence { dialect, idc, proxy: victim % scenario.proxies, at };
+        let s1 = self.s1(scenario, now, &pretence, None);
         if self.pretences.len() == 64 {
             self.pretences.pop_front();
         }
-        self.pretences.push_back(Pretence { idc, proxy, at });
+        self.pretences.push_back(pretence);
         s1.into_iter().collect()
     }
 
@@ -204,23 +199,16 @@ impl Attackers {
         &mut self,
         scenario: &Scenario,
         now: Now,
-        idc: &str,
-        proxy: usize,
-        at: SocketAddr,
+        pretence: &Pretence,
         cookie: Option<(N1, &[u8])>,
     ) -> Option<Datagram> {
-        let idsp = proxy::name(scenario, proxy);
+        let Pretence { dialect, idc, proxy, at } = pretence;
+        let idsp = proxy::name(scenario, *proxy);
         let n1 = cookie.map_or_else(|| N1::from_bits(self.rng.bits()), |(n1, _)| n1);
         let s1 =
             S1 { idc: Idc::new(idc)?, idsp: Idsp::new(&idsp)?, n1, ts: now.wall_ms, cookie: cookie.map(|(_, c)| c) };
-        let (cseq, branch) = self.transaction();
-        let bytes = written(|w| write_s1(&agent(s1.idc, at), &Txn { cseq, branch: &branch }, 300, &s1, w))?;
-        Some(Datagram { from: at, to: addr::access(proxy), bytes })
-    }
-
-    fn transaction(&mut self) -> (u32, String) {
-        self.cseq += 1;
-        (self.cseq, format!("z9hG4bK{:016x}", self.rng.bits()))
+        let bytes = dialect.s1(&self.speaker(idc, *at)?, &s1)?;
+        Some(Datagram { from: *at, to: addr::access(*proxy, dialect.protocol()), bytes })
     }
 
     /// Something came to an attacker's own address: a challenge is answered with a guess. `luck` gives the right word,
@@ -233,13 +221,16 @@ impl Attackers {
         luck: impl FnOnce(&str, usize, &[u8; 16]) -> Option<Word>,
     ) -> Vec<Datagram> {
         let Some(known) = self.pretences.iter().position(|p| p.at == datagram.to) else { return Vec::new() };
-        let Some(Pretence { idc, proxy, at }) = self.pretences.remove(known) else { return Vec::new() };
-        let sent = match read_answer(&datagram.bytes).map(|r| r.answer) {
-            Ok(Answer::Challenge(s6)) => self.guess(scenario, now, &idc, (proxy, at), &s6, luck),
-            Ok(Answer::Cookie { n1, cookie, .. }) => self.s1(scenario, now, &idc, proxy, at, Some((n1, cookie))),
-            _ => return Vec::new(),
+        let Some(pretence) = self.pretences.get(known).cloned() else { return Vec::new() };
+        let sent = match pretence.dialect.said(&datagram.bytes, &mut Text::new()) {
+            Ok(Said::Challenge { s6, .. }) => self.guess(scenario, now, &pretence, (&datagram.bytes, &s6), luck),
+            Ok(Said::Cookie { n1, cookie }) => self.s1(scenario, now, &pretence, Some((n1, cookie))),
+            Ok(Said::Harmless) => return Vec::new(),
+            _ => {
+                self.pretences.remove(known);
+                return Vec::new();
+            }
         };
-        self.pretences.push_back(Pretence { idc, proxy, at });
         sent.into_iter().collect()
     }
 
@@ -247,14 +238,14 @@ impl Attackers {
         &mut self,
         scenario: &Scenario,
         now: Now,
-        idc: &str,
-        (proxy, at): (usize, SocketAddr),
-        s6: &portunus_keydist::steps::S6<'_>,
+        pretence: &Pretence,
+        (octets, s6): (&[u8], &S6<'_>),
         luck: impl FnOnce(&str, usize, &[u8; 16]) -> Option<Word>,
     ) -> Option<Datagram> {
+        let Pretence { dialect, idc, proxy, at } = pretence;
         let mut word = [0u8; 32];
         word.iter_mut().for_each(|o| *o = self.rng.bits() as u8);
-        let right = luck(idc, proxy, &s6.rand).unwrap_or(word);
+        let right = luck(idc, *proxy, &s6.rand).unwrap_or(word);
         let lucky = scenario.malice.luck.min(31);
         word[..lucky].copy_from_slice(&right[..lucky]);
         // The last octet is always wrong: nobody guesses the whole word.
@@ -270,143 +261,94 @@ impl Attackers {
             auth_c: word,
             mechs,
         };
-        let (cseq, branch) = self.transaction();
-        let bytes = written(|w| write_s7(&agent(s7.idc, at), &Txn { cseq, branch: &branch }, 300, &s7, w))?;
-        Some(Datagram { from: at, to: addr::access(proxy), bytes })
+        let bytes = dialect.s7(&self.speaker(idc, *at)?, octets, &s7)?;
+        Some(Datagram { from: *at, to: addr::access(*proxy, dialect.protocol()), bytes })
     }
 
-    /// Many s1 at once, from everywhere, for anybody.
+    /// Many s1 at once, from everywhere, for anybody, in one protocol.
     fn flood(&mut self, scenario: &Scenario, now: Now) -> Vec<Datagram> {
         let count = self.rng.between(0, scenario.malice.flood);
+        let dialect = *self.rng.pick(dialect::ALL).unwrap_or(&dialect::of(Protocol::Sip));
         (0..count)
             .filter_map(|n| {
-                let idc = format!("x{}@example.test", self.rng.between(0, 999));
+                let idc = dialect.idc(&format!("x{}", self.rng.between(0, 999)));
                 let proxy = self.rng.between(0, scenario.proxies as u64 - 1) as usize;
-                self.s1(scenario, now, &idc, proxy, addr::attacker(1000 + n as u16), None)
+                self.s1(scenario, now, &Pretence { dialect, idc, proxy, at: addr::attacker(1000 + n as u16) }, None)
             })
             .collect()
     }
 
-    /// An unprotected request in somebody's name, from its own address.
+    /// An unprotected request in somebody's name, from the first terminal's address.
     fn speak_plainly(&mut self, scenario: &Scenario) -> Vec<Datagram> {
-        let (a, b) = (phone::name(0), phone::name(scenario.phones - 1));
-        let (Some(from), (cseq, branch)) = (Idc::new(&a), self.transaction()) else { return Vec::new() };
-        let method = *self.rng.pick(&["MESSAGE", "INVITE", "BYE", "OPTIONS"]).unwrap_or(&"MESSAGE");
-        let uri = format!("sip:{b}");
-        let plain = Plain {
-            method,
-            uri: &uri,
-            from,
-            from_tag: "evil",
-            to_uri: &uri,
-            to_tag: None,
-            call_id: "evil",
-            txn: Txn { cseq, branch: &branch },
-            local: addr::public(0, 0),
-            transport: Transport::Udp,
-            contact: Some("sip:evil@203.0.113.66"),
-            route: None,
-            body: Some(("text/plain", b"forged")),
-        };
-        let to = addr::access(self.rng.between(0, scenario.proxies as u64 - 1) as usize);
-        written(|w| write_request(&plain, w))
-            .map(|bytes| Datagram { from: addr::public(0, 0), to, bytes })
-            .into_iter()
-            .collect()
+        let (a, b) = (phone::name(scenario, 0), phone::name(scenario, scenario.phones - 1));
+        let (at, dialect) = (addr::public(0, 0), dialect::of(phone::spoken(scenario, 0)));
+        let to = addr::access(self.rng.between(0, scenario.proxies as u64 - 1) as usize, dialect.protocol());
+        let bytes = self.speaker(&a, at).and_then(|who| dialect.plainly(&who, &b));
+        bytes.map(|bytes| Datagram { from: at, to, bytes }).into_iter().collect()
     }
 
     /// A subscriber's registration as if its terminal were a stock phone.
     fn bid_down(&mut self, scenario: &Scenario) -> Vec<Datagram> {
-        let victim = phone::name(self.rng.between(0, scenario.phones as u64 - 1) as usize);
-        let (at, (cseq, branch)) = (addr::attacker(60), self.transaction());
-        let Some(idc) = Idc::new(&victim) else { return Vec::new() };
+        let victim = phone::name(scenario, self.rng.between(0, scenario.phones as u64 - 1) as usize);
+        let at = addr::attacker(60);
+        let Some(Speaker { idc, number: cseq, bits, .. }) = self.speaker(&victim, at) else { return Vec::new() };
         let response = format!("{:016x}", self.rng.bits()).repeat(4);
         let nonce = self.heard.iter().rev().find_map(|d| value(&d.bytes, b"nonce=\"", b'"')).unwrap_or(b"AAAA");
         let nonce = String::from_utf8_lossy(nonce).into_owned();
         let answer = StockAnswer { nonce: &nonce, response: &response, algorithm: "SHA-256" };
         let answer = self.rng.chance(500).then_some(&answer);
-        let txn = Txn { cseq, branch: &branch };
+        let txn = Txn { cseq, branch: &format!("z9hG4bK{bits:016x}") };
         let bytes = written(|w| write_stock_register(&agent(idc, at), &txn, 300, answer, w));
         let to = addr::stock(self.rng.between(0, scenario.proxies as u64 - 1) as usize);
         bytes.map(|bytes| Datagram { from: at, to, bytes }).into_iter().collect()
     }
 
-    /// A REGISTER with what only the core may say, towards proxy and softswitch.
+    /// What only the core may say, towards proxy and softswitch.
     fn claim_to_be_inside(&mut self, scenario: &Scenario) -> Vec<Datagram> {
-        let victim = if self.rng.chance(500) { phone::name(0) } else { nobody(0) };
-        let (idsp, (cseq, branch)) = (proxy::name(scenario, 0), self.transaction());
-        let text = format!(
-            "REGISTER sip:example.test SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.10:5070;branch={branch}.0000000000000000\r\n\
-             Max-Forwards: 70\r\nFrom: <sip:{victim}>;tag=e\r\nTo: <sip:{victim}>\r\nCall-ID: evil\r\n\
-             CSeq: {cseq} REGISTER\r\nPath: <sip:evil@192.0.2.10:5070;lr>\r\nContact: <sip:evil@203.0.113.66>\r\n\
-             Authorization: Digest username=\"{victim}\", realm=\"example.test\", nonce=\"\", uri=\"sip:example.test\", \
-             response=\"\", algorithm=PKD1-HMAC-SHA-256, idsp=\"{idsp}\", integrity-protected=\"yes\"\r\n\
-             Expires: 300\r\nContent-Length: 0\r\n\r\n"
-        );
-        let to = if self.rng.chance(500) { addr::access(0) } else { addr::switch() };
-        vec![Datagram { from: addr::attacker(7), to, bytes: text.into_bytes() }]
+        let (_, dialect, victim) = self.victim(scenario);
+        let (idsp, at) = (proxy::name(scenario, 0), addr::attacker(7));
+        let Some(who) = self.speaker(&victim, at) else { return Vec::new() };
+        let protocol = dialect.protocol();
+        let to = if self.rng.chance(500) { addr::access(0, protocol) } else { addr::switch(protocol) };
+        vec![Datagram { from: at, to, bytes: dialect.claim(&who, &idsp) }]
     }
 
     /// What the owner of a real session says in it, in other names than its own.
-    pub fn inside(&mut self, scenario: &Scenario) -> String {
-        let other = if scenario.phones > 1 { phone::name(scenario.phones - 1) } else { nobody(0) };
-        let own = phone::name(0);
-        let (cseq, branch) = self.transaction();
-        let via = format!("Via: SIP/2.0/UDP 10.0.0.1:5060;branch={branch};rport\r\nMax-Forwards: 70\r\n");
-        let tail = format!("Call-ID: evil\r\nCSeq: {cseq}");
-        match self.rng.between(0, 3) {
-            // A request of somebody else.
-            0 => format!(
-                "MESSAGE sip:{own} SIP/2.0\r\n{via}From: <sip:{other}>;tag=e\r\nTo: <sip:{own}>\r\n{tail} MESSAGE\r\n\
-                 Content-Type: text/plain\r\nContent-Length: 6\r\n\r\nforged"
-            ),
-            // Somebody else's registration, to its own address.
-            1 => format!(
-                "REGISTER sip:example.test SIP/2.0\r\n{via}From: <sip:{other}>;tag=e\r\nTo: <sip:{other}>\r\n{tail} REGISTER\r\n\
-                 Contact: <sip:evil@203.0.113.66>;expires=300\r\nContent-Length: 0\r\n\r\n"
-            ),
-            // Its own, with a Contact of its making and words that only the core may say.
-            2 => format!(
-                "REGISTER sip:example.test SIP/2.0\r\n{via}From: <sip:{own}>;tag=e\r\nTo: <sip:{own}>\r\n{tail} REGISTER\r\n\
-                 Path: <sip:evil@203.0.113.66;lr>\r\nContact: <sip:evil@203.0.113.66>;expires=300\r\n\
-                 P-Asserted-Identity: <sip:{other}>\r\nContent-Length: 0\r\n\r\n"
-            ),
-            // A way out of the trusted network.
-            _ => format!(
-                "MESSAGE sip:x@203.0.113.66 SIP/2.0\r\n{via}Route: <sip:192.0.2.100;lr>, <sip:203.0.113.66;lr>\r\n\
-                 From: <sip:{own}>;tag=e\r\nTo: <sip:x@203.0.113.66>\r\n{tail} MESSAGE\r\nContent-Length: 0\r\n\r\n"
-            ),
-        }
+    pub fn inside(&mut self, scenario: &Scenario) -> Vec<u8> {
+        let dialect = dialect::of(phone::spoken(scenario, 0));
+        let own = phone::name(scenario, 0);
+        let other = match scenario.phones {
+            1 => dialect.idc(&nobody(0)),
+            n => phone::name(scenario, n - 1),
+        };
+        let who = self.speaker(&own, addr::public(0, 0));
+        who.map(|who| dialect.inside(&who, &other)).unwrap_or_default()
     }
 
     /// A refusal, a challenge or a key in the proxy's name, made from what was heard.
     fn answer_for_the_proxy(&mut self) -> Vec<Datagram> {
-        let Some(mut d) = self.remembered().filter(|d| d.bytes.starts_with(b"SIP/2.0 ")) else { return Vec::new() };
-        let status: &[u8] = match self.rng.between(0, 4) {
-            0 => b"403",
-            1 => b"494",
-            2 => b"503",
-            3 => b"200",
-            _ => b"401",
+        let Some((mut d, dialect)) = self.remembered().and_then(|d| addr::spoken(d.from).map(|dialect| (d, dialect)))
+        else {
+            return Vec::new();
         };
-        if let Some(code) = d.bytes.get_mut(8..11) {
-            code.copy_from_slice(status);
-        }
-        if let Some(edited) = self.edited(&d.bytes) {
-            d.bytes = edited;
+        let Some(forged) = dialect.instead(&d.bytes, self.rng.bits()) else { return Vec::new() };
+        d.bytes = self.edited(dialect, &forged).unwrap_or(forged);
+        // From the proxy's own address, or from one of theirs.
+        if self.rng.chance(200) {
+            d.from = addr::attacker(8);
         }
         vec![d]
     }
 }
 
-/// True for an s7.
-pub fn is_s7(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"REGISTER") && bytes.windows(5).any(|w| w == b" n2=\"")
+/// True for an s7 on its way to a proxy.
+fn is_datagram_s7(datagram: &Datagram) -> bool {
+    addr::spoken(datagram.to).is_some_and(|dialect| is_s7(dialect, &datagram.bytes))
 }
 
-/// An identity that no subscriber has.
+/// The name of somebody who is no subscriber.
 pub fn nobody(n: usize) -> String {
-    format!("nobody{n}@example.test")
+    format!("nobody{n}")
 }
 
 fn agent(idc: Idc<'_>, local: SocketAddr) -> Agent<'_> {

@@ -110,7 +110,7 @@ impl core::fmt::Debug for Auc {
 impl Auc {
     /// A process that has just started.
     pub fn start(store: &Store, rng: &mut Prng) -> Self {
-        let client = ClientEntry::host("ss1", addr::switch().ip(), SharedSecret::new(*RADIUS_SECRET));
+        let client = ClientEntry::host("ss1", addr::lane(0).ip(), SharedSecret::new(*RADIUS_SECRET));
         let config = EndConfig { clients: vec![client], cache: 512, pending: 64, ..EndConfig::default() };
         let end = (RADIUS_UDP.end)(config, Box::new(rng.fork()));
         let config = AucConfig { realms: vec!["example.test".into()], digest_sha256: true, digest_md5: false };

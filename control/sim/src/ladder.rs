@@ -135,6 +135,9 @@ pub fn describe(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let first = text.lines().next().unwrap_or_default();
     let field = |name: &str| text.split(&format!(" {name}=\"")).nth(1).and_then(|r| r.split('"').next()).unwrap_or("");
+    if let Some(what) = of_lanes(&text, first) {
+        return what;
+    }
     if !first.contains("SIP/2.0") {
         let code = bytes.first().copied().unwrap_or(0);
         let name = match code {
@@ -172,4 +175,32 @@ pub fn describe(bytes: &[u8]) -> String {
     };
     let head = if first.starts_with("SIP") { first.get(8..11).unwrap_or("") } else { "" };
     format!("{kind} {head} {cseq} {}", n1.get(..6).unwrap_or(n1)).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// An MGCP or H.248 message; `None`: it is neither.
+fn of_lanes(text: &str, first: &str) -> Option<String> {
+    if !first.contains(" MGCP 1.0") && !first.starts_with(['!', 'A', '2', '4', '5']) || first.contains("SIP/2.0") {
+        return None;
+    }
+    let has = |what: &str| text.contains(what);
+    let step = if has("/chal") {
+        if has("mechreq=") { "s6" } else { "s5" }
+    } else if has("/key") {
+        if has("eksp=") { "s9" } else { "s10" }
+    } else if has("/resp(n1") || has("/resp{n1") {
+        "s7"
+    } else if has("/resp(idsp") || has("/resp{idsp") {
+        "s8"
+    } else if has("X-PKD") {
+        if has(";ts=") { "s1" } else { "s2" }
+    } else if has("/cookie") {
+        "cookie"
+    } else if has("/fail") {
+        "fail"
+    } else {
+        ""
+    };
+    let n1 = text.split(if has("\"n1=") || has(";n1=") { "n1=" } else { "n1=\"" }).nth(1).unwrap_or_default();
+    let head: String = first.chars().filter(|c| !c.is_control()).take(if step.is_empty() { 40 } else { 4 }).collect();
+    Some(format!("{step} {head} {}", n1.get(..6).unwrap_or_default()).trim().to_owned())
 }

@@ -7,13 +7,18 @@
 //! or with what the specification forbids; then the same number gives the same run once more, with its life-line
 //! picture ([`ladder`]).
 //!
+//! Each terminal speaks a protocol that is drawn for it; where that tells terminals apart by transport addresses, the
+//! proxies have a bounded pool of lanes ([`lanes`]), as in production.
+//!
 //! Deliberately absent: real time, sockets, TCP and TLS (their framing and handshakes are tested where they are),
 //! attackers inside the trusted network, and attackers who break the cryptography itself.
 
 pub mod attack;
 pub mod auc;
 pub mod clock;
+pub mod dialect;
 pub mod ladder;
+pub mod lanes;
 pub mod leaks;
 pub mod net;
 pub mod oracle;

@@ -18,21 +18,55 @@ pub struct Datagram {
 /// Where everybody is. Terminals live in 198.51.100.0/24 and behind one NAT, attackers in 203.0.113.0/24, the inside
 /// in 192.0.2.0/24.
 pub mod addr {
-    use core::net::SocketAddr;
+    use crate::dialect::{self, Dialect};
+    use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+    use portunus_signalling::Protocol;
 
-    /// A proxy's listener for unprotected signalling.
-    pub fn access(proxy: usize) -> SocketAddr {
-        ([192, 0, 2, 10 + proxy as u8], 5060).into()
+    fn proxy_ip(proxy: usize) -> [u8; 4] {
+        [192, 0, 2, 10 + proxy as u8]
     }
+
+    /// The proxy that an address is of.
+    pub fn proxy_of(at: SocketAddr) -> Option<usize> {
+        let IpAddr::V4(ip) = at.ip() else { return None };
+        (0..8).find(|p| ip == Ipv4Addr::from(proxy_ip(*p)))
+    }
+
+    /// A proxy's listener for a protocol's unprotected signalling.
+    pub fn access(proxy: usize, protocol: Protocol) -> SocketAddr {
+        (proxy_ip(proxy), dialect::of(protocol).port()).into()
+    }
+
+    /// What is spoken at this listener of a proxy's; `None` for any other address.
+    pub fn spoken(at: SocketAddr) -> Option<&'static dyn Dialect> {
+        let p = proxy_of(at)?;
+        if at == stock(p) {
+            return Some(dialect::of(Protocol::Sip));
+        }
+        dialect::ALL.iter().copied().find(|d| access(p, d.protocol()) == at)
+    }
+
+    /// The proxy's port towards the core for a protocol with lanes that all terminals of a worker share.
+    pub fn shared(proxy: usize, protocol: Protocol, worker: usize) -> SocketAddr {
+        (proxy_ip(proxy), 20_000 + 1_000 * protocol as u16 + worker as u16).into()
+    }
+
+    /// A terminal's own port towards the core, one of [`PORTS`].
+    pub fn terminal_lane(proxy: usize, protocol: Protocol, port: u16) -> SocketAddr {
+        (proxy_ip(proxy), 20_100 + 1_000 * protocol as u16 + port).into()
+    }
+
+    /// Ports for lanes of a protocol: more than there may be lanes, and few enough to be used again.
+    pub const PORTS: u16 = 80;
 
     /// A proxy's listener for sealed datagrams.
     pub fn sealed(proxy: usize) -> SocketAddr {
-        ([192, 0, 2, 10 + proxy as u8], 5065).into()
+        (proxy_ip(proxy), 5065).into()
     }
 
     /// A proxy's listener for stock phones.
     pub fn stock(proxy: usize) -> SocketAddr {
-        ([192, 0, 2, 10 + proxy as u8], 5080).into()
+        (proxy_ip(proxy), 5080).into()
     }
 
     /// Where a stock phone is.
@@ -42,17 +76,27 @@ pub mod addr {
 
     /// A proxy's address towards the core.
     pub fn core(proxy: usize) -> SocketAddr {
-        ([192, 0, 2, 10 + proxy as u8], 5070).into()
+        (proxy_ip(proxy), 5070).into()
     }
 
-    /// The softswitch.
-    pub fn switch() -> SocketAddr {
-        ([192, 0, 2, 100], 5060).into()
+    /// Where the softswitch serves a protocol.
+    pub fn switch(protocol: Protocol) -> SocketAddr {
+        ([192, 0, 2, 100], dialect::of(protocol).port()).into()
+    }
+
+    /// What the softswitch serves at an address of its own; `None` for any other.
+    pub fn served(at: SocketAddr) -> Option<Protocol> {
+        dialect::ALL.iter().map(|d| d.protocol()).find(|p| switch(*p) == at)
     }
 
     /// A source port of the softswitch's AAA client.
     pub fn lane(lane: u16) -> SocketAddr {
         ([192, 0, 2, 100], 41_000 + lane).into()
+    }
+
+    /// The softswitch's host.
+    pub fn is_switch(at: SocketAddr) -> bool {
+        at.ip() == lane(0).ip()
     }
 
     /// The AuC's ports.

@@ -1,14 +1,17 @@
 //! A terminal as the simulator runs it: the real terminal, with a clock and an address of its own.
 
 use crate::clock::Clock;
+use crate::dialect::{self, Dialect};
 use crate::net::{Datagram, addr};
 use crate::prng::Prng;
 use crate::proxy;
 use crate::scenario::Scenario;
 use core::net::SocketAddr;
-use portunus_keydist::Key;
 use portunus_keydist::mech::MechList;
-use portunus_terminal::sip::{Event, Profile, SipTerminal, Transport};
+use portunus_keydist::{Key, Now};
+use portunus_signalling::Protocol;
+use portunus_terminal::sip::SipTerminal;
+use portunus_terminal::{AnyTerminal, Event, Profile, Transport};
 use std::sync::Arc;
 
 /// What came out of a terminal.
@@ -20,12 +23,31 @@ pub struct Out {
     pub events: Vec<Event>,
 }
 
+/// The real terminal. One that speaks SIP can be told what to say to whom.
+#[derive(Debug)]
+enum Terminal {
+    Sip(SipTerminal),
+    Other(AnyTerminal),
+}
+
+/// Does the same with whichever it is.
+macro_rules! each {
+    ($terminal:expr, $t:ident => $does:expr) => {
+        match $terminal {
+            Terminal::Sip($t) => $does,
+            Terminal::Other($t) => $does,
+        }
+    };
+}
+
 /// A terminal, and what is fixed about it.
 pub struct Phone {
     /// Its number.
     pub index: usize,
     /// Who it is.
     pub idc: String,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// Through which proxy it registers.
     pub proxy: usize,
     /// What it offers, in canonical form.
@@ -43,7 +65,7 @@ pub struct Phone {
     key: Key,
     rng: Prng,
     profile: Arc<Profile>,
-    terminal: Option<SipTerminal>,
+    terminal: Option<Terminal>,
 }
 
 impl core::fmt::Debug for Phone {
@@ -52,19 +74,24 @@ impl core::fmt::Debug for Phone {
     }
 }
 
-/// The name of the `index`-th subscriber.
-pub fn name(index: usize) -> String {
-    let first = ["alice", "bob", "carol", "dave", "erin"];
-    match first.get(index) {
-        Some(name) => format!("{name}@example.test"),
-        None => format!("t{index}@example.test"),
+/// The name of the `index`-th subscriber, as its protocol spells it.
+pub fn name(scenario: &Scenario, index: usize) -> String {
+    let dialect = dialect::of(spoken(scenario, index));
+    match ["alice", "bob", "carol", "dave", "erin"].get(index) {
+        Some(name) => dialect.idc(name),
+        None => dialect.idc(&format!("t{index}")),
     }
 }
 
-fn profile(scenario: &Scenario, proxy: usize, mechs: &str) -> Arc<Profile> {
-    let made = Profile::new(addr::access(proxy), Transport::Udp, &proxy::name(scenario, proxy), "example.test", mechs);
-    match made {
-        Ok(profile) => Arc::new(Profile { expires_s: scenario.expires_s, ..profile }),
+/// What the `index`-th subscriber's terminal speaks.
+pub fn spoken(scenario: &Scenario, index: usize) -> Protocol {
+    scenario.protocols.get(index).copied().unwrap_or(Protocol::Sip)
+}
+
+fn profile(scenario: &Scenario, proxy: usize, protocol: Protocol, mechs: &str) -> Arc<Profile> {
+    let (server, idsp) = (addr::access(proxy, protocol), proxy::name(scenario, proxy));
+    match Profile::new(server, Transport::Udp, &idsp, "example.test", mechs) {
+        Ok(profile) => Arc::new(Profile { expires_s: scenario.expires_s, ..profile.speaking(protocol) }),
         Err(e) => panic!("the simulator's own configuration: {e}"),
     }
 }
@@ -72,13 +99,14 @@ fn profile(scenario: &Scenario, proxy: usize, mechs: &str) -> Arc<Profile> {
 impl Phone {
     /// A terminal that is switched off: the `who`-th subscriber's, and the `index`-th of all.
     pub fn new(scenario: &Scenario, who: usize, index: usize, key: Key, rng: &mut Prng) -> Self {
-        let proxy = who % scenario.proxies;
-        let mechs = scenario.mechs.get(who).copied().unwrap_or(portunus_terminal::sip::MECHS);
+        let (proxy, protocol) = (who % scenario.proxies, spoken(scenario, who));
+        let mechs = scenario.mechs.get(who).copied().unwrap_or(portunus_terminal::MECHS);
         let canonical = MechList::from_sip(mechs).map(|l| l.as_str().to_owned()).unwrap_or_default();
         let clock = Clock { mono: rng.between(0, 1 << 40), wall: scenario.clock_off.get(who).copied().unwrap_or(0) };
         Self {
             index,
-            idc: name(who),
+            idc: name(scenario, who),
+            protocol,
             proxy,
             mechs: canonical,
             clock,
@@ -88,7 +116,7 @@ impl Phone {
             said: 0,
             key,
             rng: rng.fork(),
-            profile: profile(scenario, proxy, mechs),
+            profile: profile(scenario, proxy, protocol, mechs),
             terminal: None,
         }
     }
@@ -98,14 +126,18 @@ impl Phone {
         self.starts += 1;
         let tag = self.index as u32 * 1000 + self.starts;
         let (profile, local) = (self.profile.clone(), addr::local(self.index));
-        self.terminal = SipTerminal::new(profile, &self.idc, &self.key, local, tag, &mut self.rng);
-        self.with(world_ms, |t, now, rng| t.start(now, rng))
+        let (idc, key, rng) = (&self.idc, &self.key, &mut self.rng);
+        self.terminal = match self.protocol {
+            Protocol::Sip => SipTerminal::new(profile, idc, key, local, tag, rng).map(Terminal::Sip),
+            _ => AnyTerminal::any(profile, idc, key, local, tag, rng).map(Terminal::Other),
+        };
+        self.with(world_ms, |t, now, rng| each!(t, t => t.start(now, rng)))
     }
 
     /// It uses another proxy from its next start on.
     pub fn roam(&mut self, scenario: &Scenario, proxy: usize) {
         let mechs = self.mechs.replace(' ', ", ");
-        (self.proxy, self.profile) = (proxy, profile(scenario, proxy, &mechs));
+        (self.proxy, self.profile) = (proxy, profile(scenario, proxy, self.protocol, &mechs));
     }
 
     /// Switches it off, without a word.
@@ -119,28 +151,60 @@ impl Phone {
         self.addr = addr::public(self.index, self.moves);
     }
 
-    /// Does something with it at a time.
-    pub fn with(&mut self, world_ms: u64, f: impl FnOnce(&mut SipTerminal, portunus_keydist::Now, &mut Prng)) -> Out {
+    fn with(&mut self, world_ms: u64, f: impl FnOnce(&mut Terminal, Now, &mut Prng)) -> Out {
         let mut out = Out::default();
         let Some(terminal) = &mut self.terminal else { return out };
         f(terminal, self.clock.now(world_ms), &mut self.rng);
-        while let Some(event) = terminal.poll_event() {
-            out.events.push(event);
-        }
-        while let Some(t) = terminal.poll_transmit() {
-            out.sends.push(Datagram { from: self.addr, to: t.to, bytes: t.octets });
-        }
+        each!(terminal, t => {
+            while let Some(event) = t.poll_event() {
+                out.events.push(event);
+            }
+            while let Some(t) = t.poll_transmit() {
+                out.sends.push(Datagram { from: self.addr, to: t.to, bytes: t.octets });
+            }
+        });
         out
+    }
+
+    /// A datagram reached it.
+    pub fn receive(&mut self, world_ms: u64, from: SocketAddr, bytes: &mut [u8]) -> Out {
+        self.with(world_ms, |t, now, rng| each!(t, t => t.on_datagram(now, rng, from, bytes)))
+    }
+
+    /// Time has passed.
+    pub fn timer(&mut self, world_ms: u64) -> Out {
+        self.with(world_ms, |t, now, rng| each!(t, t => t.on_timer(now, rng)))
+    }
+
+    /// It ends its registration.
+    pub fn leave(&mut self, world_ms: u64) -> Out {
+        self.with(world_ms, |t, now, rng| _ = each!(t, t => t.deregister(now, rng)))
+    }
+
+    /// Its subscriber does something: one of a SIP phone's says something to somebody, or calls; another one's lifts the
+    /// receiver, or puts it down.
+    pub fn say(&mut self, world_ms: u64, method: &str, target: &str, body: &[u8]) -> Out {
+        self.with(world_ms, |t, now, rng| match (t, method) {
+            (Terminal::Sip(t), "BYE") => _ = t.hang_up(now, rng),
+            (Terminal::Sip(t), "OPTIONS") => _ = t.send_request(now, rng, method, target, b""),
+            (Terminal::Sip(t), _) => _ = t.send_request(now, rng, method, target, body),
+            (Terminal::Other(t), _) => _ = t.probe(now, rng),
+        })
     }
 
     /// When time matters next, in the world's time.
     pub fn deadline(&self) -> Option<u64> {
-        let (at, _) = self.terminal.as_ref()?.next_deadline()?;
+        let (at, _) = each!(self.terminal.as_ref()?, t => t.next_deadline())?;
         Some(self.clock.world(at))
     }
 
     /// The handle of its active session.
     pub fn active(&self) -> Option<u64> {
-        self.terminal.as_ref()?.kid()
+        each!(self.terminal.as_ref()?, t => t.kid())
+    }
+
+    /// How it spells what it says.
+    pub fn dialect(&self) -> &'static dyn Dialect {
+        dialect::of(self.protocol)
     }
 }

@@ -2,22 +2,24 @@
 //! thread around them: the directory of sessions and the way of core messages to workers. In the direct topology the
 //! real softswitch is in the same process.
 
+use crate::dialect::{self, Dialect};
+use crate::lanes::Lanes;
 use crate::net::{Datagram, addr};
 use crate::prng::Prng;
 use crate::scenario::Scenario;
-use crate::switch::Switch;
+use crate::switch::{Local, Sends, Switch};
+use core::net::SocketAddr;
 use portunus_channel::sealed::Header;
 use portunus_engine::{
-    Capacity, Command, Config, Engine, Event, Keys, Listener, ListenerKind, Meta, Packet, Policy, Sink, To,
+    Capacity, Command, Config, CorePacket, Engine, Event, Keys, Lane, Listener, ListenerKind, Meta, Packet, Policy,
+    Sink, To,
 };
-use portunus_keydist::{Key, Now};
-use portunus_signalling::{Protocol, Route, Signalling as _, Transport};
-use portunus_sip::Sip;
+use portunus_keydist::proxy::HashKey;
+use portunus_keydist::{Idc, Key, Now};
+use portunus_signalling::{Protocol, Route, Transport};
 use portunus_softswitch::Peer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-static SIP: Sip = Sip;
 
 /// The tables' sizes: small, so that a flood finds their ends.
 pub const CAPACITY: Capacity = Capacity {
@@ -32,9 +34,8 @@ pub const CAPACITY: Capacity = Capacity {
     lockout: 64,
 };
 
-const ACCESS: u8 = 0;
-const SEALED: u8 = 1;
-const STOCK: u8 = 2;
+/// The listener for sealed datagrams; the one for stock phones and those of the protocols follow.
+const SEALED: usize = 0;
 
 /// Something that an engine told its control side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,9 +81,26 @@ impl Sink for Collect {
     }
 }
 
+/// A message between proxy and core on a terminal's lane.
+#[derive(Debug)]
+pub struct Passed {
+    /// True towards the core.
+    pub up: bool,
+    /// Of which protocol.
+    pub protocol: Protocol,
+    /// The lane's name.
+    pub lane: u64,
+    /// What the softswitch in the same process knows the lane by; `None`: the message is on the network too.
+    pub local: Option<SocketAddr>,
+    /// Its octets.
+    pub bytes: Vec<u8>,
+}
+
 /// What came out of a proxy.
 #[derive(Debug, Default)]
 pub struct Out {
+    /// What passed on lanes.
+    pub passed: Vec<Passed>,
     /// Datagrams, access and core alike.
     pub sends: Vec<Datagram>,
     /// What its engines told.
@@ -93,7 +111,10 @@ pub struct Out {
 pub struct Proxy {
     index: usize,
     engines: Vec<Engine>,
+    listeners: Vec<SocketAddr>,
     directory: BTreeMap<String, (usize, u64)>,
+    lanes: Vec<Lanes>,
+    hash: HashKey,
     /// The softswitch in the same process.
     pub inside: Option<Switch>,
 }
@@ -121,19 +142,14 @@ impl Proxy {
         };
         let policy = Arc::new(policy);
         let keys = Keys::new(key.prk(), rng);
+        let listeners = listeners(index);
         let engine = |worker: u8, rng: &mut Prng| {
-            let listens =
-                |stock_phones| ListenerKind::Access { signalling: &SIP, transport: Transport::Udp, stock_phones };
             let config = Config {
                 worker,
                 idsp: name(scenario, index),
                 realm: "example.test".into(),
                 core: addr::core(index),
-                listeners: vec![
-                    Listener { address: addr::access(index), kind: listens(false) },
-                    Listener { address: addr::sealed(index), kind: ListenerKind::Sealed },
-                    Listener { address: addr::stock(index), kind: listens(true) },
-                ],
+                listeners: listeners.clone(),
                 capacity: CAPACITY,
             };
             match Engine::new(config, policy.clone(), keys.clone(), Box::new(rng.fork())) {
@@ -142,17 +158,23 @@ impl Proxy {
             }
         };
         let engines = (0..scenario.workers).map(|w| engine(w, rng)).collect();
-        let inside = scenario.direct.then(|| Switch::start(scenario, rng));
-        Self { index, engines, directory: BTreeMap::new(), inside }
+        let with_lanes = dialect::ALL.iter().filter(|d| d.signalling().lanes()).map(|d| d.protocol());
+        let workers = usize::from(scenario.workers);
+        let lanes = with_lanes.map(|p| Lanes::new(index, p, workers, scenario.lanes, rng.fork())).collect();
+        Self {
+            index,
+            engines,
+            listeners: listeners.iter().map(|l| l.address).collect(),
+            directory: BTreeMap::new(),
+            lanes,
+            hash: keys.process.hash().clone(),
+            inside: scenario.direct.then(|| Switch::start(scenario, rng)),
+        }
     }
 
     /// A datagram for one of its addresses.
     pub fn receive(&mut self, now: Now, datagram: &mut Datagram) -> Out {
         let mut out = Out::default();
-        if datagram.to == addr::core(self.index) {
-            self.core_says(now, &[&datagram.bytes], &mut out);
-            return out;
-        }
         if self.inside.as_ref().is_some_and(|s| s.owns(datagram.to)) {
             if let Some(switch) = &mut self.inside {
                 let sends = switch.receive(now, datagram);
@@ -160,19 +182,23 @@ impl Proxy {
             }
             return out;
         }
-        let sealed = datagram.to == addr::sealed(self.index);
+        let Some(listener) = self.listeners.iter().position(|at| *at == datagram.to) else {
+            // Towards the core: a closed lane and a stranger are the host's to refuse.
+            if addr::is_switch(datagram.from)
+                && let Some((protocol, worker, lane)) = self.core_port(datagram.to)
+            {
+                self.lane_touched(now, protocol, (worker, lane));
+                self.core_says(now, protocol, (worker, lane), &datagram.bytes, &mut out);
+            }
+            return out;
+        };
         let workers = self.engines.len() as u64;
         // A terminal always meets the same worker; a sealed datagram meets the one that its handle names.
         let worker = match Header::read(&datagram.bytes) {
-            Ok(header) if sealed => (header.kid >> 56) % workers,
+            Ok(header) if listener == SEALED => (header.kid >> 56) % workers,
             _ => u64::from(datagram.from.port()) % workers,
         };
-        let listener = match datagram.to {
-            to if to == addr::sealed(self.index) => SEALED,
-            to if to == addr::stock(self.index) => STOCK,
-            _ => ACCESS,
-        };
-        let meta = Meta { source: datagram.from, listener, conn: 0 };
+        let meta = Meta { source: datagram.from, listener: listener as u8, conn: 0 };
         let mut sink = Collect::default();
         if let Some(engine) = self.engines.get_mut(worker as usize) {
             engine.on_batch(now, &mut [Packet { meta, bytes: &mut datagram.bytes }], &mut sink);
@@ -181,39 +207,58 @@ impl Proxy {
         out
     }
 
-    fn core_says(&mut self, now: Now, messages: &[&[u8]], out: &mut Out) {
-        for message in messages {
-            let worker = match SIP.route_core(message) {
-                Route::Ticket(ticket) => usize::from(ticket.worker()),
-                Route::Terminal(idc) => self.directory.get(idc.as_idc().as_str()).map_or(0, |(w, _)| *w),
-                Route::Step | Route::Lane | Route::Own | Route::Unknown => 0,
-            };
-            let mut sink = Collect::default();
-            if let Some(engine) = self.engines.get_mut(worker) {
-                engine.on_core(now, &[portunus_engine::CorePacket::shared(message)], Protocol::Sip, &mut sink);
-            }
-            self.effects(now, worker, sink, out);
+    /// What arrives at an address towards the core: of which protocol, for which worker, by which lane.
+    fn core_port(&self, at: SocketAddr) -> Option<(Protocol, usize, Lane)> {
+        if at == addr::core(self.index) {
+            return Some((Protocol::Sip, 0, Lane::Shared));
         }
+        self.lanes.iter().find_map(|lanes| lanes.at(at).map(|(worker, lane)| (lanes.protocol(), worker, lane)))
+    }
+
+    fn lane_touched(&mut self, now: Now, protocol: Protocol, (worker, lane): (usize, Lane)) {
+        if let Some(lanes) = self.lanes.iter_mut().find(|lanes| lanes.protocol() == protocol) {
+            lanes.touch(now.mono_ms, lane, worker);
+        }
+    }
+
+    /// What the softswitch in this process knows a lane by.
+    fn local(&self, (worker, lane): (usize, Lane)) -> Option<SocketAddr> {
+        self.inside.is_some().then(|| lane.virtual_address(worker as u8))
+    }
+
+    /// The worker that holds the session of the terminal whose lane this is.
+    fn holder(&self, lane: Lane) -> Option<usize> {
+        let is = |idc: &str| Idc::new(idc).is_some_and(|idc| Lane::Of(Lane::name(&self.hash, idc)) == lane);
+        self.directory.iter().find(|(idc, _)| is(idc)).map(|(_, (worker, _))| *worker)
+    }
+
+    fn core_says(&mut self, now: Now, protocol: Protocol, by: (usize, Lane), message: &[u8], out: &mut Out) {
+        if let Lane::Of(lane) = by.1 {
+            let local = self.local(by);
+            out.passed.push(Passed { up: false, protocol, lane, local, bytes: message.to_vec() });
+        }
+        let worker = match dialect::of(protocol).signalling().route_core(message) {
+            Route::Ticket(ticket) => usize::from(ticket.worker()),
+            Route::Terminal(idc) => self.directory.get(idc.as_idc().as_str()).map_or(0, |(w, _)| *w),
+            Route::Lane => self.holder(by.1).unwrap_or(by.0),
+            Route::Step | Route::Own | Route::Unknown => by.0,
+        };
+        let mut sink = Collect::default();
+        if let Some(engine) = self.engines.get_mut(worker) {
+            let packet = CorePacket { lane: by.1, ..CorePacket::shared(message) };
+            engine.on_core(now, &[packet], protocol, &mut sink);
+        }
+        self.effects(now, worker, sink, out);
     }
 
     fn effects(&mut self, now: Now, worker: usize, sink: Collect, out: &mut Out) {
         for (to, bytes) in sink.sends {
-            match (to, &mut self.inside) {
-                (To::Access { listener, addr: to, .. }, _) => {
-                    let from = match listener {
-                        SEALED => addr::sealed(self.index),
-                        STOCK => addr::stock(self.index),
-                        _ => addr::access(self.index),
-                    };
-                    out.sends.push(Datagram { from, to, bytes });
+            match to {
+                To::Access { listener, addr: to, .. } => {
+                    let Some(from) = self.listeners.get(usize::from(listener)) else { continue };
+                    out.sends.push(Datagram { from: *from, to, bytes });
                 }
-                (To::Core { .. }, None) => {
-                    out.sends.push(Datagram { from: addr::core(self.index), to: addr::switch(), bytes });
-                }
-                (To::Core { .. }, Some(switch)) => {
-                    let sends = switch.sip(now, Peer::LocalProxy, &bytes);
-                    self.settle(now, sends, out);
-                }
+                To::Core { protocol, lane, .. } => self.to_core(now, protocol, (worker, lane), bytes, out),
             }
         }
         for told in sink.told {
@@ -222,11 +267,40 @@ impl Proxy {
         }
     }
 
+    fn to_core(&mut self, now: Now, protocol: Protocol, by: (usize, Lane), bytes: Vec<u8>, out: &mut Out) {
+        let local = self.local(by);
+        let lanes = self.lanes.iter_mut().find(|lanes| lanes.protocol() == protocol);
+        if let (Some(_), Lane::Of(lane)) = (&lanes, by.1) {
+            out.passed.push(Passed { up: true, protocol, lane, local, bytes: bytes.clone() });
+        }
+        let Some(switch) = &mut self.inside else {
+            let from = match lanes {
+                Some(lanes) => lanes.send(now.mono_ms, by.1, by.0),
+                None => Some(addr::core(self.index)),
+            };
+            let to = addr::switch(protocol);
+            return out.sends.extend(from.map(|from| Datagram { from, to, bytes }));
+        };
+        let from = match lanes {
+            Some(_) => Peer::LocalLane(by.1.virtual_address(by.0 as u8)),
+            None => Peer::LocalProxy,
+        };
+        let sends = switch.message(now, protocol, from, &bytes);
+        self.settle(now, sends, out);
+    }
+
     /// What the softswitch inside has to say: to the engine in memory, to the AuC over the network.
-    fn settle(&mut self, now: Now, sends: crate::switch::Sends, out: &mut Out) {
+    fn settle(&mut self, now: Now, sends: Sends, out: &mut Out) {
         out.sends.extend(sends.outside);
-        let messages: Vec<&[u8]> = sends.local.iter().map(Vec::as_slice).collect();
-        self.core_says(now, &messages, out);
+        for Local { protocol, lane, bytes } in sends.local {
+            self.core_says(now, protocol, lane, &bytes, out);
+        }
+    }
+
+    fn on_session(&mut self, now: Now, idc: &str, worker: usize, active: bool) {
+        let Some(idc) = Idc::new(idc) else { return };
+        let name = Lane::name(&self.hash, idc);
+        self.lanes.iter_mut().for_each(|lanes| lanes.on_session(now.mono_ms, name, worker, active));
     }
 
     /// The directory: one session an identity; a newer one ends the older, on whatever worker it is.
@@ -234,7 +308,9 @@ impl Proxy {
         match told {
             Told::Active { idc, kid, .. } => {
                 let older = self.directory.insert(idc.clone(), (worker, *kid)).filter(|(w, _)| *w != worker);
+                self.on_session(now, idc, worker, true);
                 let Some((other, old)) = older else { return };
+                self.on_session(now, idc, other, false);
                 let mut sink = Collect::default();
                 let Ok(name) = arrayvec::ArrayString::from(idc) else { return };
                 if let Some(engine) = self.engines.get_mut(other) {
@@ -246,6 +322,7 @@ impl Proxy {
                 if self.directory.get(idc).is_some_and(|(_, k)| k == kid) {
                     self.directory.remove(idc);
                 }
+                self.on_session(now, idc, worker, false);
             }
         }
     }
@@ -264,18 +341,32 @@ impl Proxy {
             let sends = switch.timer(now);
             self.settle(now, sends, &mut out);
         }
+        self.lanes.iter_mut().for_each(|lanes| lanes.on_timer(now.mono_ms));
         out
     }
 
     /// When time matters next.
     pub fn deadline(&self) -> Option<u64> {
         let inside = self.inside.as_ref().and_then(Switch::deadline);
-        self.engines.iter().filter_map(due).chain(inside).min()
+        let lanes = self.lanes.iter().filter_map(Lanes::next_deadline);
+        self.engines.iter().filter_map(due).chain(inside).chain(lanes).min()
     }
 
     /// Which handle is active for an identity.
     pub fn active(&self, idc: &str) -> Option<u64> {
         self.directory.get(idc).map(|(_, kid)| *kid)
+    }
+
+    /// True while the core can reach somebody by this address.
+    pub fn is_lane(&self, at: SocketAddr) -> bool {
+        let lane =
+            Lane::of_virtual_address(at).or_else(|| self.core_port(at).map(|(_, worker, lane)| (worker as u8, lane)));
+        lane.is_some_and(|(_, lane)| lane != Lane::Shared)
+    }
+
+    /// True while no protocol has more lanes than it may.
+    pub fn lanes_bounded(&self) -> bool {
+        self.lanes.iter().map(Lanes::open).all(|(open, limit)| open <= limit)
     }
 
     /// Totals that have bounds: registrations waiting, sessions.
@@ -284,6 +375,18 @@ impl Proxy {
             (p.max(c.pendings), s.max(c.sessions_active + c.sessions_provisional + c.sessions_stock))
         })
     }
+}
+
+/// All of a proxy's listeners.
+fn listeners(index: usize) -> Vec<Listener> {
+    let listens = |dialect: &&'static dyn Dialect, address, stock_phones| {
+        let kind = ListenerKind::Access { signalling: dialect.signalling(), transport: Transport::Udp, stock_phones };
+        Listener { address, kind }
+    };
+    let sealed = Listener { address: addr::sealed(index), kind: ListenerKind::Sealed };
+    let stock = listens(&dialect::of(Protocol::Sip), addr::stock(index), true);
+    let access = dialect::ALL.iter().map(|d| listens(d, addr::access(index, d.protocol()), false));
+    [sealed, stock].into_iter().chain(access).collect()
 }
 
 fn due(engine: &Engine) -> Option<u64> {

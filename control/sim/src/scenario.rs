@@ -1,7 +1,9 @@
 //! What a seed means: who is there, what the network does, who crashes when, and what the attackers try.
 
+use crate::dialect;
 use crate::prng::Prng;
 use portunus_engine::Cookies;
+use portunus_signalling::Protocol;
 
 /// How the network treats one kind of link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,6 +100,12 @@ pub struct Scenario {
     pub stock: usize,
     /// Identities that attackers pretend to be although no subscriber has them.
     pub nobodies: usize,
+    /// What each terminal speaks.
+    pub protocols: Vec<Protocol>,
+    /// Lanes that a proxy has for each protocol, at most.
+    pub lanes: usize,
+    /// After how many seconds of silence the softswitch forgets a gateway.
+    pub silent_s: u32,
     /// Mechanism list of each terminal, as `Security-Client` has it.
     pub mechs: Vec<&'static str>,
     /// Expiry that terminals ask for, seconds.
@@ -134,8 +142,14 @@ const LISTS: [&str; 4] = [
 ];
 
 impl Scenario {
-    /// The run of a seed.
+    /// The run of a seed, over all protocols.
     pub fn draw(seed: u64) -> Self {
+        let all: Vec<Protocol> = dialect::ALL.iter().map(|d| d.protocol()).collect();
+        Self::draw_from(seed, &all)
+    }
+
+    /// The run of a seed in which terminals speak these protocols only.
+    pub fn draw_from(seed: u64, protocols: &[Protocol]) -> Self {
         let r = &mut Prng::new(seed);
         let direct = r.chance(350);
         let phones = r.between(1, 5) as usize;
@@ -161,6 +175,10 @@ impl Scenario {
             phones,
             stock: if r.chance(400) { r.between(1, 2) as usize } else { 0 },
             nobodies: 2,
+            protocols: (0..phones).map(|_| *r.pick(protocols).unwrap_or(&Protocol::Sip)).collect(),
+            // As few as may be: each terminal's, and one.
+            lanes: r.between(phones as u64 + 1, 24) as usize,
+            silent_s: *r.pick(&[60, 120, 600]).unwrap_or(&600),
             mechs: (0..phones).map(|_| *r.pick(&LISTS).unwrap_or(&LISTS[0])).collect(),
             expires_s: *r.pick(&[60, 90, 180, 300]).unwrap_or(&60),
             life_s: *r.pick(&[60, 120, 86_400]).unwrap_or(&86_400),

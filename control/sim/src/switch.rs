@@ -1,6 +1,7 @@
 //! The softswitch process as the simulator runs it: the real softswitch and the real AAA client, joined as in
 //! production, with datagrams where production has sockets.
 
+use crate::dialect;
 use crate::net::{Datagram, addr};
 use crate::prng::Prng;
 use crate::proxy;
@@ -11,9 +12,10 @@ use portunus_aaa::client::link::{LinkConfig, Timing};
 use portunus_aaa::client::{Client, Effect, LaneId, Limits};
 use portunus_aaa::secret::SharedSecret;
 use portunus_aaa::transport::RADIUS_UDP;
+use portunus_engine::Lane;
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
-use portunus_softswitch::{Config, Joined, LocalProxy, Peer, PeerConfig, Softswitch};
+use portunus_softswitch::{Config, Joined, Listeners, LocalProxy, Peer, PeerConfig, Softswitch};
 
 /// The secret between softswitch and AuC in every run; watched for like the others.
 pub const RADIUS_SECRET: &[u8; 24] = b"radius-secret-of-the-sim";
@@ -26,7 +28,18 @@ pub struct Sends {
     /// Over the network.
     pub outside: Vec<Datagram>,
     /// To the engine in the same process.
-    pub local: Vec<Vec<u8>>,
+    pub local: Vec<Local>,
+}
+
+/// A message to the engine in the same process.
+#[derive(Debug)]
+pub struct Local {
+    /// Of which protocol.
+    pub protocol: Protocol,
+    /// By whose lane, and at which worker.
+    pub lane: (usize, Lane),
+    /// Its octets.
+    pub bytes: Vec<u8>,
 }
 
 /// One softswitch process.
@@ -39,8 +52,12 @@ pub struct Switch {
 impl Switch {
     /// A process that has just started.
     pub fn start(scenario: &Scenario, rng: &mut Prng) -> Self {
-        let mut config = Config::new(addr::switch(), "example.test");
+        let mut config = Config::new(addr::switch(Protocol::Sip), "example.test");
         config.retries = scenario.retries;
+        let served = |protocol| dialect::ALL.iter().any(|d| d.protocol() == protocol).then(|| addr::switch(protocol));
+        config.listeners =
+            Listeners { mgcp: served(Protocol::Mgcp), h248: served(Protocol::H248), ras: served(Protocol::Ras) };
+        config.silent_s = scenario.silent_s;
         config.expires.min_s = 30;
         config.retry_after_s = (1, 4);
         config.digest = Some(DigestAlgorithm::Sha256);
@@ -48,6 +65,7 @@ impl Switch {
             identities: 64,
             challenges: 64,
             asks: 48,
+            commands: 48,
             cache_octets: 1 << 18,
             records: 64,
             ..config.limits
@@ -82,9 +100,9 @@ impl Switch {
         (0..LANES).any(|lane| addr::lane(lane) == to)
     }
 
-    /// A SIP message from a neighbour.
-    pub fn sip(&mut self, now: Now, from: Peer, bytes: &[u8]) -> Sends {
-        self.joined.on_message(now, Protocol::Sip, from, bytes);
+    /// A message from a neighbour.
+    pub fn message(&mut self, now: Now, protocol: Protocol, from: Peer, bytes: &[u8]) -> Sends {
+        self.joined.on_message(now, protocol, from, bytes);
         self.sends()
     }
 
@@ -96,7 +114,10 @@ impl Switch {
             self.joined.pump(now);
             return self.sends();
         }
-        self.sip(now, Peer::Udp(datagram.from), &datagram.bytes)
+        match addr::served(datagram.to) {
+            Some(protocol) => self.message(now, protocol, Peer::Udp(datagram.from), &datagram.bytes),
+            None => Sends::default(),
+        }
     }
 
     /// Time has passed.
@@ -118,12 +139,16 @@ impl Switch {
 
     fn sends(&mut self) -> Sends {
         let mut sends = Sends::default();
-        while let Some((_, to, bytes)) = self.joined.poll_send() {
+        while let Some((protocol, to, bytes)) = self.joined.poll_send() {
             match to {
-                Peer::Udp(to) => sends.outside.push(Datagram { from: addr::switch(), to, bytes }),
-                Peer::LocalProxy => sends.local.push(bytes),
-                // No protocol with lanes is simulated yet.
-                Peer::LocalLane(_) | Peer::Behind(_) => {}
+                Peer::Udp(to) => sends.outside.push(Datagram { from: addr::switch(protocol), to, bytes }),
+                Peer::LocalProxy => sends.local.push(Local { protocol, lane: (0, Lane::Shared), bytes }),
+                Peer::LocalLane(at) => {
+                    let lane = Lane::of_virtual_address(at).map(|(worker, lane)| (usize::from(worker), lane));
+                    sends.local.extend(lane.map(|lane| Local { protocol, lane, bytes }));
+                }
+                // Nobody's controller is behind this one.
+                Peer::Behind(_) => {}
             }
         }
         while let Some(effect) = self.joined.aaa().poll_effect() {

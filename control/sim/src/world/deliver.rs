@@ -2,9 +2,9 @@
 //! comes out of that role.
 
 use super::{Event, World, column, sooner};
-use crate::attack::is_s7;
 use crate::auc::Did;
 use crate::clock::Clock;
+use crate::dialect::is_s7;
 use crate::ladder::Fate;
 use crate::net::{Datagram, Verdict, addr, link};
 use crate::phone;
@@ -13,7 +13,7 @@ use crate::scenario::{LinkKind, Node};
 use crate::switch::Switch;
 use core::net::SocketAddr;
 use portunus_keydist::{Idc, Idsp};
-use portunus_terminal::sip::Event as PhoneEvent;
+use portunus_terminal::Event as PhoneEvent;
 
 impl World {
     fn name(&self, at: SocketAddr) -> String {
@@ -22,7 +22,7 @@ impl World {
         }
         match (self.proxy_at(at), at) {
             (Some(p), _) => column(&proxy::name(&self.scenario, p)),
-            (_, at) if at == addr::switch() || self.is_lane(at) => "softswitch".into(),
+            (_, at) if addr::is_switch(at) => "softswitch".into(),
             (_, at) if at == addr::auc_auth() || at == addr::auc_acct() => "auc".into(),
             _ => at.to_string(),
         }
@@ -33,9 +33,8 @@ impl World {
     }
 
     pub(super) fn proxy_at(&self, at: SocketAddr) -> Option<usize> {
-        let lane = self.scenario.direct && self.is_lane(at);
-        (0..self.scenario.proxies)
-            .find(|p| lane || [addr::access(*p), addr::sealed(*p), addr::stock(*p), addr::core(*p)].contains(&at))
+        let inside = (self.scenario.direct && self.is_lane(at)).then_some(0);
+        inside.or_else(|| addr::proxy_of(at)).filter(|p| *p < self.scenario.proxies)
     }
 
     /// Somebody honest sends: over the path, where attackers and weather are.
@@ -97,7 +96,7 @@ impl World {
             let now = self.proxies[p].clock.now(self.now_ms);
             let out = self.proxies[p].it.as_mut().map(|proxy| proxy.receive(now, &mut datagram));
             self.proxy_out(p, out);
-        } else if to == addr::switch() || self.is_lane(to) {
+        } else if addr::is_switch(to) {
             let now = self.switch.clock.now(self.now_ms);
             let out = self.switch.it.as_mut().map(|s| s.receive(now, &datagram));
             self.switch_out(out);
@@ -114,8 +113,7 @@ impl World {
         } else if let Some(i) = self.phones.iter().position(|p| p.addr == to) {
             let taken = datagram.bytes.clone();
             let from = datagram.from;
-            let out =
-                self.phones[i].with(self.now_ms, |t, now, rng| t.on_datagram(now, rng, from, &mut datagram.bytes));
+            let out = self.phones[i].receive(self.now_ms, from, &mut datagram.bytes);
             self.phone_out(i, out, &taken);
         } else if let Some(i) = self.stock.iter().position(|p| p.addr == to) {
             let (heard, answer) = self.stock[i].receive(self.now_ms, &datagram.bytes);
@@ -147,6 +145,9 @@ impl World {
 
     pub(super) fn proxy_out(&mut self, p: usize, out: Option<proxy::Out>) {
         let (Some(out), life) = (out, self.life(p)) else { return };
+        for message in &out.passed {
+            self.oracle.passed(life, message);
+        }
         for d in &out.sends {
             self.oracle.proxy_sends(self.now_ms, life, d);
         }
@@ -171,6 +172,7 @@ impl World {
     pub(super) fn switch_out(&mut self, out: Option<crate::switch::Sends>) {
         let Some(out) = out else { return };
         for d in out.outside {
+            self.oracle.switch_sends(&d);
             self.send(d);
         }
         let world = self.switch.clock;
@@ -197,7 +199,7 @@ impl World {
             self.phone_event(i, event, taken);
         }
         for d in out.sends {
-            let s7 = is_s7(&d.bytes);
+            let s7 = is_s7(self.phones[i].dialect(), &d.bytes);
             self.oracle.phone_sends(&self.phones[i], &d);
             self.send(d);
             if s7 && i >= self.scenario.phones {

@@ -3,9 +3,13 @@
 use super::{CHECK_MS, Event, World};
 use crate::attack::nobody;
 use crate::clock::Clock;
+use crate::dialect;
 use crate::net::addr;
 use crate::proxy::CAPACITY;
 use crate::switch::Switch;
+use core::net::SocketAddr;
+use portunus_engine::Lane;
+use portunus_signalling::Protocol;
 
 impl World {
     pub(super) fn check(&mut self) {
@@ -14,12 +18,19 @@ impl World {
             if pendings > CAPACITY.pendings as u64 || sessions > CAPACITY.sessions as u64 {
                 self.oracle.forbid("a proxy's table is fuller than it may be");
             }
+            if !proxy.lanes_bounded() {
+                self.oracle.forbid("a proxy has more lanes than it may");
+            }
         }
-        let idcs = self.owners().map(|p| p.idc.clone()).chain((0..self.scenario.nobodies).map(nobody));
+        let nobodies = (0..self.scenario.nobodies).flat_map(|n| dialect::ALL.iter().map(move |d| d.idc(&nobody(n))));
+        let idcs = self.owners().map(|p| p.idc.clone()).chain(nobodies);
         for idc in idcs.chain(self.stock.iter().map(|s| s.idc.clone())).collect::<Vec<_>>() {
             let bindings = self.bindings(&idc);
             for binding in &bindings {
                 self.oracle.bound(&idc, binding);
+                if let Some((protocol, lane)) = lane_address(binding) {
+                    self.oracle.reached_by(&idc, protocol, lane);
+                }
             }
             let places: Vec<usize> = bindings.iter().filter_map(|b| self.proxy_of(b)).collect();
             self.oracle.placed(self.now_ms, &idc, &places);
@@ -47,6 +58,9 @@ impl World {
 
     /// The proxy that a binding leads to.
     fn proxy_of(&self, binding: &str) -> Option<usize> {
+        if let Some((_, at)) = lane_address(binding) {
+            return addr::proxy_of(at).or_else(|| Lane::of_virtual_address(at).map(|_| 0));
+        }
         (0..self.scenario.proxies).find(|p| binding.ends_with(&format!("@{}", addr::core(*p))))
     }
 
@@ -65,12 +79,17 @@ impl World {
                 (Some(a), Some(b)) if a != b || !self.oracle.agreed(phone, self.life(p), a) => {
                     Some(format!("{} and its proxy do not hold the same session", phone.idc))
                 }
-                _ if self.bindings(&phone.idc).first().and_then(|b| self.proxy_of(b)) != Some(p) => {
-                    Some(format!("{} cannot be reached", phone.idc))
-                }
-                _ => None,
+                _ => (!self.is_reachable(&phone.idc, p)).then(|| format!("{} cannot be reached", phone.idc)),
             }
         })
+    }
+
+    /// True when the softswitch reaches somebody through this proxy: by a lane that is open, where there are lanes.
+    fn is_reachable(&self, idc: &str, p: usize) -> bool {
+        let bindings = self.bindings(idc);
+        let Some(binding) = bindings.first() else { return false };
+        let open = |at| self.proxies[p].it.as_ref().is_some_and(|proxy| proxy.is_lane(at));
+        self.proxy_of(binding) == Some(p) && lane_address(binding).is_none_or(|(_, at)| open(at))
     }
 
     /// At the end: nobody's state shows a key.
@@ -83,4 +102,16 @@ impl World {
             self.oracle.look("what a role's Debug prints", text.as_bytes());
         }
     }
+}
+
+/// What a binding to a lane says; `None` for SIP's, which have none.
+fn lane_address(binding: &str) -> Option<(Protocol, SocketAddr)> {
+    let (scheme, at) = binding.split_once(':')?;
+    let protocol = match scheme {
+        "mgcp" => Protocol::Mgcp,
+        "h248" => Protocol::H248,
+        "ras" => Protocol::Ras,
+        _ => return None,
+    };
+    Some((protocol, at.parse().ok()?))
 }

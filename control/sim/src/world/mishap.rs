@@ -33,7 +33,7 @@ impl World {
             }
             Node::Phone(i) if self.phone_wakes[i] == Some(now_ms) => {
                 self.phone_wakes[i] = None;
-                let out = self.phones[i].with(now_ms, |t, now, rng| t.on_timer(now, rng));
+                let out = self.phones[i].timer(now_ms);
                 self.phone_out(i, out, &[]);
             }
             _ => {}
@@ -109,9 +109,7 @@ impl World {
                 self.restart(Node::Phone(second));
             }
             Mishap::Leave(i, _) => {
-                let out = self.phones[i].with(self.now_ms, |t, now, rng| {
-                    t.deregister(now, rng);
-                });
+                let out = self.phones[i].leave(self.now_ms);
                 self.phone_out(i, out, &[]);
             }
         }
@@ -138,7 +136,7 @@ impl World {
         let text = self.attackers.inside(&self.scenario);
         self.insider_seq += 1;
         let (phone, seq) = (&self.phones[0], (1 << 20) + self.insider_seq);
-        if let Some(bytes) = self.oracle.seal_as(phone, seq, text.as_bytes()) {
+        if let Some(bytes) = self.oracle.seal_as(phone, seq, &text) {
             let (from, to) = (phone.addr, addr::sealed(phone.proxy));
             self.slip_in(Datagram { from, to, bytes });
         }
@@ -152,18 +150,12 @@ impl World {
         let said = self.phones[a].said;
         let target = match self.rng.chance(250) && !self.stock.is_empty() {
             true => stock::name(0),
-            false => phone::name(b),
+            false => phone::name(&self.scenario, b),
         };
         let body = format!("{} says number {said}", self.phones[a].idc).into_bytes();
         self.phones[a].said += 1;
         self.oracle.saying(&self.phones[a], &body);
-        let out = self.phones[a].with(self.now_ms, |t, now, rng| {
-            match method {
-                "BYE" => t.hang_up(now, rng),
-                "OPTIONS" => t.send_request(now, rng, method, &target, b""),
-                _ => t.send_request(now, rng, method, &target, &body),
-            };
-        });
+        let out = self.phones[a].say(self.now_ms, method, &target, &body);
         self.phone_out(a, out, &[]);
         let next = self.now_ms + self.rng.between(500, 6_000);
         self.at(next, Event::Chat);

@@ -104,12 +104,12 @@ impl World {
         let mut phones = Vec::new();
         for i in 0..scenario.phones {
             let key = Key::new(rng.array());
-            store.add_subscriber(&phone::name(i), key.clone());
+            store.add_subscriber(&phone::name(&scenario, i), key.clone());
             phones.push(Phone::new(&scenario, i, i, key, &mut rng));
         }
         // The second device of each subscriber, for registrations that come to nothing.
         for i in 0..scenario.phones {
-            let Some(key) = store.subscribers.get(&phone::name(i)) else { continue };
+            let Some(key) = store.subscribers.get(&phone::name(&scenario, i)) else { continue };
             phones.push(Phone::new(&scenario, i, scenario.phones + i, key.clone(), &mut rng));
         }
         let mut stock = Vec::new();

@@ -4,23 +4,23 @@
 //! did: which s6 went where, which s7 the terminal that has Kc made, which vector the AuC drew. So a mistake in a role's
 //! own checks cannot hide in the model.
 
+mod access;
+mod lanes;
+
 use crate::auc::Did;
 use crate::leaks::Leaks;
-use crate::net::{Datagram, addr};
 use crate::phone::Phone;
 use crate::proxy::Told;
 use core::net::SocketAddr;
 use portunus_channel::Mechanism as _;
-use portunus_channel::sealed::{Header, Keys, Sealed};
+use portunus_channel::sealed::{Header, Keys, NO_PROTOCOL, Sealed};
 use portunus_codec::Writer;
 use portunus_keydist::mech::{Mech, Sel};
-use portunus_keydist::schedule::{For, Secret, TrafficCtx, WrapCtx};
-use portunus_keydist::steps::{Registration, S6, S10};
+use portunus_keydist::schedule::{For, Secret, WrapCtx};
+use portunus_keydist::steps::Registration;
 use portunus_keydist::{Idc, Idsp, Key, N1, Rand, Word};
-use portunus_signalling::FromTerminal;
-use portunus_sip::Sip;
-use portunus_sip::carriage::terminal::{Answer, read_answer};
-use portunus_sip::view::{Message, Uri};
+use portunus_signalling::Protocol;
+use portunus_sip::view::Uri;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A proxy process: which proxy, and which of its lives.
@@ -36,6 +36,7 @@ struct Vector {
 }
 
 struct Challenge {
+    rand: Rand,
     life: Life,
     to: SocketAddr,
     at: u64,
@@ -50,6 +51,7 @@ struct Response {
 
 /// An s7 as it reached a proxy, on whatever way.
 struct Arrived {
+    idc: String,
     n2: Vec<u8>,
     word: Word,
 }
@@ -57,6 +59,7 @@ struct Arrived {
 struct Session {
     life: Life,
     idc: String,
+    protocol: Protocol,
     n1b: N1,
     mechs: String,
     sel: String,
@@ -88,6 +91,7 @@ pub struct Oracle {
     /// The first thing that the specification forbids, and that happened.
     pub violation: Option<String>,
     devices: BTreeMap<String, Key>,
+    subscribers: BTreeMap<String, Key>,
     vectors: BTreeMap<Rand, Vector>,
     challenges: BTreeMap<Vec<u8>, Challenge>,
     answered: BTreeMap<Question, (Rand, SocketAddr, u64)>,
@@ -108,8 +112,9 @@ pub struct Oracle {
     bound_since: BTreeMap<(String, usize), u64>,
     traffic: BTreeMap<(Life, SocketAddr), Traffic>,
     said: BTreeMap<Vec<u8>, String>,
-    /// What a proxy can have given a key for, by identity and N1b.
-    arrived: BTreeMap<(Life, String, N1), Vec<Arrived>>,
+    /// What a proxy can have given a key for, by N1b.
+    arrived: BTreeMap<(Life, N1), Vec<Arrived>>,
+    lanes: lanes::Lanes,
     by_rand: BTreeMap<Rand, Vec<u8>>,
     /// Stock phones, and where they are.
     stock: BTreeMap<String, SocketAddr>,
@@ -126,8 +131,9 @@ impl core::fmt::Debug for Oracle {
 impl Oracle {
     /// A model that knows the proxies' keys, and watches for all long-term keys.
     pub fn new(workers: u8, devices: &BTreeMap<String, Key>, subscribers: &BTreeMap<String, Key>) -> Self {
-        let mut oracle = Self { workers: u64::from(workers), devices: devices.clone(), ..Self::default() };
-        for (name, key) in devices.iter().chain(subscribers) {
+        let (devices, subscribers) = (devices.clone(), subscribers.clone());
+        let mut oracle = Self { workers: u64::from(workers), devices, subscribers, ..Self::default() };
+        for (name, key) in oracle.devices.iter().chain(&oracle.subscribers) {
             oracle.leaks.watch(&format!("the key of {name}"), key.expose());
         }
         oracle.leaks.watch("the RADIUS secret", crate::switch::RADIUS_SECRET);
@@ -197,176 +203,25 @@ impl Oracle {
         }
     }
 
-    /// A terminal sends.
-    pub fn phone_sends(&mut self, phone: &Phone, datagram: &Datagram) {
-        if let Ok(header) = Header::read(&datagram.bytes) {
-            let session = self.by_phone.get(&(phone.index, header.kid)).copied();
-            return self.sealed(session, true, &header, &datagram.bytes, &phone.idc);
-        }
-        if let Ok(FromTerminal::S7(s7)) = Sip.read_terminal(&datagram.bytes) {
-            self.hold(s7.mechs.as_str() == phone.mechs, || {
-                format!("{} offers other mechanisms than its own", phone.idc)
-            });
-            let Some(rand) = s7.rand else { return };
-            let response = Response { rand, word: s7.auth_c };
-            self.responses.insert((phone.idc.clone(), s7.n2.to_vec()), response);
-            self.own_n1.insert((phone.index, s7.n1));
-            if self.vectors.get(&rand).is_some_and(|v| v.idc == phone.idc) {
-                self.authenticated.insert((phone.idc.clone(), rand));
-            }
-        }
-    }
-
-    /// A proxy receives from the access side.
-    pub fn proxy_receives(&mut self, life: Life, datagram: &Datagram) {
-        if [addr::access(life.0), addr::stock(life.0)].contains(&datagram.to) {
-            self.traffic.entry((life, datagram.from)).or_default().received += datagram.bytes.len();
-            if let Ok(FromTerminal::S7(s7)) = Sip.read_terminal(&datagram.bytes) {
-                let arrived = self.arrived.entry((life, s7.idc.as_str().to_owned(), s7.n1)).or_default();
-                arrived.push(Arrived { n2: s7.n2.to_vec(), word: s7.auth_c });
-            }
-        }
-    }
-
-    /// A proxy sends to the access side.
-    pub fn proxy_sends(&mut self, now_ms: u64, life: Life, datagram: &Datagram) {
-        if datagram.from == addr::sealed(life.0) {
-            match Header::read(&datagram.bytes) {
-                Ok(header) => {
-                    let session = self.by_kid.get(&(life, header.kid)).copied();
-                    self.sealed(session, false, &header, &datagram.bytes, "a proxy");
-                }
-                Err(_) => self.forbid("a proxy sends something unprotected from its sealed port"),
-            }
-            return;
-        }
-        if ![addr::access(life.0), addr::stock(life.0)].contains(&datagram.from) {
-            return;
-        }
-        // What the listener for stock phones sends is as weak as they are: a digest response is not bound to an address,
-        // so whoever overhears one and is quicker gets the phone's calls. Nothing else is ever sent unprotected.
-        let stock = datagram.from == addr::stock(life.0);
-        let bytes = &datagram.bytes;
-        let msg = match Message::parse(bytes) {
-            Ok(msg) => msg,
-            // What was malformed is repeated in the answer that says so (RFC 3261 section 8.2.6.2).
-            Err(_) if [&b"SIP/2.0 400 "[..], b"SIP/2.0 505 "].iter().any(|s| bytes.starts_with(s)) => return,
-            Err(fault) => {
-                let text = String::from_utf8_lossy(bytes);
-                return self.forbid(format!("a proxy sends what is not SIP: {fault:?} in {text}"));
-            }
-        };
-        self.hold(stock || !msg.is_request(), || "a proxy sends an unprotected request".into());
-        self.hold(!contains(bytes, b"eksp="), || "E_Ksp[K] is sent to a terminal".into());
-        let idc = msg.to().sip().and_then(|u| u.as_idc()).map(|i| i.as_str().to_owned()).unwrap_or_default();
-        let answer = read_answer(bytes).map(|r| r.answer);
-        match answer {
-            Ok(Answer::Challenge(s6)) => self.challenged(now_ms, life, datagram.to, &idc, &s6),
-            Ok(Answer::Key { s10, .. }) => self.keyed(now_ms, life, datagram, &idc, &s10),
-            // A stock phone's 200: its source has shown that it hears what is sent to it.
-            Ok(Answer::Granted) if stock => self.traffic.entry((life, datagram.to)).or_default().proven = true,
-            _ => {}
-        }
-        let traffic = self.traffic.entry((life, datagram.to)).or_default();
-        traffic.sent += bytes.len();
-        let (amplified, to) = (!traffic.proven && traffic.sent > 3 * traffic.received, datagram.to);
-        self.hold(!amplified, || format!("{to} got more than three times what it sent, and has proven nothing"));
-    }
-
-    fn challenged(&mut self, now_ms: u64, life: Life, to: SocketAddr, idc: &str, s6: &S6<'_>) {
-        let known = self.vectors.get(&s6.rand).is_some_and(|v| v.idc == idc && v.idsp == s6.idsp.as_str());
-        self.hold(known, || format!("a challenge for {idc} that the AuC did not make for it"));
-        let challenge = Challenge { life, to, at: now_ms, used: false };
-        let first = self.challenges.entry(s6.n2.to_vec()).or_insert(challenge);
-        let moved = first.to != to;
-        self.hold(!moved, || format!("the challenge of one address was sent to another, {to}"));
-        // Each worker remembers for itself which N1 it accepted, and a copy from elsewhere may meet another worker.
-        let worker = u64::from(to.port()) % self.workers;
-        let question = (life, worker, idc.to_owned(), s6.n1);
-        let first = self.answered.entry(question).or_insert((s6.rand, to, now_ms));
-        if now_ms > first.2 + REPLAY_MS {
-            *first = (s6.rand, to, now_ms);
-        }
-        let same = (first.0, first.1) == (s6.rand, to);
-        self.hold(same, || format!("the N1 {} of {idc} was accepted twice", s6.n1));
-        let alone = self.by_rand.entry(s6.rand).or_insert_with(|| s6.n2.to_vec()) == s6.n2;
-        self.hold(alone, || "two registrations share a vector".into());
-    }
-
-    /// s10: everything that must have happened before it.
-    fn keyed(&mut self, now_ms: u64, life: Life, datagram: &Datagram, idc: &str, s10: &S10<'_>) {
-        self.traffic.entry((life, datagram.to)).or_default().proven = true;
-        if let Some(session) = self.by_message.get(&datagram.bytes).and_then(|i| self.sessions.get(*i)) {
-            let same = session.to == datagram.to;
-            return self.hold(same, || "an s10 from the cache went to another address".into());
-        }
-        // N1b is nobody's proof: it may have been changed on its way. What was answered to which challenge is.
-        let arrived = self.arrived.get(&(life, idc.to_owned(), s10.n1)).map_or(&[][..], Vec::as_slice);
-        let real = |a: &Arrived| self.responses.get(&(idc.to_owned(), a.n2.clone())).filter(|r| r.word == a.word);
-        let Some((n2, rand)) = arrived.iter().find_map(|a| Some((a.n2.clone(), real(a)?.rand))) else {
-            return self.forbid(format!("{idc} gets a key for an answer that the terminal with its Kc never gave"));
-        };
-        let Some(vector) = self.vectors.get(&rand).filter(|v| v.idc == idc && v.idsp == s10.idsp.as_str()) else {
-            return self.forbid(format!("{idc} gets a key for a challenge that the AuC never made for it"));
-        };
-        let secret = vector.secret.clone();
-        let (to, mut why) = (datagram.to, None);
-        match self.challenges.get_mut(&n2) {
-            None => why = Some("a challenge that no proxy sent was honoured"),
-            Some(c) if c.life != life => why = Some("a challenge of another proxy, or of another life, was honoured"),
-            Some(c) if c.to != to => why = Some("a challenge was honoured from another address than it was sent to"),
-            Some(c) if now_ms > c.at + CHALLENGE_MS => why = Some("a challenge was honoured after its time"),
-            Some(c) if c.used => why = Some("a challenge served twice"),
-            Some(c) => c.used = true,
-        }
-        if let Some(why) = why {
-            self.forbid(why);
-        }
-        let once = self.granted.insert((idc.to_owned(), s10.n1));
-        self.hold(once, || "one s7 got two keys".into());
-        self.open_session(life, datagram, idc, s10, &secret);
-    }
-
-    fn open_session(&mut self, life: Life, datagram: &Datagram, idc: &str, s10: &S10<'_>, secret: &Secret) {
-        let (Some(id), Ok(sel)) = (Idc::new(idc), Sel::parse(s10.sel)) else {
-            return self.forbid("an s10 whose names or mechanism cannot be read");
-        };
-        self.hold(sel.mech() == Mech::Sealed, || "the proxy chose what its policy does not allow".into());
-        let Some(kid) = sel.kid() else { return self.forbid("an s10 without kid") };
-        let token = sel.mech().token();
-        let ctx = TrafficCtx { idc: id, idsp: s10.idsp, n1b: &s10.n1, n2b: &s10.n2, token };
-        for label in ["sealed c2s", "sealed s2c"] {
-            let mut octets = [0u8; 32];
-            secret.traffic(label, &ctx, &mut octets);
-            self.leaks.watch(&format!("a traffic key of {idc}"), &octets);
-        }
-        let index = self.sessions.len();
-        self.by_message.insert(datagram.bytes.clone(), index);
-        let taken = self.by_kid.insert((life, kid), index).is_some();
-        self.hold(!taken, || "a kid was given out twice".into());
-        self.sessions.push(Session {
-            life,
-            idc: idc.to_owned(),
-            n1b: s10.n1,
-            mechs: s10.mechs.to_owned(),
-            sel: s10.sel.to_owned(),
-            to: datagram.to,
-            keys: Sealed::derive(secret, &ctx),
-            keyed: false,
-            active: false,
-        });
-    }
-
-    /// A protected datagram: under the model's keys, and under a number that was never used.
+    /// A protected datagram: under the model's keys, under a number that was never used, and in the session's own
+    /// protocol. What a proxy says in it is looked at.
     fn sealed(&mut self, session: Option<usize>, up: bool, header: &Header, bytes: &[u8], who: &str) {
         let Some((index, s)) = session.and_then(|i| Some((i, self.sessions.get(i)?))) else {
             return self.forbid(format!("{who} uses a session that was never granted"));
         };
         let key = if up { &s.keys.c2s } else { &s.keys.s2c };
-        let opens = Sealed::open(key, &mut bytes.to_vec()).is_ok();
-        self.hold(opens, || format!("{who} does not hold the key that the AuC drew"));
+        let (protocol, mut octets) = (s.protocol, bytes.to_vec());
+        let content = Sealed::open(key, &mut octets).ok().map(|opened| opened.content.to_vec());
         let fresh = self.sequence.insert((index, up, header.seq));
         self.hold(fresh, || format!("{who} used sequence number {} of a key twice", header.seq));
+        self.hold(header.protocol == NO_PROTOCOL || header.protocol == protocol as u8, || {
+            format!("{who} speaks another protocol in a session than it was granted for")
+        });
+        match content {
+            None => self.forbid(format!("{who} does not hold the key that the AuC drew")),
+            Some(content) if !up && header.protocol != NO_PROTOCOL => self.said_down(index, &content),
+            Some(_) => {}
+        }
     }
 
     /// A terminal took a datagram and now holds a key.
@@ -417,9 +272,12 @@ impl Oracle {
         self.said.insert(body.to_vec(), phone.idc.clone());
     }
 
-    /// A request reached a terminal inside its session.
+    /// A request reached a terminal inside its session. Those of a core that names nobody are held against what was said
+    /// on its lane ((`lanes`)).
     pub fn heard(&mut self, phone: &Phone, from: &str, body: &[u8]) {
-        self.heard_by(&phone.idc, from, body);
+        if phone.protocol == Protocol::Sip {
+            self.heard_by(&phone.idc, from, body);
+        }
     }
 
     /// A request reached somebody, on whatever way.
@@ -432,6 +290,9 @@ impl Oracle {
     pub fn bound(&mut self, idc: &str, binding: &str) {
         let proven = self.authenticated.iter().any(|(i, _)| i == idc);
         self.hold(proven, || format!("{idc} is bound and never answered a challenge"));
+        if !binding.starts_with("sip:") {
+            return;
+        }
         // A terminal's location is its proxy, whatever anybody said in a Contact.
         let uri = Uri::parse(binding.as_bytes());
         let token = uri.and_then(|u| u.token()).is_some_and(|t| t.as_idc().as_str() == idc);
@@ -462,7 +323,7 @@ impl Oracle {
         let session = self.sessions.get(*self.by_phone.get(&(phone.index, kid))?)?;
         let mut buf = vec![0; text.len() + 64];
         let mut w = Writer::new(&mut buf);
-        Sealed::seal(&session.keys.c2s, kid, 1, seq, text, &mut w).ok()?;
+        Sealed::seal(&session.keys.c2s, kid, session.protocol as u8, seq, text, &mut w).ok()?;
         w.finish().ok()?;
         Some(w.written().to_vec())
     }
@@ -477,8 +338,4 @@ impl Oracle {
     pub fn totals(&self) -> (usize, usize) {
         (self.sessions.len(), self.sessions.iter().filter(|s| s.active).count())
     }
-}
-
-fn contains(octets: &[u8], what: &[u8]) -> bool {
-    octets.windows(what.len()).any(|w| w == what)
 }
