@@ -29,11 +29,17 @@ pub enum Bug {
     VectorShared,
     /// Anybody: a key's Debug prints it.
     KeyPrinted,
+    /// Proxy: terminals share a lane, whoever they are.
+    LaneShared,
+    /// MGCP: the place of s10's MAC is said one octet too late.
+    MacMisplaced,
+    /// MGCP, H.248: what a terminal says in its session may name another one.
+    NameUnbound,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::PrefixCompared,
         Self::ListUnchecked,
         Self::MacUnchecked,
@@ -46,6 +52,9 @@ impl Bug {
         Self::MovedUnconfirmed,
         Self::VectorShared,
         Self::KeyPrinted,
+        Self::LaneShared,
+        Self::MacMisplaced,
+        Self::NameUnbound,
     ];
 }
 

@@ -59,7 +59,7 @@ impl Dialect for H248 {
         Ok(match read(msg).map_err(|fault| format!("{fault:?}"))?.1 {
             FromProxy::Challenge(s6) => Said::Challenge { idc: None, s6 },
             FromProxy::Cookie { n1, cookie, .. } => Said::Cookie { n1, cookie },
-            FromProxy::Key { s10, .. } => Said::Key { idc: None, s10 },
+            FromProxy::Key { s10, mac, mac_value } => Said::Key { idc: None, s10, mac, mac_value },
             FromProxy::Refused { .. } => Said::Harmless,
             _ if has_requests(msg) => Said::Request,
             _ => Said::Harmless,

@@ -70,7 +70,7 @@ impl Dialect for Mgcp {
         Ok(match step.answer {
             Answer::Challenge(s6) => Said::Challenge { idc, s6 },
             Answer::Cookie { n1, cookie, .. } => Said::Cookie { n1, cookie },
-            Answer::Key { s10, .. } => Said::Key { idc, s10 },
+            Answer::Key { s10, mac, mac_value } => Said::Key { idc, s10, mac, mac_value },
             Answer::Refused { .. } => Said::Harmless,
         })
     }

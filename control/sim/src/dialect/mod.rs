@@ -7,9 +7,10 @@ mod mgcp;
 mod sip;
 
 use core::net::SocketAddr;
+use core::ops::Range;
 use portunus_codec::Writer;
 use portunus_keydist::steps::{S1, S6, S7, S10};
-use portunus_keydist::{Idc, N1, Rand};
+use portunus_keydist::{Idc, N1, Rand, Word};
 use portunus_signalling::{FromTerminal, Marks, Protocol, Signalling, Text};
 
 /// Every protocol that is simulated.
@@ -60,6 +61,10 @@ pub enum Said<'m> {
         idc: Option<String>,
         /// The step.
         s10: S10<'m>,
+        /// Where its MAC stands.
+        mac: Range<usize>,
+        /// Its MAC.
+        mac_value: Word,
     },
     /// A registration without a key is granted (stock phones).
     Granted,

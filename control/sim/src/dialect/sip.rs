@@ -81,7 +81,7 @@ impl Dialect for Sip {
         Ok(match read_answer(bytes).map(|r| r.answer) {
             Ok(Answer::Challenge(s6)) => Said::Challenge { idc: idc(), s6 },
             Ok(Answer::Cookie { n1, cookie, .. }) => Said::Cookie { n1, cookie },
-            Ok(Answer::Key { s10, .. }) => Said::Key { idc: idc(), s10 },
+            Ok(Answer::Key { s10, mac, mac_value }) => Said::Key { idc: idc(), s10, mac: mac.into(), mac_value },
             Ok(Answer::Granted) => Said::Granted,
             _ => Said::Harmless,
         })

@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use portunus_channel::Mechanism as _;
 use portunus_channel::sealed::{Header, Sealed};
 use portunus_keydist::mech::{Mech, Sel};
-use portunus_keydist::schedule::{Secret, TrafficCtx};
+use portunus_keydist::schedule::{Secret, TrafficCtx, message_mac};
 use portunus_keydist::steps::{S6, S10};
 use portunus_keydist::{Idc, Idsp, Rand, Word};
 use portunus_signalling::{FromTerminal, Protocol, Text};
@@ -81,7 +81,13 @@ impl Oracle {
         self.hold(!bytes.windows(5).any(|w| w == b"eksp="), || "E_Ksp[K] is sent to a terminal".into());
         match said {
             Said::Challenge { idc, s6 } => self.challenged(now_ms, life, datagram.to, idc.as_deref(), &s6),
-            Said::Key { idc, s10 } => self.keyed(now_ms, life, datagram, idc.as_deref(), &s10),
+            Said::Key { idc, s10, mac, mac_value } => {
+                if let Some(secret) = self.keyed(now_ms, life, datagram, idc.as_deref(), &s10) {
+                    let (key, placeholder) = (secret.mac_key(), dialect.signalling().mac_placeholder());
+                    let right = message_mac(&key, bytes, mac, placeholder) == Some(mac_value);
+                    self.hold(right, || "the MAC of an s10 is not that of the whole message".into());
+                }
+            }
             // A stock phone's 200: its source has shown that it hears what is sent to it.
             Said::Granted if stock => self.traffic.entry((life, datagram.to)).or_default().proven = true,
             Said::Request => self.hold(stock, || "a proxy sends an unprotected request".into()),
@@ -115,23 +121,33 @@ impl Oracle {
         self.hold(alone, || "two registrations share a vector".into());
     }
 
-    /// s10: everything that must have happened before it.
-    fn keyed(&mut self, now_ms: u64, life: Life, datagram: &Datagram, named: Option<&str>, s10: &S10<'_>) {
+    /// s10: everything that must have happened before it. The secret of its key, where it is a new one.
+    fn keyed(
+        &mut self,
+        now_ms: u64,
+        life: Life,
+        datagram: &Datagram,
+        named: Option<&str>,
+        s10: &S10<'_>,
+    ) -> Option<Secret> {
         self.traffic.entry((life, datagram.to)).or_default().proven = true;
         if let Some(session) = self.by_message.get(&datagram.bytes).and_then(|i| self.sessions.get(*i)) {
             let same = session.to == datagram.to;
-            return self.hold(same, || "an s10 from the cache went to another address".into());
+            self.hold(same, || "an s10 from the cache went to another address".into());
+            return None;
         }
         // N1b is nobody's proof: it may have been changed on its way. What was answered to which challenge is.
         let arrived = self.arrived.get(&(life, s10.n1)).map_or(&[][..], Vec::as_slice);
         let mut meant = arrived.iter().filter(|a| named.is_none_or(|named| named == a.idc));
         let real = |a: &Arrived| self.responses.get(&(a.idc.clone(), a.n2.clone())).filter(|r| r.word == a.word);
         let Some((idc, n2, rand)) = meant.find_map(|a| Some((a.idc.clone(), a.n2.clone(), real(a)?.rand))) else {
-            return self.forbid(format!("{named:?} gets a key for an answer that the terminal with its Kc never gave"));
+            self.forbid(format!("{named:?} gets a key for an answer that the terminal with its Kc never gave"));
+            return None;
         };
         let idc = idc.as_str();
         let Some(vector) = self.vectors.get(&rand).filter(|v| v.idc == idc && v.idsp == s10.idsp.as_str()) else {
-            return self.forbid(format!("{idc} gets a key for a challenge that the AuC never made for it"));
+            self.forbid(format!("{idc} gets a key for a challenge that the AuC never made for it"));
+            return None;
         };
         let secret = vector.secret.clone();
         let (to, mut why) = (datagram.to, None);
@@ -149,6 +165,7 @@ impl Oracle {
         let once = self.granted.insert((idc.to_owned(), s10.n1));
         self.hold(once, || "one s7 got two keys".into());
         self.open_session(life, datagram, idc, s10, &secret);
+        Some(secret)
     }
 
     fn open_session(&mut self, life: Life, datagram: &Datagram, idc: &str, s10: &S10<'_>, secret: &Secret) {

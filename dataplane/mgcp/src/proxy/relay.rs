@@ -6,6 +6,7 @@ use crate::code::{self, Code, what};
 use crate::view::{Message, Name, Verb, fault};
 use crate::write::{response, separator};
 use portunus_codec::Writer;
+use portunus_keydist::bugs::{Bug, planted};
 use portunus_signalling::{Fault, FaultKind, SessionRef, Up};
 
 fn too_big<E>(_: E) -> Fault {
@@ -14,8 +15,9 @@ fn too_big<E>(_: E) -> Fault {
 
 /// Why a gateway's message does not pass: another's endpoint, or a step, which nobody takes inside a session.
 fn objection(session: &SessionRef<'_>, msg: &Message<'_>) -> Option<Code> {
+    let other = |domain| domain != session.idc.as_bytes() && !planted(Bug::NameUnbound);
     match msg.command() {
-        Some((_, endpoint)) if endpoint.domain != session.idc.as_bytes() => Some(code::UNKNOWN_ENDPOINT),
+        Some((_, endpoint)) if other(endpoint.domain) => Some(code::UNKNOWN_ENDPOINT),
         Some(_) if step::is_touched(msg) => Some(code::PROTOCOL_ERROR),
         _ => None,
     }

@@ -8,6 +8,7 @@ use crate::view::{Endpoint, Message, Name, TRANSACTION_MAX, Verb, is_request_id}
 use crate::write::{command_to, line};
 use core::ops::Range;
 use portunus_codec::{Full, Writer, hex_u64};
+use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::ident::N1;
 use portunus_keydist::steps::{Refusal, S1, S2, S6, S8, S10};
 use portunus_signalling::Hop;
@@ -110,7 +111,8 @@ pub(super) fn s10(
     w.put(b"X-PKDMAC: ");
     let start = w.len();
     w.put(MAC_PLACEHOLDER);
-    let field = start..w.len();
+    let late = usize::from(planted(Bug::MacMisplaced));
+    let field = start + late..w.len() + late;
     w.put(b"\r\n");
     w.finish().map(|_| field)
 }
