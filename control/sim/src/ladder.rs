@@ -135,7 +135,7 @@ pub fn describe(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let first = text.lines().next().unwrap_or_default();
     let field = |name: &str| text.split(&format!(" {name}=\"")).nth(1).and_then(|r| r.split('"').next()).unwrap_or("");
-    if let Some(what) = of_lanes(&text, first) {
+    if let Some(what) = of_lanes(&text, first).or_else(|| of_ras(bytes)) {
         return what;
     }
     if !first.contains("SIP/2.0") {
@@ -203,4 +203,11 @@ fn of_lanes(text: &str, first: &str) -> Option<String> {
     let n1 = text.split(if has("\"n1=") || has(";n1=") { "n1=" } else { "n1=\"" }).nth(1).unwrap_or_default();
     let head: String = first.chars().filter(|c| !c.is_control()).take(if step.is_empty() { 40 } else { 4 }).collect();
     Some(format!("{step} {head} {}", n1.get(..6).unwrap_or_default()).trim().to_owned())
+}
+
+/// A RAS message by its kind, and its PKD1 token's number; `None`: it is none.
+fn of_ras(bytes: &[u8]) -> Option<String> {
+    let msg = portunus_h323::view::Message::parse(bytes).ok()?;
+    let token = msg.token().ok().flatten().map(|token| format!(" token {}", token.n)).unwrap_or_default();
+    Some(format!("{:?} {}{token}", msg.kind(), msg.seq()))
 }

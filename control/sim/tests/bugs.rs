@@ -34,7 +34,7 @@ fn words(bug: Bug) -> &'static [&'static str] {
 
 /// The worlds in which a bug must be found: those of all protocols, and those of the protocols with lanes alone.
 fn worlds(bug: Bug) -> Vec<fn(u64) -> Scenario> {
-    let lanes: fn(u64) -> Scenario = |seed| Scenario::draw_from(seed, &[Protocol::Mgcp, Protocol::H248]);
+    let lanes: fn(u64) -> Scenario = |seed| Scenario::draw_from(seed, &[Protocol::Mgcp, Protocol::H248, Protocol::Ras]);
     match bug {
         // It is in the location of SIP's Contacts.
         Bug::MovedUnconfirmed => vec![Scenario::draw],

@@ -4,6 +4,7 @@
 
 mod h248;
 mod mgcp;
+mod ras;
 mod sip;
 
 use core::net::SocketAddr;
@@ -14,7 +15,7 @@ use portunus_keydist::{Idc, N1, Rand, Word};
 use portunus_signalling::{FromTerminal, Marks, Protocol, Signalling, Text};
 
 /// Every protocol that is simulated.
-pub static ALL: &[&dyn Dialect] = &[&sip::Sip, &mgcp::Mgcp, &h248::H248];
+pub static ALL: &[&dyn Dialect] = &[&sip::Sip, &mgcp::Mgcp, &h248::H248, &ras::Ras];
 
 /// The one of a protocol.
 pub fn of(protocol: Protocol) -> &'static dyn Dialect {
