@@ -5,8 +5,8 @@
 
 use crate::keys::{IDSP, identity, key_of};
 use crate::rig::{BATCH, Rig, measured_section};
-use portunus_channel::sealed::{Keys, Sealed};
-use portunus_channel::{Mechanism as _, ReplayWindow};
+use portunus_channel::sealed::Sealed;
+use portunus_channel::{Flow, Keys, Mechanism as _, ReplayWindow};
 use portunus_codec::Writer;
 use portunus_keydist::batch::{MacJob, OpenJob, mac_batch, open_batch};
 use portunus_keydist::ident::{Idc, Idsp, N1};
@@ -65,7 +65,7 @@ impl Crypto {
         let key = SessionKey::new([5; 32]);
         let wrap = key_of(IDSP).prk().wrap(For::Proxy, &ctx, &key);
         let traffic = TrafficCtx { idc, idsp, n1b: &n1, n2b: &n1, token: "x-pkd-sealed" };
-        let keys = Sealed::derive(&key.secret(&rand), &traffic);
+        let keys = Sealed.derive(&key.secret(&rand), &traffic);
         Some(Self { idc: idc_text, rand, n1, wrap, message: vec![b'm'; 900], keys })
     }
 
@@ -159,8 +159,9 @@ pub fn work(name: &str) -> io::Result<bool> {
 pub fn seal_and_open(keys: &Keys, seq: u64) -> Option<()> {
     let mut room = [0u8; 700];
     let mut w = Writer::new(&mut room);
-    Sealed::seal(&keys.c2s, 1, 1, seq, &[b'x'; 600], &mut w).ok()?;
-    let opened = Sealed::open(&keys.c2s, w.written_mut()).ok()?;
+    let flow = Flow::plain(1, 1);
+    Sealed.seal(&keys.c2s, &flow, seq, &[b'x'; 600], &mut w).ok()?;
+    let opened = Sealed.open(&keys.c2s, &flow, w.written_mut()).ok()?;
     black_box(opened.content.len());
     Some(())
 }

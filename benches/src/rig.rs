@@ -4,6 +4,7 @@
 use crate::keys::{IDSP, REALM, identity, key_of};
 use core::net::SocketAddr;
 use core::time::Duration;
+use portunus_channel::sealed::{Header, Sealed};
 use portunus_codec::Writer;
 use portunus_engine::{
     Capacity, Config, Engine, Event as EngineEvent, Keys, Listener, ListenerKind, Meta, Packet, Policy, Sink, To,
@@ -12,7 +13,7 @@ use portunus_keydist::{Now, SystemRandom};
 use portunus_signalling::{Protocol, Transport};
 use portunus_sip::Sip;
 use portunus_terminal::farend::Core;
-use portunus_terminal::sip::{Event, MECHS, Path, Profile, SipTerminal, sealed_kid};
+use portunus_terminal::sip::{Event, MECHS, Path, Profile, SipTerminal};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -106,7 +107,7 @@ impl Rig {
             idsp: IDSP.into(),
             realm: REALM.into(),
             core: local(5_070),
-            listeners: vec![listener(5_060, access), listener(5_065, ListenerKind::Sealed)],
+            listeners: vec![listener(5_060, access), listener(5_065, ListenerKind::Protected(&Sealed))],
             capacity: Capacity::for_terminals(terminals),
         };
         let mut rng = SystemRandom::new();
@@ -212,7 +213,7 @@ impl Rig {
         for (to, mut message) in self.out.access.drain(..) {
             let octets = message.octets();
             if let Some(terminal) = terminals.get_mut(usize::from(to.port().wrapping_sub(PORT))) {
-                let from = if sealed_kid(octets).is_some() { 5_065 } else { 5_060 };
+                let from = if Header::read(octets).is_ok() { 5_065 } else { 5_060 };
                 terminal.on_datagram(now, &mut self.rng, local(from), octets);
             }
             self.out.spare.push(message.room);

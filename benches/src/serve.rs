@@ -3,6 +3,7 @@
 use crate::floor::Floor;
 use crate::keys::{IDSP, REALM, key_of};
 use core::net::SocketAddr;
+use portunus_channel::sealed::Sealed;
 use portunus_engine::{Capacity, ListenerKind, Policy};
 use portunus_h248::H248;
 use portunus_h323::Ras;
@@ -76,7 +77,7 @@ pub fn start_proxy(protocol: Protocol, core: SocketAddr, workers: usize, termina
         idsp: IDSP.into(),
         realm: REALM.into(),
         prk: key_of(IDSP).prk(),
-        listeners: vec![listener(access), listener(ListenerKind::Sealed)],
+        listeners: vec![listener(access), listener(ListenerKind::Protected(&Sealed))],
         // Unconfirmed sessions, which most slices leave behind, stay for 30 s.
         capacity: Capacity { replay: REPLAY, ..Capacity::for_terminals(terminals.max(1_000_000)) },
         policy: Policy::default(),

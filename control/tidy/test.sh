@@ -50,7 +50,7 @@ pycrate() {
 # The peers and instruments, by the command that each package brings.
 tools() {
     missing=""
-    for pair in tshark:tshark kamailio:kamailio sipp:sip-tester sipsak:sipsak escript:erlang-megaco osmo-mgw:osmo-mgw valgrind:valgrind clang:clang cc:gcc; do
+    for pair in tshark:tshark pip:python3-pip kamailio:kamailio sipp:sip-tester sipsak:sipsak escript:erlang-megaco osmo-mgw:osmo-mgw valgrind:valgrind clang:clang cc:gcc; do
         have "${pair%%:*}" || missing="$missing ${pair##*:}"
     done
     if ! pycrate && ! python3 -m pip --version > /dev/null 2>&1; then missing="$missing python3-pip"; fi
@@ -70,6 +70,10 @@ tools() {
     fi
     if ! cargo fmt --version > /dev/null 2>&1 || ! cargo clippy --version > /dev/null 2>&1; then
         rustup component add rustfmt clippy || return 1
+    fi
+    # Peers that are Python packages, into a system that may call itself managed by another tool.
+    if ! python3 -c 'import scapy, cryptography' > /dev/null 2>&1; then
+        pip install -q scapy cryptography || pip install -q --break-system-packages scapy cryptography || return 1
     fi
     cargo fetch --locked
 }

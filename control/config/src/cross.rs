@@ -9,7 +9,7 @@ pub(crate) fn check(config: &Config, gather: &Gather<'_>) {
     addresses(config, gather);
     trust(config, gather);
     policies(config, gather);
-    sealed(config, gather);
+    protected(config, gather);
     peers(config, gather);
     elsewhere(config, gather);
 }
@@ -72,7 +72,9 @@ fn addresses(config: &Config, gather: &Gather<'_>) {
         for (n, l) in e.listeners.iter().enumerate() {
             take(l.transport == ListenTransport::Tcp, l.address, format!("{path}.listener[{n}].address"));
         }
-        take(false, e.sealed.address, format!("{path}.sealed.address"));
+        for (mechanism, place) in e.protected() {
+            take(false, place.address, format!("{path}.{}.address", mechanism.section()));
+        }
     };
     if let Some(p) = &config.proxy {
         edge(&p.edge, "proxy");
@@ -137,15 +139,16 @@ fn edges(config: &Config) -> impl Iterator<Item = (&'static str, &Edge)> {
     proxy.into_iter().chain(direct)
 }
 
-/// Whoever registers at a listener must find the place for sealed datagrams by the same version of IP; else each of
-/// its registrations would be refused for want of a mechanism.
-fn sealed(config: &Config, gather: &Gather<'_>) {
+/// Whoever registers at a listener must find the places for protected datagrams by the same version of IP; else its
+/// registrations would be refused for want of a mechanism.
+fn protected(config: &Config, gather: &Gather<'_>) {
     for (path, edge) in edges(config) {
-        let place = edge.sealed.advertised.unwrap_or(edge.sealed.address);
-        for (n, l) in edge.listeners.iter().enumerate() {
+        let places = edge.protected().map(|(of, p)| (of.section(), p.advertised.unwrap_or(p.address)));
+        let listeners = || edge.listeners.iter().enumerate();
+        for ((section, place), (n, l)) in places.flat_map(|place| listeners().map(move |l| (place, l))) {
             let reached = l.advertised.unwrap_or(l.address);
             if reached.is_ipv4() != place.is_ipv4() {
-                let problem = format!("{reached} and {path}.sealed, {place}, are not of one version of IP");
+                let problem = format!("{reached} and {path}.{section}, {place}, are not of one version of IP");
                 let write = "write addresses of one version; a second process serves the other";
                 gather.note_at(&format!("{path}.listener[{n}].address"), problem, write);
             }

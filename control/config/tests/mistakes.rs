@@ -94,6 +94,23 @@ fn contradictions_between_sections_are_found() {
         "proxy.sealed.address: 127.0.0.1:5060 is already",
     );
     one("address = \"127.0.0.1:5065\"", "address = \"[::1]:5065\"", "proxy.listener[0].address: 127.0.0.1:5060 and");
+    one(
+        "address = \"127.0.0.1:4500\"",
+        "address = \"127.0.0.1:5065\"",
+        "proxy.ipsec.address: 127.0.0.1:5065 is already",
+    );
+    one("address = \"127.0.0.1:4500\"", "address = \"[::1]:4500\"", "127.0.0.1:5060 and proxy.ipsec, [::1]:4500");
+    one(
+        "[proxy.ipsec]\naddress = \"127.0.0.1:4500\"\n",
+        "",
+        "proxy: no place for datagrams of ipsec-man, which the policy",
+    );
+    one("[proxy.sealed]\naddress = \"127.0.0.1:5065\"\n", "", "add [proxy.sealed] with `address`");
+    one(
+        "mechanisms = [\"x-pkd-sealed\", \"ipsec-man\"]",
+        "mechanisms = []",
+        "write [\"x-pkd-sealed\"], [\"ipsec-man\"], or",
+    );
     one("identities = [\"sp1.example.test\"]", "identities = []", "does not trust this proxy");
     one("address = \"127.0.0.1:5080\"", "address = \"127.0.0.1:5081\"", "does not trust this proxy");
     one("identities = [\"sp1.", "identities = [\"ss1.example.test\", \"sp1.", "own identity among its proxies");

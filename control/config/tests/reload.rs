@@ -13,10 +13,7 @@ fn lab(from: &str, to: &str) -> Loaded {
 #[test]
 fn live_and_restart_are_told_apart() {
     let running = lab("lab = true", "lab = true");
-    let new = lab(
-        "[proxy.capacity]\nsessions = 10000",
-        "[proxy.policy]\ncore_timeout = \"2s\"\n[proxy.capacity]\nsessions = 20000",
-    );
+    let new = lab("[proxy.capacity]\nsessions = 10000", "core_timeout = \"2s\"\n\n[proxy.capacity]\nsessions = 20000");
     let d = difference(&running, &new);
     let live: Vec<_> = d.live().map(ToString::to_string).collect();
     let restart: Vec<_> = d.restart().map(ToString::to_string).collect();

@@ -2,6 +2,7 @@
 
 use crate::exit::EXIT_CODES;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use portunus_keydist::mech::Mech;
 use portunus_signalling::Protocol;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -120,6 +121,27 @@ impl ProtocolArg {
     }
 }
 
+/// What protects signalling after the registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MechanismArg {
+    /// Sealed datagrams, x-pkd-sealed.
+    #[value(alias = "x-pkd-sealed")]
+    Sealed,
+    /// ESP in UDP, ipsec-man.
+    #[value(alias = "esp")]
+    IpsecMan,
+}
+
+impl MechanismArg {
+    /// The mechanism.
+    pub const fn mech(self) -> Mech {
+        match self {
+            Self::Sealed => Mech::Sealed,
+            Self::IpsecMan => Mech::Esp,
+        }
+    }
+}
+
 /// `demo`
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -135,6 +157,9 @@ pub struct DemoArgs {
     /// What carries the registrations, where the protocol lets one choose: SIP and H.248 do.
     #[arg(long, value_enum, default_value = "udp")]
     pub transport: Carrier,
+    /// What protects everything after the registration.
+    #[arg(long, value_enum, default_value = "sealed")]
+    pub mechanism: MechanismArg,
     /// Proxy worker threads.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub workers: u8,
@@ -178,6 +203,9 @@ pub struct RegisterArgs {
     /// What carries the registration; TCP for SIP and H.248.
     #[arg(long, value_enum, default_value = "udp")]
     pub transport: Carrier,
+    /// The mechanism to offer for everything after the registration.
+    #[arg(long, value_enum, default_value = "sealed")]
+    pub mechanism: MechanismArg,
     /// The digest realm (SIP); by default the part of IDC after `@`.
     #[arg(long)]
     pub realm: Option<String>,

@@ -8,7 +8,7 @@ use crate::out::Out;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use portunus_keydist::{Idc, Key};
 use portunus_terminal::fleet::{Arrivals, Fleet, FleetConfig, FleetResult, Goal};
-use portunus_terminal::sip::{Failure as Why, MECHS, Profile, Transport};
+use portunus_terminal::{Failure as Why, Profile, Transport, offering};
 use serde_json::json;
 use std::time::Duration;
 
@@ -69,7 +69,8 @@ fn profile(args: &RegisterArgs) -> Result<Profile, Failure> {
         _ => return Err(usage(format!("{} has no domain", args.id), "add --realm")),
     };
     let server = resolve(&args.server)?;
-    let mut profile = Profile::new(server, args.transport.into(), &args.proxy_id, &realm, MECHS)
+    let mechs = offering(args.mechanism.mech());
+    let mut profile = Profile::new(server, args.transport.into(), &args.proxy_id, &realm, &mechs)
         .map_err(|e| usage(e.to_string(), "check --proxy-id"))?
         .speaking(args.protocol.protocol());
     profile.expires_s = args.expires;
@@ -136,7 +137,7 @@ fn tell(args: &RegisterArgs, profile: &Profile, result: &FleetResult, n: u32, ou
             0,
             format!(
                 "active after {ms:.1} ms: {}, session {:016x}, key for {} h{}",
-                profile.registering.mechs.as_str().split(';').next().unwrap_or_default(),
+                a.mech.token(),
                 a.kid,
                 life.as_secs() / 3600,
                 if a.expires_s > 0 { format!(", registered for {} s", a.expires_s) } else { String::new() }
@@ -147,6 +148,7 @@ fn tell(args: &RegisterArgs, profile: &Profile, result: &FleetResult, n: u32, ou
         out.machine(&json!({
             "registration": n + 1,
             "active": result.active == 1,
+            "mechanism": result.first_active.map(|a| a.mech.token()),
             "session": result.first_active.map(|a| format!("{:016x}", a.kid)),
             "key_life_s": result.first_active.map(|a| a.life_s),
             "expires_s": result.first_active.map(|a| a.expires_s),

@@ -156,7 +156,9 @@ fn addresses(roles: &Roles, config: &Config) -> Vec<(String, Vec<String>)> {
             let by = if l.transport == ListenTransport::Udp { "udp" } else { "tcp" };
             list.push(format!("{} {by} {}", l.protocol.word(), proxy.address(n)));
         }
-        list.push(format!("sealed udp {}", proxy.address(model.listeners.len())));
+        for (n, (mechanism, _)) in model.protected().enumerate() {
+            list.push(format!("{} udp {}", mechanism.section(), proxy.address(model.listeners.len() + n)));
+        }
         list
     };
     if let (Some(softswitch), Some(_)) = (&roles.softswitch, &config.softswitch) {

@@ -9,7 +9,7 @@ use crate::prng::Prng;
 use crate::scenario::Scenario;
 use crate::switch::{Local, Sends, Switch};
 use core::net::SocketAddr;
-use portunus_channel::sealed::Header;
+use portunus_channel::sealed::{Header, Sealed};
 use portunus_engine::{
     Capacity, Command, Config, CorePacket, Engine, Event, Keys, Lane, Listener, ListenerKind, Meta, Packet, Policy,
     Sink, To,
@@ -383,7 +383,7 @@ fn listeners(index: usize) -> Vec<Listener> {
         let kind = ListenerKind::Access { signalling: dialect.signalling(), transport: Transport::Udp, stock_phones };
         Listener { address, kind }
     };
-    let sealed = Listener { address: addr::sealed(index), kind: ListenerKind::Sealed };
+    let sealed = Listener { address: addr::sealed(index), kind: ListenerKind::Protected(&Sealed) };
     let stock = listens(&dialect::of(Protocol::Sip), addr::stock(index), true);
     let access = dialect::ALL.iter().map(|d| listens(d, addr::access(index, d.protocol()), false));
     [sealed, stock].into_iter().chain(access).collect()

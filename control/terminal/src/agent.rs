@@ -198,16 +198,16 @@ impl Ctx<'_> {
     }
 
     /// Sends a message inside the session; false: there is none, or it is worn out.
-    pub fn say(&mut self, protocol: Protocol, message: &[u8]) -> bool {
+    pub fn say(&mut self, message: &[u8]) -> bool {
         let session = self.base.session.as_mut();
-        let sealed = session.and_then(|s| Some((s.to, s.seal(protocol as u8, message)?)));
+        let sealed = session.and_then(|s| Some((s.to, s.seal(message)?)));
         sealed.map(|(to, octets)| self.base.send(Path::Sealed, to, octets)).is_some()
     }
 
     /// As [`Ctx::say`], for a repetition, which is counted.
-    pub fn repeat(&mut self, protocol: Protocol, message: &[u8]) {
+    pub fn repeat(&mut self, message: &[u8]) {
         self.base.tally.repeated += 1;
-        self.say(protocol, message);
+        self.say(message);
     }
 
     /// Counts a message that could not be read or is nobody's.

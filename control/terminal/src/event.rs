@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use core::fmt;
+use portunus_keydist::mech::Mech;
 
 /// A step of the protocol as the terminal sees it, or confirmation after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,7 +47,9 @@ impl Step {
 /// What was agreed, without any secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Active {
-    /// The proxy's handle for the session.
+    /// The mechanism chosen.
+    pub mech: Mech,
+    /// The handle that the proxy's datagrams bear.
     pub kid: u64,
     /// The key's lifetime in seconds.
     pub life_s: u32,
@@ -70,7 +73,7 @@ pub enum Event {
     },
     /// s10 was accepted; the session is provisional. Requests for demultiplexing by handle may start.
     Keyed {
-        /// The proxy's handle for the session.
+        /// The handle that the proxy's datagrams bear.
         kid: u64,
     },
     /// The key was confirmed both ways: the session is active.

@@ -115,7 +115,7 @@ impl Failure {
             Self::Rejected(_) => {
                 "somebody altered the answer, or the proxy does not hold the right key: do not trust it"
             }
-            Self::Unconfirmed => "check that the sealed port is open in both directions",
+            Self::Unconfirmed => "check that the port for protected datagrams is open in both directions",
             Self::Connection => "check the proxy's address, port and transport",
             Self::Status(_) => "look the status up; the registrar does not take this registration",
             Self::TooLong => "shorten the identity, the realm or the mechanism list",

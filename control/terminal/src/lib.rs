@@ -1,7 +1,7 @@
 //! The terminal's side of PKD1: registers, proves that it knows Kc, checks the proxy, and uses the session key.
 //!
 //! - [`Endpoint`]: one terminal without I/O. Time, randomness and received octets are arguments; datagrams to send and
-//!   events leave as data. The role machine, repetition, clock correction, cookie, confirmation, sealed session, signs
+//!   events leave as data. The role machine, repetition, clock correction, cookie, confirmation, protected session, signs
 //!   of life and refresh dates are the same for every protocol; an [`agent::Agent`] writes and reads its messages:
 //!   [`sip::Sip`], [`mgcp::Mgcp`], [`h248::H248`], [`ras::Ras`].
 //! - [`fleet::Fleet`]: many of them over real sockets, with an arrival schedule and latencies measured from the
@@ -28,5 +28,5 @@ pub mod words;
 pub use endpoint::{AnyTerminal, Endpoint, Path, Tally, Transmit, Why};
 pub use event::{Active, Event, Step};
 pub use failure::{Blame, Failure};
-pub use profile::{MECHS, Profile, ProfileError, Transport};
-pub use session::kid_of as sealed_kid;
+pub use profile::{MECHS, Profile, ProfileError, Transport, offering};
+pub use session::handles;

@@ -1,6 +1,7 @@
 //! What a terminal is told before it starts. One [`Profile`] is shared by a whole fleet.
 
 use core::net::SocketAddr;
+use portunus_channel::{TABLE, datagrams};
 use portunus_keydist::Idsp;
 use portunus_keydist::mech::{Mech, MechList};
 use portunus_keydist::terminal::Config as Registering;
@@ -16,7 +17,7 @@ pub struct Profile {
     pub protocol: Protocol,
     /// The proxy's access listener for it, where s1 and s7 go.
     pub server: SocketAddr,
-    /// What carries s1 and s7. Sealed datagrams are UDP whatever this says.
+    /// What carries s1 and s7. Protected datagrams are UDP whatever this says.
     pub transport: Transport,
     /// The proxy that the terminal means to register through.
     pub idsp: String,
@@ -42,6 +43,12 @@ pub struct Profile {
 /// What a terminal of this library offers unless told otherwise: sealed datagrams.
 pub const MECHS: &str = "x-pkd-sealed;q=1.0";
 
+/// The list that offers one mechanism alone. Where `ipsec-man` is offered, a terminal adds the SPI and the port that it
+/// receives at.
+pub fn offering(mech: Mech) -> String {
+    format!("{};q=1.0", mech.token())
+}
+
 /// Why a profile cannot be made; the fault is the configuration's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProfileError {
@@ -58,7 +65,10 @@ impl core::fmt::Display for ProfileError {
         match self {
             Self::Idsp => f.write_str("the proxy's name must be 1 to 63 characters of A-Z a-z 0-9 . _ : [ ] -"),
             Self::Mechs(e) => write!(f, "the mechanism list: {e}"),
-            Self::NoMech => write!(f, "the mechanism list must hold {}", Mech::Sealed.token()),
+            Self::NoMech => {
+                let known = TABLE.iter().filter(|room| datagrams(room.mech).is_some()).map(|room| room.mech.token());
+                write!(f, "the mechanism list must hold one of {}", known.collect::<Vec<_>>().join(", "))
+            }
         }
     }
 }
@@ -80,7 +90,9 @@ impl Profile {
     ) -> Result<Self, ProfileError> {
         Idsp::new(idsp).ok_or(ProfileError::Idsp)?;
         let mechs = MechList::from_sip(mechs).map_err(ProfileError::Mechs)?;
-        mechs.get(Mech::Sealed).ok_or(ProfileError::NoMech)?;
+        if !mechs.entries().any(|entry| entry.mech.and_then(datagrams).is_some()) {
+            return Err(ProfileError::NoMech);
+        }
         let repeat = match transport {
             Transport::Udp => Repeat::SIP_UDP,
             Transport::Tcp => Repeat::STREAM,

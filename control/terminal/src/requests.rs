@@ -2,7 +2,6 @@
 
 use crate::agent::Ctx;
 use portunus_keydist::timing::{Due, Repeating};
-use portunus_signalling::Protocol;
 
 /// Requests of its own that a terminal has under way at most.
 const MAX: usize = 16;
@@ -32,15 +31,8 @@ impl<K, P> Default for Requests<K, P> {
 impl<K: PartialEq, P> Requests<K, P> {
     /// Sends a request, repeated by the profile's schedule. Its number; `None`: too many are under way, or there is no
     /// session.
-    pub(crate) fn ask(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        protocol: Protocol,
-        key: K,
-        purpose: P,
-        text: Vec<u8>,
-    ) -> Option<u32> {
-        if self.open.len() >= MAX || !ctx.say(protocol, &text) {
+    pub(crate) fn ask(&mut self, ctx: &mut Ctx<'_>, key: K, purpose: P, text: Vec<u8>) -> Option<u32> {
+        if self.open.len() >= MAX || !ctx.say(&text) {
             return None;
         }
         self.last_id = self.last_id.wrapping_add(1);
@@ -66,12 +58,12 @@ impl<K: PartialEq, P> Requests<K, P> {
     }
 
     /// Repeats what is due; what was given up is returned.
-    pub(crate) fn on_timer(&mut self, ctx: &mut Ctx<'_>, protocol: Protocol) -> Vec<Request<K, P>> {
+    pub(crate) fn on_timer(&mut self, ctx: &mut Ctx<'_>) -> Vec<Request<K, P>> {
         let mut given_up = Vec::new();
         let mut i = 0;
         while let Some(request) = self.open.get_mut(i) {
             match request.repeat.poll(ctx.now) {
-                Some(Due::Repeat) => ctx.repeat(protocol, &request.text),
+                Some(Due::Repeat) => ctx.repeat(&request.text),
                 Some(Due::GiveUp) => {
                     given_up.push(self.open.swap_remove(i));
                     continue;

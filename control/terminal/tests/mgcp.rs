@@ -2,8 +2,8 @@
 //! notifying and restarting inside its session.
 
 use core::net::SocketAddr;
-use portunus_channel::sealed::{Keys, SEQ_MAX, Sealed};
-use portunus_channel::{Mechanism as _, Sequence};
+use portunus_channel::sealed::{SEQ_MAX, Sealed};
+use portunus_channel::{Flow, Keys, Mechanism as _, Sequence};
 use portunus_codec::Writer;
 use portunus_keydist::ident::{Idc, Idsp, N1};
 use portunus_keydist::mech::{Mech, Sel};
@@ -15,7 +15,7 @@ use portunus_mgcp::carriage::core::{self as carriage, Txn};
 use portunus_mgcp::view::{Endpoint, Message, Name};
 use portunus_signalling::{FromTerminal, Hop, Marks, Own, Protocol, Signalling, Ticket};
 use portunus_terminal::mgcp::{Mgcp as Agent, MgcpTerminal};
-use portunus_terminal::{Event, MECHS, Path, Profile, Transport, sealed_kid};
+use portunus_terminal::{Event, MECHS, Path, Profile, Transport, handles};
 use std::sync::Arc;
 
 const IDC: &str = "gw1.example.test";
@@ -173,30 +173,30 @@ impl World {
         Mgcp.put_mac(&mut w.written_mut()[field], &mac);
         let token = Mech::Sealed.token();
         let ctx = TrafficCtx { idc: idc(), idsp: idsp(), n1b: &s7.n1, n2b: &n2, token };
-        self.session = Some((Sealed::derive(&secret, &ctx), Sequence::new()));
+        self.session = Some((Sealed.derive(&secret, &ctx), Sequence::new()));
     }
 
     fn on_sealed(&mut self, octets: &mut [u8]) {
-        assert_eq!(sealed_kid(octets), Some(self.kid));
-        let Some((keys, _)) = &self.session else { return };
-        let content = Sealed::open(&keys.c2s, octets).unwrap().content.to_vec();
+        assert!(handles(octets).any(|handle| handle == self.kid));
+        let (Some((keys, _)), flow) = (&self.session, Flow::plain(self.kid, Protocol::Mgcp as u8)) else { return };
+        let content = Sealed.open(&keys.c2s, &flow, octets).unwrap().content.to_vec();
         match content.is_empty() {
-            true => self.seal(0, b""),
+            true => self.seal(b""),
             false => self.inside.push(String::from_utf8(content).unwrap()),
         }
     }
 
-    fn seal(&mut self, protocol: u8, text: &[u8]) {
+    fn seal(&mut self, text: &[u8]) {
         let (keys, seq) = self.session.as_mut().unwrap();
-        let mut out = vec![0u8; Sealed::HEAD + text.len() + Sealed::TAIL];
-        let seq = seq.take(SEQ_MAX).unwrap();
-        Sealed::seal(&keys.s2c, self.kid, protocol, seq, text, &mut Writer::new(&mut out)).unwrap();
+        let mut out = vec![0u8; Sealed.sealed_len(text.len())];
+        let (seq, flow) = (seq.take(SEQ_MAX).unwrap(), Flow::plain(self.kid, Protocol::Mgcp as u8));
+        Sealed.seal(&keys.s2c, &flow, seq, text, &mut Writer::new(&mut out)).unwrap();
         self.down(out);
     }
 
     /// The call agent says this inside the session; what the gateway says then.
     fn core(&mut self, text: &str) -> Vec<String> {
-        self.seal(Protocol::Mgcp as u8, text.as_bytes());
+        self.seal(text.as_bytes());
         self.settle();
         core::mem::take(&mut self.inside)
     }

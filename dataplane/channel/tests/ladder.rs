@@ -1,6 +1,7 @@
 //! From Kc and Ksp to the first sealed message: all roles but the proxy's machine, with nothing in between.
 
-use portunus_channel::sealed::{Keys, NO_PROTOCOL, open, seal};
+use portunus_channel::sealed::Sealed;
+use portunus_channel::{Flow, Mechanism as _, Said};
 use portunus_codec::{Writer, hex_encode};
 use portunus_keydist::auc::{Decoy, vector};
 use portunus_keydist::batch::{MacJob, OpenJob, mac_batch, open_batch};
@@ -55,7 +56,7 @@ fn both_ends_hold_the_same_keys() {
     hex_encode(&mac, &mut message[field.clone()]);
     let token = Mech::Sealed.token();
     let ctx = TrafficCtx { idc, idsp, n1b: &n1b, n2b: &n2b, token };
-    let at_proxy = Keys::derive(&opened.secret, &ctx);
+    let at_proxy = Sealed.derive(&opened.secret, &ctx);
 
     let s10 = S10 {
         idsp,
@@ -69,16 +70,18 @@ fn both_ends_hold_the_same_keys() {
     };
     let key = KeyMessage { s10, message: &message, mac_field: field, terms_kept: true };
     let established = terminal.on_key(now, rng, &key).expect("accepted");
-    let at_terminal = Keys::derive(&established.secret, &terminal.traffic_ctx(&established));
+    let at_terminal = Sealed.derive(&established.secret, &terminal.traffic_ctx(&established));
 
     let kid = established.sel.kid().expect("complete");
     for (from, to) in [(&at_terminal.c2s, &at_proxy.c2s), (&at_proxy.s2c, &at_terminal.s2c)] {
         let mut buf = [0; 64];
         let mut w = Writer::new(&mut buf);
-        seal(from, kid, NO_PROTOCOL, 1, b"", &mut w).expect("seals");
+        let flow = Flow::plain(kid, 1);
+        Sealed.seal(from, &flow, 1, b"", &mut w).expect("seals");
         let n = w.len();
-        let opened = open(to, &mut buf[..n]).expect("verifies");
-        assert_eq!((opened.peek.handle, opened.peek.seq, opened.content.len()), (kid, 1, 0));
+        let peek = Sealed.peek(&buf[..n]).expect("a header");
+        let opened = Sealed.open(to, &flow, &mut buf[..n]).expect("verifies");
+        assert_eq!((peek.handle, peek.seq, opened.said), (kid, 1, Said::Confirmation));
     }
     assert!(terminal.on_protected(now, rng));
 }

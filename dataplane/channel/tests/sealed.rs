@@ -1,7 +1,7 @@
 //! `x-pkd-sealed` on the wire: the header octet by octet, and what is dropped under which name.
 
-use portunus_channel::sealed::{HEADER_LEN, Header, Keys, NO_PROTOCOL, PORT, Sealed, TAG_LEN, TrafficKey, open, seal};
-use portunus_channel::{Carrier, Dropped, Mechanism, TABLE, room};
+use portunus_channel::sealed::{HEADER_LEN, Header, NO_PROTOCOL, PORT, Sealed, TAG_LEN};
+use portunus_channel::{Dropped, Flow, Handles, Mechanism as _, Opened, Said, TrafficKey, datagrams, room};
 use portunus_codec::Writer;
 use portunus_keydist::mech::Mech;
 use portunus_keydist::schedule::TrafficCtx;
@@ -12,8 +12,13 @@ use ring::aead;
 fn sealed(protocol: u8, seq: u64, content: &[u8]) -> Vec<u8> {
     let mut buf = [0; 512];
     let mut w = Writer::new(&mut buf);
-    seal(&TrafficKey::new([7; 32]), 0x0102_0304_0506_0708, protocol, seq, content, &mut w).expect("seals");
+    let flow = Flow::plain(0x0102_0304_0506_0708, protocol);
+    Sealed.seal(&TrafficKey::new([7; 32]), &flow, seq, content, &mut w).expect("seals");
     w.written().to_vec()
+}
+
+fn open<'d>(key: &TrafficKey, datagram: &'d mut [u8]) -> Result<Opened<'d>, Dropped> {
+    Sealed.open(key, &Flow::plain(1, 1), datagram)
 }
 
 /// Ciphertext and tag made with the library directly, as another implementation would.
@@ -43,17 +48,17 @@ fn keys_are_the_labels_of_the_schedule() {
     let (idc, idsp) = (Idc::new("alice@example.test"), Idsp::new("sp1.example.test"));
     let token = Mech::Sealed.token();
     let ctx = TrafficCtx { idc: idc.expect("IDc"), idsp: idsp.expect("IDsp"), n1b: &n1b, n2b: &n2b, token };
-    let keys = Keys::derive(&secret, &ctx);
+    let keys = Sealed.derive(&secret, &ctx);
     for (label, key) in [("sealed c2s", &keys.c2s), ("sealed s2c", &keys.s2c)] {
         let mut octets = [0; 32];
         secret.traffic(label, &ctx, &mut octets);
         let mut buf = [0; 64];
         let mut w = Writer::new(&mut buf);
-        seal(&TrafficKey::new(octets), 1, 1, 1, b"probe", &mut w).expect("seals");
+        Sealed.seal(&TrafficKey::new(octets), &Flow::plain(1, 1), 1, b"probe", &mut w).expect("seals");
         let n = w.len();
         assert_eq!(open(key, &mut buf[..n]).map(|o| o.content.to_vec()), Ok(b"probe".to_vec()), "{label}");
     }
-    assert_eq!(size_of::<Keys>(), 64);
+    assert_eq!(size_of_val(&keys), 72);
     assert_eq!(format!("{keys:?}"), "Keys { c2s: TrafficKey(..), s2c: TrafficKey(..) }");
 }
 
@@ -63,9 +68,9 @@ fn what_is_unknown_is_dropped_under_its_name_before_any_key_is_touched() {
     let with = |at: usize, octet: u8| {
         let mut d = good.clone();
         d[at] = octet;
-        Sealed::peek(&d)
+        Sealed.peek(&d)
     };
-    assert!(Sealed::peek(&good).is_ok());
+    assert!(Sealed.peek(&good).is_ok());
     for octet in (0..=255).filter(|o| *o != 0x50) {
         assert_eq!(with(0, octet), Err(Dropped::Magic));
     }
@@ -79,8 +84,8 @@ fn what_is_unknown_is_dropped_under_its_name_before_any_key_is_touched() {
         assert_eq!(with(3, octet), Err(Dropped::Flags));
     }
     assert_eq!(with(19, 0), Err(Dropped::Sequence), "0 is refused");
-    assert_eq!(Sealed::peek(&[]), Err(Dropped::Short));
-    assert_eq!(Sealed::peek(&good[..HEADER_LEN + TAG_LEN - 1]), Err(Dropped::Short));
+    assert_eq!(Sealed.peek(&[]), Err(Dropped::Short));
+    assert_eq!(Sealed.peek(&good[..HEADER_LEN + TAG_LEN - 1]), Err(Dropped::Short));
 }
 
 #[test]
@@ -94,11 +99,21 @@ fn protocol_0_is_empty_even_when_it_verifies() {
 }
 
 #[test]
+fn empty_content_of_a_protocol_is_a_message_and_another_protocol_is_none_of_the_session() {
+    let key = TrafficKey::new([7; 32]);
+    let header = Header { protocol: 1, kid: 1, seq: 1 }.octets();
+    let mut datagram = [&header[..], &bare(&header, 1, b"")].concat();
+    assert_eq!(open(&key, &mut datagram.clone()).map(|opened| opened.said), Ok(Said::Message));
+    assert_eq!(Sealed.open(&key, &Flow::plain(1, 2), &mut datagram), Err(Dropped::Protocol));
+}
+
+#[test]
 fn the_table_has_its_line() {
-    let line = room(Mech::Sealed).expect("its line");
-    assert_eq!((line.port, TABLE.len()), (PORT, 1));
-    assert_eq!(line.carrier, Carrier::Datagram { overhead: 36, seq_max: 1 << 32 });
-    assert_eq!(room(Mech::Esp), None, "a policy may not allow what is not here");
+    let line = datagrams(Mech::Sealed).expect("its line");
+    let format = line.format();
+    assert_eq!((format.port, format.head, format.tail, format.seq_max), (PORT, 20, 16, (1 << 32) - 1));
+    assert_eq!((format.handles, format.worker_octet), (Handles::Wide, 4));
+    assert!(room(Mech::Tls).is_none(), "a policy may not allow what is not here");
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use crate::api::{Meta, Packet, Sink};
 use crate::engine::Engine;
 use crate::out::{send, send_octets};
 use crate::site::{Access, Site};
-use portunus_channel::sealed::Header;
+use portunus_channel::Mechanism;
 use portunus_keydist::proxy::{Look, Reject, Source};
 use portunus_keydist::steps::{Refusal, S1, S7};
 use portunus_keydist::{N1, Now};
@@ -50,7 +50,7 @@ pub(crate) enum Said<'m> {
 /// A message of the access side, taken out of its batch.
 #[allow(clippy::large_enum_variant)] // A few of them, on the stack, for as long as their batch takes.
 pub(crate) enum Taken<'m> {
-    Sealed(&'m Meta, &'m mut [u8]),
+    Protected(&'m Meta, &'static dyn Mechanism, &'m mut [u8]),
     Unprotected(Incoming<'m>, Said<'m>),
 }
 
@@ -63,8 +63,8 @@ impl Engine {
         text: &'m mut Text,
     ) -> Option<Taken<'m>> {
         let (meta, octets) = (&packet.meta, &mut *packet.bytes);
-        if self.site.is_sealed(meta.listener) {
-            return Some(Taken::Sealed(meta, octets));
+        if let Some(mechanism) = self.site.protected(meta.listener) {
+            return Some(Taken::Protected(meta, mechanism, octets));
         }
         let Some(access) = self.site.access(meta.listener) else {
             self.counters.wrong_listener += 1;
@@ -94,7 +94,9 @@ impl Engine {
     /// done for several messages before the first is handled, their misses overlap.
     pub(crate) fn touch(&self, taken: &Taken<'_>) -> u64 {
         match taken {
-            Taken::Sealed(_, octets) => Header::read(octets).map_or(0, |header| self.sessions.touch(header.kid)),
+            Taken::Protected(_, mechanism, octets) => {
+                mechanism.peek(octets).map_or(0, |peek| self.sessions.touch(*mechanism, peek.handle))
+            }
             Taken::Unprotected(incoming, said) => {
                 let look = match said {
                     Said::S1(_, look) | Said::S7(_, look) => self.role.touch(look),

@@ -25,7 +25,7 @@ pub struct Meta {
 pub struct Packet<'a> {
     /// Where it came from.
     pub meta: Meta,
-    /// Its octets; sealed datagrams are opened in place.
+    /// Its octets; protected datagrams are opened in place.
     pub bytes: &'a mut [u8],
 }
 

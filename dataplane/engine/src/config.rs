@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 use core::net::SocketAddr;
-use portunus_channel::room;
+use portunus_channel::{Mechanism, room};
 use portunus_keydist::mech::Mech;
 use portunus_keydist::proxy::{LockoutPolicy, ProcessKeys};
 use portunus_keydist::{Idsp, Prk, Random};
@@ -10,6 +10,8 @@ use portunus_signalling::{Signalling, Transport};
 
 /// Most listeners of one engine.
 pub const LISTENERS_MAX: usize = 32;
+/// Most sessions of one engine: as many as the 24 bits of an SPI that name a slot can tell apart.
+pub const SESSIONS_MAX: usize = (1 << 24) - 1;
 
 /// What is fixed while an engine lives.
 #[derive(Clone)]
@@ -31,7 +33,8 @@ pub struct Config {
 /// One place where the access side is listened to.
 #[derive(Clone, Copy)]
 pub struct Listener {
-    /// Where terminals reach it; its port is what s10 names for a sealed listener.
+    /// Where terminals reach it; its port is what s10 names for a listener of protected datagrams, and what stands inside
+    /// them where a mechanism has inner ports.
     pub address: SocketAddr,
     /// What arrives there.
     pub kind: ListenerKind,
@@ -49,8 +52,8 @@ pub enum ListenerKind {
         /// True when phones that know only digest authentication may register here (spec section 4). Off by default.
         stock_phones: bool,
     },
-    /// Sealed datagrams (mechanism `x-pkd-sealed`) of any protocol that some access listener speaks.
-    Sealed,
+    /// Datagrams of a mechanism, of any protocol that some access listener speaks.
+    Protected(&'static dyn Mechanism),
 }
 
 /// Fixed sizes of one engine, reserved when it is made and touched only when used.
@@ -241,7 +244,7 @@ impl Policy {
             ("mechanisms", "at least one", !self.mechanisms.is_empty()),
             (
                 "mechanisms",
-                "among those that exist here: x-pkd-sealed",
+                "among those that exist here: x-pkd-sealed, ipsec-man",
                 self.mechanisms.iter().all(|m| room(*m).is_some()),
             ),
             ("life_s", "60 to 604800", (60..=604_800).contains(&self.life_s)),
@@ -271,7 +274,7 @@ impl Config {
             ("idsp", "1 to 63 of A-Z a-z 0-9 . _ : [ ] -", Idsp::new(&self.idsp).is_some()),
             ("realm", "1 to 255 octets", slots(self.realm.len(), 255)),
             ("listeners", "1 to 32", some),
-            ("capacity.sessions", "1 to 16777216", slots(c.sessions, 1 << 24)),
+            ("capacity.sessions", "1 to 16777215", slots(c.sessions, SESSIONS_MAX)),
             ("capacity.session_text", "4096 to 4294967296", (4096..=1 << 32).contains(&c.session_text)),
             ("capacity.pendings", "16 to 1048576", (16..=1 << 20).contains(&c.pendings)),
             ("capacity.request", "512 to 65535", (512..=65_535).contains(&c.request)),

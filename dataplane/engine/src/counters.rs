@@ -134,10 +134,14 @@ counters! {
     Counter sealed_up "Protected messages of terminals sent on";
     Counter sealed_down "Messages of the core protected and sent";
     Counter sealed_confirmations "Protected confirmations received";
-    Counter sealed_bad_header "Sealed datagrams with a bad header, flags, version or protocol";
-    Counter sealed_unknown_kid "Sealed datagrams of no session";
-    Counter sealed_replayed "Sealed datagrams whose sequence number was used or is too old";
-    Counter sealed_forged "Sealed datagrams that do not verify";
+    Counter sealed_bad_header "Protected datagrams with a bad header, flags, version, length or protocol";
+    Counter sealed_unknown_kid "Protected datagrams of no session";
+    Counter sealed_replayed "Protected datagrams whose sequence number was used or is too old";
+    Counter sealed_forged "Protected datagrams that do not verify";
+    Counter sealed_bad_content "Protected datagrams that verify and break a rule on what is inside";
+    Counter sealed_keep_alive "Keep-alives of terminals behind a NAT, dropped";
+    Counter sealed_marker "Key exchange messages where ESP is listened for, dropped";
+    Counter sealed_dummy "Dummies, which say nothing";
     Counter sealed_moved "Sessions whose verified source changed";
     Counter plain_up "Stock phones' messages sent on";
     Counter plain_down "Core messages sent plain to stock phones";

@@ -27,10 +27,10 @@ pub(crate) const AHEAD: usize = 8;
 /// ```text
 ///   access ──► on_batch ─┬─ unprotected ─► access ─┬─► registration (s1, s7) ──► s2, s8 ──► core
 ///                        │                         └─► stock phones
-///                        └─ sealed ──────► traffic ────────────────────────────────────────► core
+///                        └─ protected ───► traffic ────────────────────────────────────────► core
 ///   core ────► on_core ──┬─ s5 ──────────► registration ──► s6 ──► access
 ///                        ├─ s9, batched ─► grant ──► s10, provisional session ──► access
-///                        └─ the rest ────► core ──► sessions, sealed or plain ──► access
+///                        └─ the rest ────► core ──► sessions, protected or plain ──► access
 ///   time ────► on_timer ──► 503s, sessions' ends
 /// ```
 pub struct Engine {
@@ -102,7 +102,7 @@ impl Engine {
         })
     }
 
-    /// Takes a batch of messages from the access side. Sealed datagrams are opened in place.
+    /// Takes a batch of messages from the access side. Protected datagrams are opened in place.
     pub fn on_batch(&mut self, now: Now, packets: &mut [Packet<'_>], sink: &mut dyn Sink) {
         self.counters.rx_access += packets.len() as u64;
         for some in packets.chunks_mut(AHEAD) {
@@ -114,7 +114,7 @@ impl Engine {
             core::hint::black_box(taken.iter().fold(0, |sum, each| sum ^ self.touch(each)));
             for each in taken {
                 match each {
-                    Taken::Sealed(meta, octets) => self.on_sealed(now, meta, octets, sink),
+                    Taken::Protected(meta, mechanism, octets) => self.on_protected(now, meta, mechanism, octets, sink),
                     Taken::Unprotected(incoming, said) => self.on_unprotected(now, incoming, &said, sink),
                 }
             }
@@ -155,11 +155,7 @@ impl Engine {
     }
 
     fn end_by_command(&mut self, idc: Idc<'_>, kid: Option<u64>, sink: &mut dyn Sink) {
-        let meant = |slot: &u32, sessions: &Sessions| match (kid, sessions.get(*slot)) {
-            (Some(kid), Some(session)) => session.kid == kid,
-            (None, Some(_)) => true,
-            (_, None) => false,
-        };
+        let meant = |slot: &u32, sessions: &Sessions| kid.is_none() || sessions.kid(*slot) == kid;
         for wanted in [State::Active, State::Stock, State::Provisional] {
             let found = self.sessions.by_idc(idc, |state| state == wanted);
             if let Some(slot) = found.filter(|slot| meant(slot, &self.sessions)) {
@@ -191,7 +187,7 @@ impl Engine {
     }
 
     pub(crate) fn session_ticket(&self, slot: u32, kind: TicketKind) -> Ticket {
-        let generation = self.sessions.get(slot).map_or(0, |session| (session.kid >> 32) as u32);
+        let generation = self.sessions.get(slot).map_or(0, |session| session.generation);
         TicketParts { kind, generation, slot }.ticket(self.site.worker)
     }
 

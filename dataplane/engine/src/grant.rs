@@ -13,11 +13,11 @@ use crate::store::sessions::{Opening, Sessions, State};
 use crate::store::wheel::Wheel;
 use arrayvec::ArrayVec;
 use core::ops::Range;
-use portunus_channel::sealed::Keys;
+use portunus_channel::{End, Mechanism, datagrams};
 use portunus_keydist::batch::{MacJob, OpenJob, Opened, mac_batch, open_batch};
 use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::ident::IdcBuf;
-use portunus_keydist::mech::{Mech, MechList, Sel};
+use portunus_keydist::mech::{Mech, MechList};
 use portunus_keydist::proxy::{Granted, Source};
 use portunus_keydist::schedule::TrafficCtx;
 use portunus_keydist::steps::{Refusal, S9, S10};
@@ -75,10 +75,7 @@ struct Desk<'e> {
 impl Desk<'_> {
     /// Makes the provisional session and writes its s10, but for the MAC.
     fn write(&mut self, now: Now, case: &Case<'_>, opened: &Opened) -> Outcome {
-        let port = self.site.sealed_port(case.meta.listener);
-        let usable = |mech: Mech| mech == Mech::Sealed && port.is_some();
-        let chosen = case.mechs.choose(&self.policy.mechanisms, usable);
-        let (Some(_), Some(port)) = (chosen, port) else {
+        let Some((mechanism, terminal, port)) = self.choose(case) else {
             self.counters.mechanism_refused += 1;
             return Outcome::Refused(Refusal::Mechanism);
         };
@@ -90,7 +87,7 @@ impl Desk<'_> {
             return Outcome::Refused(Refusal::Malformed);
         };
         let n2b = N1::from_bits(self.rng.next_u64());
-        let (idc, idsp, token) = (case.idc, case.hop.own.idsp, Mech::Sealed.token());
+        let (idc, idsp, token) = (case.idc, case.hop.own.idsp, mechanism.mech().token());
         let ctx = TrafficCtx { idc, idsp, n1b: &case.granted.n1b, n2b: &n2b, token };
         // A newer provisional session takes the place of an older one that nobody has confirmed.
         if let Some(older) = self.sessions.by_idc_on(idc, case.lane, |state| state == State::Provisional) {
@@ -104,18 +101,20 @@ impl Desk<'_> {
             lane: case.lane,
             binding,
             meta: case.meta,
+            protected: Some((mechanism.mech(), terminal)),
             protocol: case.signalling.protocol(),
             state: State::Provisional,
             ends_s: (now.mono_ms / 1000) as u32 + self.policy.life_s,
         };
-        let keys = Keys::derive(&opened.secret, &ctx);
-        let session = self.sessions.next_kid().and_then(|kid| Some((kid, self.sessions.open(&opening, keys)?)));
-        let Some((kid, session)) = session else {
+        let session = self.sessions.open(&opening, mechanism.derive(&opened.secret, &ctx));
+        let session = session.and_then(|slot| Some((slot, self.sessions.handle(slot, mechanism)?)));
+        let Some((session, handle)) = session else {
             self.counters.session_full += 1;
             return Outcome::Refused(Refusal::Busy { retry_after_s: 0 });
         };
         self.counters.sessions_provisional += 1;
-        let sel = Sel::sealed(kid, port);
+        let own = End { handle, port: self.site.inner_port(opening.protocol) };
+        let sel = mechanism.answer(own, port);
         let s10 = S10 {
             idsp,
             n1: case.granted.n1b,
@@ -127,6 +126,16 @@ impl Desk<'_> {
             mechs: case.mechs.as_str(),
         };
         self.put(now, case, &s10, session)
+    }
+
+    /// The mechanism, the terminal's end and the port that the terminal is told.
+    fn choose(&self, case: &Case<'_>) -> Option<(&'static dyn Mechanism, End, u16)> {
+        let port = |mech: Mech| self.site.protected_port(case.meta.listener, mech);
+        let usable = |mech: Mech| datagrams(mech).is_some() && port(mech).is_some();
+        let entry = case.mechs.choose(&self.policy.mechanisms, usable)?;
+        let mech = entry.mech?;
+        let mechanism = datagrams(mech)?;
+        Some((mechanism, mechanism.offered(&entry)?, port(mech)?))
     }
 
     fn put(&mut self, now: Now, case: &Case<'_>, s10: &S10<'_>, session: u32) -> Outcome {

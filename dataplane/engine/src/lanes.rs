@@ -120,16 +120,16 @@ impl Engine {
 
     /// What the session asked for in this transaction.
     pub(crate) fn wish(&self, slot: u32, transaction: Option<u32>) -> Option<Wish> {
-        let kid = self.sessions.get(slot)?.kid;
+        let kid = self.sessions.kid(slot)?;
         self.asked.find(kid, transaction?)
     }
 
     /// The session asks for something that its transaction's answer decides.
     pub(crate) fn ask(&mut self, slot: u32, signalling: &dyn Signalling, message: &[u8], wish: Wish) {
-        let (Some(session), Some(transaction)) = (self.sessions.get(slot), signalling.transaction(message)) else {
+        let (Some(kid), Some(transaction)) = (self.sessions.kid(slot), signalling.transaction(message)) else {
             return;
         };
-        self.counters.asked_lost += u64::from(!self.asked.put(session.kid, transaction, wish));
+        self.counters.asked_lost += u64::from(!self.asked.put(kid, transaction, wish));
     }
 
     /// Sends what the protocol owes the core at once for a step of its, also for one that nothing waits for.

@@ -16,6 +16,7 @@ mod from_core;
 mod grant;
 mod lanes;
 mod out;
+mod protection;
 mod registration;
 mod site;
 mod stock;
@@ -24,7 +25,9 @@ mod timers;
 mod traffic;
 
 pub use api::{Command, CorePacket, EndReason, Event, Lane, Meta, Packet, Sink, To, Why};
-pub use config::{Capacity, Config, ConfigError, Cookies, Keys, LISTENERS_MAX, Listener, ListenerKind, Policy};
+pub use config::{
+    Capacity, Config, ConfigError, Cookies, Keys, LISTENERS_MAX, Listener, ListenerKind, Policy, SESSIONS_MAX,
+};
 pub use counters::{Counters, Kind, Reading};
 pub use engine::Engine;
 pub use portunus_keydist::proxy::LockoutPolicy;

@@ -2,8 +2,10 @@
 
 use crate::config::{Config, Listener, ListenerKind};
 use core::net::SocketAddr;
+use portunus_channel::Mechanism;
 use portunus_keydist::Idsp;
-use portunus_signalling::{Hop, Marks, Own, Signalling, Ticket, Transport};
+use portunus_keydist::mech::Mech;
+use portunus_signalling::{Hop, Marks, Own, Protocol, Signalling, Ticket, Transport};
 
 /// Kinds of ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +64,8 @@ pub(crate) struct Site {
     realm: String,
     core: SocketAddr,
     listeners: Vec<Listener>,
-    protocols: [Option<&'static dyn Signalling>; 5],
+    /// Each protocol that an access listener speaks, and the port of the first that does.
+    protocols: [Option<(&'static dyn Signalling, u16)>; 5],
 }
 
 impl Site {
@@ -73,7 +76,7 @@ impl Site {
             if let ListenerKind::Access { signalling, .. } = listener.kind
                 && let Some(place) = protocols.get_mut(signalling.protocol() as usize)
             {
-                *place = Some(signalling);
+                place.get_or_insert((signalling, listener.address.port()));
             }
         }
         let Config { worker, idsp, realm, core, listeners, .. } = config;
@@ -98,30 +101,40 @@ impl Site {
             ListenerKind::Access { signalling, transport, stock_phones } => {
                 Some(Access { signalling, transport, stock_phones })
             }
-            ListenerKind::Sealed => None,
+            ListenerKind::Protected(_) => None,
         }
     }
 
-    /// True for a sealed listener.
-    pub(crate) fn is_sealed(&self, number: u8) -> bool {
-        self.listener(number).is_some_and(|l| matches!(l.kind, ListenerKind::Sealed))
+    /// The mechanism of a listener for protected datagrams.
+    pub(crate) fn protected(&self, number: u8) -> Option<&'static dyn Mechanism> {
+        match self.listener(number)?.kind {
+            ListenerKind::Protected(mechanism) => Some(mechanism),
+            ListenerKind::Access { .. } => None,
+        }
     }
 
     /// The protocol of this number, as some access listener speaks it.
     pub(crate) fn protocol(&self, number: u8) -> Option<&'static dyn Signalling> {
-        self.protocols.get(usize::from(number)).copied().flatten()
+        self.protocols.get(usize::from(number)).copied().flatten().map(|(signalling, _)| signalling)
     }
 
-    /// The sealed listener for terminals that register at `access`: the same address if possible, else the same
+    /// The port that stands inside protected datagrams of a protocol: where it is spoken unprotected. The same for all of
+    /// its sessions while the engine lives.
+    pub(crate) fn inner_port(&self, protocol: Protocol) -> u16 {
+        self.protocols.get(protocol as usize).copied().flatten().map_or(0, |(_, port)| port)
+    }
+
+    /// The listener of a mechanism for terminals that register at `access`: the same address if possible, else the same
     /// family.
-    pub(crate) fn sealed_port(&self, access: u8) -> Option<u16> {
+    pub(crate) fn protected_port(&self, access: u8, mech: Mech) -> Option<u16> {
         let near = self.listener(access)?.address.ip();
-        let sealed = || self.listeners.iter().filter(|l| matches!(l.kind, ListenerKind::Sealed));
-        let same = sealed().find(|l| l.address.ip() == near);
-        same.or_else(|| sealed().find(|l| l.address.is_ipv4() == near.is_ipv4())).map(|l| l.address.port())
+        let of = |l: &&Listener| matches!(l.kind, ListenerKind::Protected(mechanism) if mechanism.mech() == mech);
+        let own = || self.listeners.iter().filter(of);
+        let same = own().find(|l| l.address.ip() == near);
+        same.or_else(|| own().find(|l| l.address.is_ipv4() == near.is_ipv4())).map(|l| l.address.port())
     }
 
-    /// One message's way. Sealed listeners carry datagrams.
+    /// One message's way. Listeners for protected messages carry datagrams.
     pub(crate) fn hop(&self, listener: u8, source: SocketAddr, ticket: Ticket, salt: u64) -> Hop<'_> {
         let access = self.listener(listener).map_or(self.core, |l| l.address);
         let transport = self.access(listener).map_or(Transport::Udp, |a| a.transport);

@@ -7,7 +7,8 @@ use crate::engine::Engine;
 use crate::out::send;
 use crate::site::{TicketKind, TicketParts};
 use crate::store::pendings::{Pending, Task, Work};
-use crate::store::sessions::{Opening, State, no_keys};
+use crate::store::sessions::{Opening, State};
+use portunus_channel::Keys;
 use portunus_keydist::proxy::Source;
 use portunus_keydist::steps::Refusal;
 use portunus_keydist::{Idc, Now};
@@ -74,7 +75,7 @@ impl Engine {
         let (protocol, state) = (signalling.protocol(), State::Stock);
         let ends_s = (now.mono_ms + self.policy.stock_life_ms).div_ceil(1000) as u32;
         let lane = self.sessions.lane(idc);
-        let opening = Opening { idc, lane, binding, meta, protocol, state, ends_s };
+        let opening = Opening { idc, lane, binding, meta, protected: None, protocol, state, ends_s };
         if success && !answered {
             // Granted without a response: nobody has proven anything.
             self.counters.core_mismatched += 1;
@@ -119,10 +120,10 @@ impl Engine {
         if ends {
             return true;
         }
-        let Some(slot) = self.sessions.open(opening, no_keys()) else { return false };
+        let Some(slot) = self.sessions.open(opening, Keys::none()) else { return false };
         self.wheel.arm(now.mono_ms, self.session_timer(slot), ends_ms);
         self.counters.sessions_stock += 1;
-        let kid = self.sessions.get(slot).map_or(0, |session| session.kid);
+        let kid = self.sessions.kid(slot).unwrap_or_default();
         sink.event(Event::Active { idc, kid, keyed: false });
         true
     }

@@ -6,70 +6,70 @@ use crate::out::send_octets;
 use crate::site::TicketKind;
 use crate::store::asked::Wish;
 use crate::store::sessions::State;
-use portunus_channel::sealed::{HEADER_LEN, Header, NO_PROTOCOL, SEQ_MAX, Sealed, TAG_LEN};
-use portunus_channel::{Dropped, Mechanism as _, sealed};
+use portunus_channel::{Mechanism, Opened, Said};
 use portunus_keydist::{Idc, Now};
 use portunus_signalling::{BINDING_MAX, Hop, Signalling, Ticket, Up, Writer};
 
 impl Engine {
-    /// A datagram of the sealed listener.
-    pub(crate) fn on_sealed(&mut self, now: Now, meta: &Meta, bytes: &mut [u8], sink: &mut dyn Sink) {
-        let Ok(header) = Header::read(bytes) else {
-            self.counters.sealed_bad_header += 1;
-            return;
+    /// A datagram of a listener for protected ones.
+    pub(crate) fn on_protected(
+        &mut self,
+        now: Now,
+        meta: &Meta,
+        mechanism: &'static dyn Mechanism,
+        bytes: &mut [u8],
+        sink: &mut dyn Sink,
+    ) {
+        let peek = match mechanism.peek(bytes) {
+            Ok(peek) => peek,
+            Err(why) => return self.counters.dropped(why),
         };
-        let Some(slot) = self.sessions.by_kid(header.kid) else {
+        let Some(slot) = self.sessions.by_handle(mechanism, peek.handle) else {
             self.counters.sealed_unknown_kid += 1;
             return;
         };
-        let Some(content) = self.open_sealed(slot, meta, &header, bytes) else { return };
-        let confirms = self.sessions.get(slot).is_some_and(|session| session.state == State::Provisional);
+        let Some(Opened { said, content }) = self.open_protected(slot, meta, peek.seq, bytes) else { return };
+        if said == Said::Nothing {
+            self.counters.sealed_dummy += 1;
+            return;
+        }
+        let Some((state, protocol)) = self.sessions.get(slot).map(|session| (session.state, session.protocol)) else {
+            return;
+        };
+        let confirms = state == State::Provisional;
         if confirms {
             self.activate(now, slot, sink);
         }
-        if header.protocol == NO_PROTOCOL {
+        if said == Said::Confirmation {
             self.counters.sealed_confirmations += 1;
         }
-        if confirms || header.protocol == NO_PROTOCOL {
-            self.seal(slot, NO_PROTOCOL, 0, sink);
+        if confirms || said == Said::Confirmation {
+            self.seal(slot, 0, sink);
         }
-        if header.protocol != NO_PROTOCOL
-            && let Some(signalling) = self.site.protocol(header.protocol)
+        if said == Said::Message
+            && let Some(signalling) = self.site.protocol(protocol as u8)
         {
             self.relay_up(signalling, slot, content, sink);
         }
     }
 
     /// Opens a datagram of the session in `slot` and follows its source.
-    fn open_sealed<'d>(
-        &mut self,
-        slot: u32,
-        meta: &Meta,
-        header: &Header,
-        bytes: &'d mut [u8],
-    ) -> Option<&'d mut [u8]> {
+    fn open_protected<'d>(&mut self, slot: u32, meta: &Meta, seq: u64, bytes: &'d mut [u8]) -> Option<Opened<'d>> {
+        let protection = self.protection(slot)?;
         let session = self.sessions.get_mut(slot)?;
-        if header.protocol != NO_PROTOCOL && header.protocol != session.protocol as u8 {
-            self.counters.sealed_bad_header += 1;
-            return None;
-        }
-        if session.window.check(header.seq).is_err() {
+        if session.window.check(seq).is_err() {
             self.counters.sealed_replayed += 1;
             return None;
         }
-        let opened = match sealed::open(&session.keys.c2s, bytes) {
+        let opened = match protection.mechanism.open(&session.keys.c2s, &protection.c2s, bytes) {
             Ok(opened) => opened,
-            Err(Dropped::Unverified) => {
-                self.counters.sealed_forged += 1;
-                return None;
-            }
-            Err(_) => {
-                self.counters.sealed_bad_header += 1;
+            Err(why) => {
+                self.counters.dropped(why);
                 return None;
             }
         };
-        let newest = header.seq > session.window.top();
-        if session.window.commit(header.seq).is_err() {
+        let newest = seq > session.window.top();
+        if session.window.commit(seq).is_err() {
             self.counters.sealed_replayed += 1;
             return None;
         }
@@ -78,7 +78,7 @@ impl Engine {
             self.counters.sealed_moved += u64::from(session.state == State::Active);
             session.set_meta(meta);
         }
-        Some(opened.content)
+        Some(opened)
     }
 
     /// The first protected message verified: the session is the IDc's from now on.
@@ -92,7 +92,8 @@ impl Engine {
         }
         let Some(session) = self.sessions.get_mut(slot) else { return };
         session.state = State::Active;
-        let (kid, ends_ms) = (session.kid, u64::from(session.ends_s) * 1000);
+        let ends_ms = u64::from(session.ends_s) * 1000;
+        let kid = self.sessions.kid(slot).unwrap_or_default();
         self.wheel.arm(now.mono_ms, self.session_timer(slot), ends_ms);
         self.counters.sessions_confirmed += 1;
         self.counters.sessions_provisional -= 1;
@@ -102,8 +103,8 @@ impl Engine {
 
     /// Ends a session of any kind; whoever keeps account hears of the confirmed ones.
     pub(crate) fn end_session(&mut self, slot: u32, why: EndReason, sink: &mut dyn Sink) {
-        let Some(session) = self.sessions.get(slot) else { return };
-        let (state, kid) = (session.state, session.kid);
+        let (Some(session), Some(kid)) = (self.sessions.get(slot), self.sessions.kid(slot)) else { return };
+        let state = session.state;
         let counters = &mut self.counters;
         match state {
             State::Free => return,
@@ -130,30 +131,30 @@ impl Engine {
         self.sessions.close(slot);
     }
 
-    /// Seals the first `len` octets of the scratch buffer for the session's terminal.
-    fn seal(&mut self, slot: u32, protocol: u8, len: usize, sink: &mut dyn Sink) {
+    /// Protects the first `len` octets of the scratch buffer for the session's terminal; none are a confirmation.
+    fn seal(&mut self, slot: u32, len: usize, sink: &mut dyn Sink) {
+        let Some(protection) = self.protection(slot) else { return };
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let Some(content) = self.scratch.get(..len) else { return };
-        let (to, counters, mut exhausted) = (session.meta().back(), &mut self.counters, false);
-        let queued = sink.send(to, &mut |buf| {
-            let total = HEADER_LEN + len + TAG_LEN;
+        let (mechanism, counters, mut exhausted) = (protection.mechanism, &mut self.counters, false);
+        let (format, total) = (mechanism.format(), mechanism.sealed_len(len));
+        let queued = sink.send(session.meta().back(), &mut |buf| {
             let Some(room) = buf.get_mut(..total) else {
                 counters.write_full += 1;
                 return None;
             };
-            let Some(seq) = session.sequence.take(SEQ_MAX) else {
+            let Some(seq) = session.sequence.take(format.seq_max) else {
                 exhausted = true;
                 return None;
             };
-            room.get_mut(HEADER_LEN..HEADER_LEN + len)?.copy_from_slice(content);
-            Sealed::seal_in_place(&session.keys.s2c, session.kid, protocol, seq, room).ok()?;
-            Some(total)
+            room.get_mut(format.head..format.head + len)?.copy_from_slice(content);
+            mechanism.seal_in_place(&session.keys.s2c, &protection.s2c, seq, len, room).ok()
         });
         if exhausted {
             self.end_session(slot, EndReason::Exhausted, sink);
         } else if !queued {
             self.counters.access_queue_full += 1;
-        } else if protocol != NO_PROTOCOL {
+        } else if len > 0 {
             self.counters.sealed_down += 1;
         }
     }
@@ -201,7 +202,7 @@ impl Engine {
             }
             Up::Answer => {
                 self.counters.relay_refused += 1;
-                self.send_down(signalling, slot, len, sink);
+                self.send_down(slot, len, sink);
             }
             Up::Drop => self.counters.relay_dropped += 1,
         }
@@ -244,14 +245,14 @@ impl Engine {
 
     /// A refresh may name another binding: it waits for the core to grant it.
     fn stage(&mut self, signalling: &'static dyn Signalling, slot: u32, message: &[u8]) {
-        let (Some(session), Some(known)) = (self.sessions.get(slot), self.sessions.known(slot)) else { return };
+        let (Some(kid), Some(known)) = (self.sessions.kid(slot), self.sessions.known(slot)) else { return };
         let mut binding = [0u8; BINDING_MAX];
         let mut w = Writer::new(&mut binding);
         let written = signalling.rebinding(&known, message, &mut w).and_then(|()| w.finish());
         match written.ok().and_then(|len| binding.get(..len)) {
             // Nothing changes, and what was asked for before is no longer wanted.
-            Some(binding) if binding == known.binding => _ = self.staged.take(session.kid),
-            Some(binding) => self.counters.binding_lost += u64::from(!self.staged.put(session.kid, binding)),
+            Some(binding) if binding == known.binding => _ = self.staged.take(kid),
+            Some(binding) => self.counters.binding_lost += u64::from(!self.staged.put(kid, binding)),
             None => self.counters.binding_lost += 1,
         }
     }
@@ -266,7 +267,7 @@ impl Engine {
         message: &[u8],
         granted: bool,
     ) {
-        let Some(kid) = self.sessions.get(slot).map(|session| session.kid) else { return };
+        let Some(kid) = self.sessions.kid(slot) else { return };
         if wish.is_some() {
             self.asked.forget(kid);
         }
@@ -311,17 +312,17 @@ impl Engine {
         }
         match w.finish() {
             Ok(0) => self.counters.relay_dropped += 1,
-            Ok(len) => self.send_down(signalling, slot, len, sink),
+            Ok(len) => self.send_down(slot, len, sink),
             Err(_) => self.counters.write_full += 1,
         }
         true
     }
 
-    /// Sends the first `len` octets of the scratch buffer to the session's terminal, sealed where it has a key.
-    fn send_down(&mut self, signalling: &dyn Signalling, slot: u32, len: usize, sink: &mut dyn Sink) {
+    /// Sends the first `len` octets of the scratch buffer to the session's terminal, protected where it has a key.
+    fn send_down(&mut self, slot: u32, len: usize, sink: &mut dyn Sink) {
         let Some(session) = self.sessions.get(slot) else { return };
         if session.is_keyed() {
-            return self.seal(slot, signalling.protocol() as u8, len, sink);
+            return self.seal(slot, len, sink);
         }
         let octets = self.scratch.get(..len).unwrap_or_default();
         let sent = send_octets(sink, &mut self.counters, session.meta().back(), usize::MAX, octets);

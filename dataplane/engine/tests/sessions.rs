@@ -3,8 +3,16 @@ mod common;
 
 use common::*;
 use portunus_engine::{Command, EndReason, Meta, Policy, To};
+use portunus_keydist::mech::Mech;
 use portunus_sip::carriage::terminal::{Plain, Txn, write_register, write_request};
 use portunus_sip::view::Message;
+
+/// The same under every mechanism for datagrams.
+fn each(test: impl Fn(World)) {
+    for mech in [Mech::Sealed, Mech::Esp] {
+        test(World::under(mech));
+    }
+}
 
 fn options(phone: &mut Phone, from: &str) -> Vec<u8> {
     let contact = phone.contact();
@@ -31,115 +39,120 @@ fn options(phone: &mut Phone, from: &str) -> Vec<u8> {
 
 #[test]
 fn a_request_goes_up_opened_and_its_answer_down_sealed() {
-    let mut world = World::new();
-    let mut phone = world.active("alice@example.test", "192.0.2.7:5060");
-    let request = options(&mut phone, "alice@example.test");
-    let sealed = phone.seal(1, &request);
-    let up = world.access(world.sealed(&phone), &sealed);
-    assert_eq!(up.len(), 1);
-    assert!(matches!(up[0].0, To::Core { .. }));
-    let msg = Message::parse(&up[0].1).unwrap();
-    assert_eq!(msg.vias().count(), 2, "the proxy stands in the way");
-    let text = String::from_utf8(up[0].1.clone()).unwrap();
-    let vias: String = text.lines().filter(|l| l.starts_with("Via")).map(|l| format!("{l}\r\n")).collect();
-    let header = |name: &str| text.lines().find(|l| l.starts_with(name)).unwrap().to_owned();
-    let answer = format!(
-        "SIP/2.0 200 OK\r\n{vias}{}\r\n{};tag=b\r\n{}\r\n{}\r\nContent-Length: 0\r\n\r\n",
-        header("From"),
-        header("To"),
-        header("Call-ID"),
-        header("CSeq")
-    );
-    let down = world.core_says(answer.as_bytes());
-    assert_eq!(down.len(), 1);
-    let (protocol, content) = phone.open(&down[0].1).expect("sealed for the terminal");
-    assert_eq!((protocol, status(&content), Message::parse(&content).unwrap().vias().count()), (1, 200, 1));
-    assert_eq!((world.count().sealed_up, world.count().sealed_down), (1, 1));
+    each(|mut world| {
+        let mut phone = world.active("alice@example.test", "192.0.2.7:5060");
+        let request = options(&mut phone, "alice@example.test");
+        let sealed = phone.seal(1, &request);
+        let up = world.access(world.sealed(&phone), &sealed);
+        assert_eq!(up.len(), 1);
+        assert!(matches!(up[0].0, To::Core { .. }));
+        let msg = Message::parse(&up[0].1).unwrap();
+        assert_eq!(msg.vias().count(), 2, "the proxy stands in the way");
+        let text = String::from_utf8(up[0].1.clone()).unwrap();
+        let vias: String = text.lines().filter(|l| l.starts_with("Via")).map(|l| format!("{l}\r\n")).collect();
+        let header = |name: &str| text.lines().find(|l| l.starts_with(name)).unwrap().to_owned();
+        let answer = format!(
+            "SIP/2.0 200 OK\r\n{vias}{}\r\n{};tag=b\r\n{}\r\n{}\r\nContent-Length: 0\r\n\r\n",
+            header("From"),
+            header("To"),
+            header("Call-ID"),
+            header("CSeq")
+        );
+        let down = world.core_says(answer.as_bytes());
+        assert_eq!(down.len(), 1);
+        let (protocol, content) = phone.open(&down[0].1).expect("sealed for the terminal");
+        assert_eq!((protocol, status(&content), Message::parse(&content).unwrap().vias().count()), (1, 200, 1));
+        assert_eq!((world.count().sealed_up, world.count().sealed_down), (1, 1));
+    });
 }
 
 #[test]
 fn a_foreign_name_inside_a_session_is_refused_there() {
-    let mut world = World::new();
-    let mut phone = world.active("alice@example.test", "192.0.2.7:5060");
-    let request = options(&mut phone, "bob@example.test");
-    let sealed = phone.seal(1, &request);
-    let back = world.access(world.sealed(&phone), &sealed);
-    assert_eq!(back.len(), 1);
-    assert_eq!(status(&phone.open(&back[0].1).expect("sealed").1), 403);
-    assert_eq!(world.count().relay_refused, 1);
+    each(|mut world| {
+        let mut phone = world.active("alice@example.test", "192.0.2.7:5060");
+        let request = options(&mut phone, "bob@example.test");
+        let sealed = phone.seal(1, &request);
+        let back = world.access(world.sealed(&phone), &sealed);
+        assert_eq!(back.len(), 1);
+        assert_eq!(status(&phone.open(&back[0].1).expect("sealed").1), 403);
+        assert_eq!(world.count().relay_refused, 1);
+    });
 }
 
 #[test]
 fn replayed_reordered_and_forged_datagrams() {
-    let mut world = World::new();
-    let mut phone = world.active("alice@example.test", "192.0.2.7:5060");
-    let at = world.sealed(&phone);
-    let (first, second) = (phone.seal(0, b""), phone.seal(0, b""));
-    assert_eq!(world.access(at, &second).len(), 1);
-    assert_eq!(world.access(at, &first).len(), 1, "late, and still in the window");
-    assert!(world.access(at, &first).is_empty() && world.access(at, &second).is_empty());
-    assert_eq!(world.count().sealed_replayed, 2);
-    let third = phone.seal(0, b"");
-    for octet in 0..third.len() {
-        for bit in 0..8 {
-            let mut forged = third.clone();
-            forged[octet] ^= 1 << bit;
-            assert!(world.access(at, &forged).is_empty(), "octet {octet} bit {bit}");
+    each(|mut world| {
+        let mut phone = world.active("alice@example.test", "192.0.2.7:5060");
+        let at = world.sealed(&phone);
+        let (first, second) = (phone.seal(0, b""), phone.seal(0, b""));
+        assert_eq!(world.access(at, &second).len(), 1);
+        assert_eq!(world.access(at, &first).len(), 1, "late, and still in the window");
+        assert!(world.access(at, &first).is_empty() && world.access(at, &second).is_empty());
+        assert_eq!(world.count().sealed_replayed, 2);
+        let third = phone.seal(0, b"");
+        for octet in 0..third.len() {
+            for bit in 0..8 {
+                let mut forged = third.clone();
+                forged[octet] ^= 1 << bit;
+                assert!(world.access(at, &forged).is_empty(), "octet {octet} bit {bit}");
+            }
         }
-    }
-    for len in 0..third.len() {
-        assert!(world.access(at, &third[..len]).is_empty());
-    }
-    assert_eq!(world.access(at, &third).len(), 1, "none of the copies used its number up");
-    let mut far = phone.seal(0, b"");
-    assert_eq!(world.access(at, &far).len(), 1);
-    phone.session.as_mut().unwrap().seq += 1024;
-    assert_eq!(world.access(at, &phone.seal(0, b"")).len(), 1);
-    phone.session.as_mut().unwrap().seq = 5;
-    far = phone.seal(0, b"");
-    assert!(world.access(at, &far).is_empty(), "older than the window");
-    // What the proxy sent does not come back to it.
-    let sent = world.access(at, &{
-        phone.session.as_mut().unwrap().seq = 5000;
-        phone.seal(0, b"")
+        for len in 0..third.len() {
+            assert!(world.access(at, &third[..len]).is_empty());
+        }
+        assert_eq!(world.access(at, &third).len(), 1, "none of the copies used its number up");
+        let mut far = phone.seal(0, b"");
+        assert_eq!(world.access(at, &far).len(), 1);
+        phone.session.as_mut().unwrap().seq += 1024;
+        assert_eq!(world.access(at, &phone.seal(0, b"")).len(), 1);
+        phone.session.as_mut().unwrap().seq = 5;
+        far = phone.seal(0, b"");
+        assert!(world.access(at, &far).is_empty(), "older than the window");
+        // What the proxy sent does not come back to it.
+        let sent = world.access(at, &{
+            phone.session.as_mut().unwrap().seq = 5000;
+            phone.seal(0, b"")
+        });
+        assert!(world.access(at, &sent[0].1).is_empty());
     });
-    assert!(world.access(at, &sent[0].1).is_empty());
 }
 
 #[test]
 fn the_newest_verified_source_is_followed() {
-    let mut world = World::new();
-    let mut phone = world.active("alice@example.test", "192.0.2.7:5060");
-    let old = phone.seal(0, b"");
-    let moved = Meta { source: "198.51.100.7:777".parse().unwrap(), ..world.sealed(&phone) };
-    let newer = phone.seal(0, b"");
-    let back = world.access(moved, &newer);
-    let there = To::Access { listener: SEALED, conn: 0, addr: moved.source };
-    assert_eq!(back[0].0, there);
-    // A delayed copy from the old place is taken, but does not drag the session back.
-    let back = world.access(world.sealed(&phone), &old);
-    assert_eq!(back[0].0, there);
-    assert_eq!(world.count().sealed_moved, 1);
+    each(|mut world| {
+        let mut phone = world.active("alice@example.test", "192.0.2.7:5060");
+        let old = phone.seal(0, b"");
+        let moved = Meta { source: "198.51.100.7:777".parse().unwrap(), ..world.sealed(&phone) };
+        let newer = phone.seal(0, b"");
+        let back = world.access(moved, &newer);
+        let there = To::Access { listener: moved.listener, conn: 0, addr: moved.source };
+        assert_eq!(back[0].0, there);
+        // A delayed copy from the old place is taken, but does not drag the session back.
+        let back = world.access(world.sealed(&phone), &old);
+        assert_eq!(back[0].0, there);
+        assert_eq!(world.count().sealed_moved, 1);
+    });
 }
 
 #[test]
 fn an_unconfirmed_session_dies_and_the_previous_lives_on() {
-    let mut world = World::new();
-    let mut first = world.active("alice@example.test", "192.0.2.7:5060");
-    let mut second = world.phone("alice@example.test", "192.0.2.99:5060");
-    second.rng = Seeded(77);
-    world.register(&mut second);
-    assert_eq!((world.count().sessions_active, world.count().sessions_provisional), (1, 1));
-    let ping = first.seal(0, b"");
-    assert_eq!(world.access(world.sealed(&first), &ping).len(), 1, "nothing has changed for it");
-    // A request of the core goes to the confirmed one.
-    world.pass(30_100);
-    assert_eq!((world.count().sessions_provisional, world.count().sessions_unconfirmed), (0, 1));
-    let late = second.seal(0, b"");
-    assert!(world.access(world.sealed(&second), &late).is_empty());
-    let ping = first.seal(0, b"");
-    assert_eq!(world.access(world.sealed(&first), &ping).len(), 1);
-    assert_eq!(world.sink.events.len(), 1);
+    each(|mut world| {
+        let mut first = world.active("alice@example.test", "192.0.2.7:5060");
+        let mut second = world.phone("alice@example.test", "192.0.2.99:5060");
+        second.rng = Seeded(77);
+        world.register(&mut second);
+        assert_eq!((world.count().sessions_active, world.count().sessions_provisional), (1, 1));
+        let ping = first.seal(0, b"");
+        assert_eq!(world.access(world.sealed(&first), &ping).len(), 1, "nothing has changed for it");
+        // A request of the core goes to the confirmed one.
+        world.pass(30_100);
+        assert_eq!((world.count().sessions_provisional, world.count().sessions_unconfirmed), (0, 1));
+        let late = second.seal(0, b"");
+        assert!(world.access(world.sealed(&second), &late).is_empty());
+        let ping = first.seal(0, b"");
+        assert_eq!(world.access(world.sealed(&first), &ping).len(), 1);
+        assert_eq!(world.sink.events.len(), 1);
+    });
 }
 
 #[test]
@@ -161,68 +174,72 @@ fn a_confirmed_newer_session_ends_the_older() {
 
 #[test]
 fn a_second_provisional_session_takes_the_place_of_the_first() {
-    let mut world = World::new();
-    let mut phone = world.phone("alice@example.test", "192.0.2.7:5060");
-    world.register(&mut phone);
-    world.register(&mut phone);
-    let count = world.count();
-    assert_eq!((count.sessions_provisional, count.sessions_superseded), (1, 1));
-    world.confirm(&mut phone);
-    world.pass(40_000);
-    assert_eq!(world.count().sessions_active, 1);
+    each(|mut world| {
+        let mut phone = world.phone("alice@example.test", "192.0.2.7:5060");
+        world.register(&mut phone);
+        world.register(&mut phone);
+        let count = world.count();
+        assert_eq!((count.sessions_provisional, count.sessions_superseded), (1, 1));
+        world.confirm(&mut phone);
+        world.pass(40_000);
+        assert_eq!(world.count().sessions_active, 1);
+    });
 }
 
 #[test]
 fn requests_for_a_terminal_reach_its_active_session_only() {
-    let mut world = World::new();
-    let mut phone = world.phone("bob@example.test", "192.0.2.7:5060");
-    world.register(&mut phone);
-    let request = "OPTIONS sip:bob%40example.test@10.0.0.1:5070 SIP/2.0\r\n\
+    each(|mut world| {
+        let mut phone = world.phone("bob@example.test", "192.0.2.7:5060");
+        world.register(&mut phone);
+        let request = "OPTIONS sip:bob%40example.test@10.0.0.1:5070 SIP/2.0\r\n\
         Via: SIP/2.0/UDP 10.0.0.9:5060;branch=z9hG4bKabc\r\nMax-Forwards: 70\r\nFrom: <sip:a@b>;tag=1\r\n\
         To: <sip:bob@example.test>\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
-    let back = world.core_says(request.as_bytes());
-    assert!(matches!(back[0].0, To::Core { .. }));
-    assert_eq!((status(&back[0].1), world.count().core_unreachable), (480, 1));
-    world.confirm(&mut phone);
-    let down = world.core_says(request.as_bytes());
-    let (_, content) = phone.open(&down[0].1).expect("sealed");
-    let msg = Message::parse(&content).unwrap();
-    assert_eq!(msg.uri(), phone.contact().as_bytes(), "the terminal's own Contact");
-    assert_eq!(msg.vias().count(), 2);
+        let back = world.core_says(request.as_bytes());
+        assert!(matches!(back[0].0, To::Core { .. }));
+        assert_eq!((status(&back[0].1), world.count().core_unreachable), (480, 1));
+        world.confirm(&mut phone);
+        let down = world.core_says(request.as_bytes());
+        let (_, content) = phone.open(&down[0].1).expect("sealed");
+        let msg = Message::parse(&content).unwrap();
+        assert_eq!(msg.uri(), phone.contact().as_bytes(), "the terminal's own Contact");
+        assert_eq!(msg.vias().count(), 2);
+    });
 }
 
 #[test]
 fn a_deregistration_ends_the_session_after_its_last_reply() {
-    let mut world = World::new();
-    let mut phone = world.active("alice@example.test", "192.0.2.7:5060");
-    let request = phone.write(|a, t, w| write_register(a, t, 0, w));
-    let sealed = phone.seal(1, &request);
-    let up = world.access(world.sealed(&phone), &sealed).remove(0).1;
-    assert_eq!(world.count().sessions_active, 1, "not before the reply");
-    let answer = world.core.answer(&up);
-    let down = world.core_says(&answer);
-    assert_eq!(status(&phone.open(&down[0].1).expect("sealed").1), 200);
-    let count = world.count();
-    assert_eq!((count.sessions_active, count.sessions_deregistered), (0, 1));
-    assert!(matches!(world.sink.events.last(), Some(Heard::Ended { why: EndReason::Deregistered, .. })));
-    let ping = phone.seal(0, b"");
-    assert!(world.access(world.sealed(&phone), &ping).is_empty());
+    each(|mut world| {
+        let mut phone = world.active("alice@example.test", "192.0.2.7:5060");
+        let request = phone.write(|a, t, w| write_register(a, t, 0, w));
+        let sealed = phone.seal(1, &request);
+        let up = world.access(world.sealed(&phone), &sealed).remove(0).1;
+        assert_eq!(world.count().sessions_active, 1, "not before the reply");
+        let answer = world.core.answer(&up);
+        let down = world.core_says(&answer);
+        assert_eq!(status(&phone.open(&down[0].1).expect("sealed").1), 200);
+        let count = world.count();
+        assert_eq!((count.sessions_active, count.sessions_deregistered), (0, 1));
+        assert!(matches!(world.sink.events.last(), Some(Heard::Ended { why: EndReason::Deregistered, .. })));
+        let ping = phone.seal(0, b"");
+        assert!(world.access(world.sealed(&phone), &ping).is_empty());
+    });
 }
 
 #[test]
 fn a_refresh_may_move_the_contact() {
-    let mut world = World::new();
-    let mut phone = world.active("alice@example.test", "192.0.2.7:5060");
-    phone.addr.set_port(7777);
-    let request = phone.write(|a, t, w| write_register(a, t, 600, w));
-    let sealed = phone.seal(1, &request);
-    let up = world.access(world.sealed(&phone), &sealed).remove(0).1;
-    assert!(String::from_utf8_lossy(&up).contains("integrity-protected=\"yes\""));
-    let answer = world.core.answer(&up);
-    let down = world.core_says(&answer);
-    let (_, content) = phone.open(&down[0].1).expect("sealed");
-    assert!(String::from_utf8_lossy(&content).contains(&phone.contact()), "its own Contact comes back");
-    assert_eq!(world.count().sessions_active, 1);
+    each(|mut world| {
+        let mut phone = world.active("alice@example.test", "192.0.2.7:5060");
+        phone.addr.set_port(7777);
+        let request = phone.write(|a, t, w| write_register(a, t, 600, w));
+        let sealed = phone.seal(1, &request);
+        let up = world.access(world.sealed(&phone), &sealed).remove(0).1;
+        assert!(String::from_utf8_lossy(&up).contains("integrity-protected=\"yes\""));
+        let answer = world.core.answer(&up);
+        let down = world.core_says(&answer);
+        let (_, content) = phone.open(&down[0].1).expect("sealed");
+        assert!(String::from_utf8_lossy(&content).contains(&phone.contact()), "its own Contact comes back");
+        assert_eq!(world.count().sessions_active, 1);
+    });
 }
 
 #[test]

@@ -20,8 +20,8 @@ pub enum Steer {
         /// Any number; the same for all groups that are to agree.
         seed: u32,
     },
-    /// By one octet of the payload, modulo the number of sockets (the sealed header's octet 4 names the worker that
-    /// holds the session). Shorter payloads go to the first socket.
+    /// By one octet of the payload, modulo the number of sockets (one octet of a
+    /// protected datagram's handle names the worker that holds the session). Shorter payloads go to the first socket.
     Octet {
         /// Its offset.
         at: u32,

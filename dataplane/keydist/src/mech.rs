@@ -13,6 +13,8 @@ pub const LIST_MAX: usize = 512;
 pub const ENTRIES_MAX: usize = 16;
 /// Longest answer ([`Sel`]) in octets.
 pub const SEL_MAX: usize = 128;
+/// The lowest SPI that an association may have; those below are reserved (RFC 4303 section 2.1).
+pub const SPI_MIN: u32 = 256;
 
 /// The mechanisms this specification knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -154,13 +156,14 @@ impl MechList {
 
     /// The entry with the highest priority among those in `order` for which `usable` holds; equal priorities are
     /// decided by `order`, the proxy's own. `order` is the policy: what is not in it is not allowed. `usable` says
-    /// what the protocol at hand can carry (`tls` is nothing for MGCP and RAS).
+    /// what the protocol at hand can carry (`tls` is nothing for MGCP and RAS). An entry without the parameters that its
+    /// mechanism needs counts as not offered.
     pub fn choose(&self, order: &[Mech], usable: impl Fn(Mech) -> bool) -> Option<Entry<'_>> {
         let mut best: Option<(Entry<'_>, usize)> = None;
         for entry in self.entries() {
             let Some(mech) = entry.mech else { continue };
             let Some(rank) = order.iter().position(|m| *m == mech) else { continue };
-            if !usable(mech) {
+            if !usable(mech) || !entry.is_complete() {
                 continue;
             }
             let better =
@@ -170,6 +173,26 @@ impl MechList {
             }
         }
         best.map(|(entry, _)| entry)
+    }
+
+    /// The list with `spi-c` and `port-c` in its entry `ipsec-man`, where it has such an entry and that does not say: the
+    /// SPI and the inner port that the terminal receives under. `None` when there is no room for them.
+    pub fn receiving(&self, spi_c: u32, port_c: u16) -> Option<Self> {
+        let mut text = ArrayString::new();
+        for (index, entry) in self.entries().enumerate() {
+            if index > 0 {
+                text.try_push(' ').ok()?;
+            }
+            text.try_push_str(entry.text).ok()?;
+            if entry.mech == Some(Mech::Esp) && entry.param("spi-c").is_none() && entry.param("port-c").is_none() {
+                for (name, value) in [(";spi-c=", spi_c), (";port-c=", port_c.into())] {
+                    text.try_push_str(name).ok()?;
+                    let digits = portunus_codec::Decimal::new(value.into());
+                    text.try_push_str(core::str::from_utf8(digits.as_bytes()).ok()?).ok()?;
+                }
+            }
+        }
+        Some(Self { text })
     }
 
     /// Splits at `separator`, checks each entry, and joins them by one space.
@@ -234,6 +257,33 @@ impl<'a> Entry<'a> {
     pub fn as_str(&self) -> &'a str {
         self.text
     }
+
+    /// `spi-c` of `ipsec-man`: the SPI that the terminal receives under, [`SPI_MIN`] or more, decimal.
+    pub fn spi_c(&self) -> Option<u32> {
+        spi(self.param("spi-c")?)
+    }
+
+    /// `port-c` of `ipsec-man`: the terminal's inner port, decimal.
+    pub fn port_c(&self) -> Option<u16> {
+        port(self.param("port-c")?)
+    }
+
+    /// True when it holds the parameters that its mechanism cannot do without.
+    pub fn is_complete(&self) -> bool {
+        match self.mech {
+            Some(Mech::Esp) => self.spi_c().is_some() && self.port_c().is_some(),
+            Some(Mech::Sealed | Mech::Tls) | None => true,
+        }
+    }
+}
+
+fn spi(value: &str) -> Option<u32> {
+    portunus_codec::parse_u32(value.as_bytes()).filter(|spi| *spi >= SPI_MIN)
+}
+
+fn port(value: &str) -> Option<u16> {
+    let number = portunus_codec::parse_u32(value.as_bytes())?;
+    u16::try_from(number).ok().filter(|port| *port != 0)
 }
 
 const fn is_blank(c: u8) -> bool {
@@ -393,24 +443,27 @@ impl Sel {
 
     /// `port`: where protected messages go; `None` when absent or not 1 to 65535.
     pub fn port(&self) -> Option<u16> {
-        self.port_of("port")
+        port(self.param("port")?)
     }
 
     /// `port-s` of `ipsec-man`: the proxy's inner port.
     pub fn port_s(&self) -> Option<u16> {
-        self.port_of("port-s")
+        port(self.param("port-s")?)
     }
 
     /// `spi-s` of `ipsec-man`: the SPI that the proxy receives under, 256 or more.
     pub fn spi_s(&self) -> Option<u32> {
-        portunus_codec::parse_u32(self.param("spi-s")?.as_bytes()).filter(|spi| *spi >= 256)
+        spi(self.param("spi-s")?)
     }
 
     /// True when it holds the parameters that its mechanism cannot do without.
     pub fn is_complete(&self) -> bool {
         match self.mech {
             Mech::Sealed => self.kid().is_some() && self.port().is_some(),
-            Mech::Esp => self.spi_s().is_some() && self.port_s().is_some(),
+            Mech::Esp => {
+                let port = self.param("port").is_none() || self.port().is_some();
+                self.spi_s().is_some() && self.port_s().is_some() && port
+            }
             Mech::Tls => true,
         }
     }
@@ -432,10 +485,5 @@ impl Sel {
     fn put_number(&mut self, name: &str, value: u64) {
         let digits = portunus_codec::Decimal::new(value);
         self.put(name, core::str::from_utf8(digits.as_bytes()).unwrap_or_default());
-    }
-
-    fn port_of(&self, name: &str) -> Option<u16> {
-        let number = portunus_codec::parse_u32(self.param(name)?.as_bytes())?;
-        u16::try_from(number).ok().filter(|port| *port != 0)
     }
 }

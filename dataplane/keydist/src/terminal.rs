@@ -17,7 +17,7 @@
 
 use crate::bugs::{Bug, planted};
 use crate::ident::{Idc, IdcBuf, Idsp, IdspBuf, N1, Rand, Word};
-use crate::mech::Sel;
+use crate::mech::{MechList, Sel};
 use crate::schedule::{For, Key, Prk, Secret, TrafficCtx, WrapCtx, message_mac, words_equal};
 use crate::steps::{Refusal, S1, S6, S7};
 use crate::timing::{Due, Repeating, below};
@@ -51,6 +51,8 @@ pub struct Terminal {
     idsp: IdspBuf,
     prk: Prk,
     config: Arc<Config>,
+    /// The SPI and inner port that it receives ESP under.
+    receiving: Option<(u32, u16)>,
     /// What the proxy's clock is ahead of ours, learnt from its refusals.
     offset_ms: i64,
     failures: u32,
@@ -68,6 +70,7 @@ impl Terminal {
             idsp: idsp.into(),
             prk: key.prk(),
             config,
+            receiving: None,
             offset_ms: 0,
             failures: 0,
             corrections: 0,
@@ -79,6 +82,18 @@ impl Terminal {
     /// Who it is, and whose proxy it registers through.
     pub fn names(&self) -> (Idc<'_>, Idsp<'_>) {
         (self.idc.as_idc(), self.idsp.as_idsp())
+    }
+
+    /// Names the SPI and the inner port that the terminal receives ESP under, for the registrations begun from now on.
+    /// Every one of them needs its own SPI: the session before it lives until it is confirmed.
+    pub const fn receive_at(&mut self, spi: u32, port: u16) {
+        self.receiving = Some((spi, port));
+    }
+
+    /// What is offered.
+    pub fn mechs(&self) -> MechList {
+        let told = self.receiving.and_then(|(spi, port)| self.config.mechs.receiving(spi, port));
+        told.unwrap_or(self.config.mechs)
     }
 
     /// Begins a registration, also one that is to replace a living session: s1, to be sent now.
@@ -124,7 +139,7 @@ impl Terminal {
             ts: self.own_ts(now),
             rand: Some(s6.rand),
             auth_c: self.prk.word(idc, idsp, &s6.rand),
-            mechs: self.config.mechs,
+            mechs: self.mechs(),
         })
     }
 
@@ -247,11 +262,12 @@ impl Terminal {
         if !self.in_window(now, s10.ts) {
             return Err(Reject::Clock);
         }
-        if s10.mechs != self.config.mechs.as_str() && !planted(Bug::ListUnchecked) {
+        let offered = self.mechs();
+        if s10.mechs != offered.as_str() && !planted(Bug::ListUnchecked) {
             return Err(Reject::List);
         }
         let sel = Sel::parse(s10.sel).map_err(|_| Reject::Mechanism)?;
-        if self.config.mechs.get(sel.mech()).is_none() || !sel.is_complete() {
+        if !offered.get(sel.mech()).is_some_and(|entry| entry.is_complete()) || !sel.is_complete() {
             return Err(Reject::Mechanism);
         }
         if !key.terms_kept {

@@ -119,7 +119,7 @@ fn the_choice_is_the_highest_priority_that_the_policy_allows() {
     let all = [Mech::Sealed, Mech::Esp, Mech::Tls];
     let any = |_| true;
     let chosen = |list: &MechList, order: &[Mech]| list.choose(order, any).and_then(|e| e.mech);
-    let list = sip("x-pkd-sealed;q=0.2, ipsec-man;q=0.7, tls;q=0.5, x-other;q=1");
+    let list = sip("x-pkd-sealed;q=0.2, ipsec-man;q=0.7;spi-c=256;port-c=1, tls;q=0.5, x-other;q=1");
     assert_eq!(chosen(&list, &all), Some(Mech::Esp));
     assert_eq!(chosen(&list, &[Mech::Sealed, Mech::Tls]), Some(Mech::Tls), "what is not in the order is not allowed");
     assert_eq!(chosen(&list, &[]), None);
@@ -127,10 +127,53 @@ fn the_choice_is_the_highest_priority_that_the_policy_allows() {
     assert_eq!(list.choose(&all, |_| false), None);
     assert_eq!(chosen(&sip("x-other"), &all), None);
 
-    let tie = sip("tls;q=0.5, ipsec-man;q=0.500, x-pkd-sealed;q=0.50");
+    let tie = sip("tls;q=0.5, ipsec-man;q=0.500;spi-c=256;port-c=1, x-pkd-sealed;q=0.50");
     assert_eq!(chosen(&tie, &all), Some(Mech::Sealed), "the proxy's own order decides");
     assert_eq!(chosen(&tie, &[Mech::Esp, Mech::Sealed, Mech::Tls]), Some(Mech::Esp));
     assert_eq!(chosen(&sip("tls;q=0"), &all), Some(Mech::Tls), "0 is the lowest priority, not a refusal");
+}
+
+#[test]
+fn an_entry_without_its_parameters_counts_as_not_offered() {
+    let chosen = |entry: &str| {
+        let list = sip(&format!("{entry}, x-pkd-sealed;q=0.1"));
+        let esp = list.get(Mech::Esp).expect("an entry all the same");
+        let complete = esp.is_complete();
+        assert_eq!(complete, esp.spi_c().is_some() && esp.port_c().is_some());
+        let mech = list.choose(&[Mech::Esp, Mech::Sealed], |_| true).and_then(|e| e.mech);
+        assert_eq!(mech, Some(if complete { Mech::Esp } else { Mech::Sealed }), "{entry}");
+        (esp.spi_c(), esp.port_c())
+    };
+    assert_eq!(chosen("ipsec-man;spi-c=256;port-c=65535"), (Some(256), Some(65_535)));
+    assert_eq!(chosen("ipsec-man;q=0.5;port-c=5062;spi-c=4294967295"), (Some(u32::MAX), Some(5062)));
+    for entry in [
+        "ipsec-man",
+        "ipsec-man;spi-c=256",
+        "ipsec-man;port-c=5062",
+        "ipsec-man;spi-c=255;port-c=5062",
+        "ipsec-man;spi-c=0;port-c=5062",
+        "ipsec-man;spi-c=4294967296;port-c=5062",
+        "ipsec-man;spi-c=0x100;port-c=5062",
+        "ipsec-man;spi-c=1000.;port-c=5062",
+        "ipsec-man;spi-c=256;port-c=0",
+        "ipsec-man;spi-c=256;port-c=65536",
+        "ipsec-man;spi-c=256;port-c=-1",
+    ] {
+        chosen(entry);
+        assert!(!sip(entry).get(Mech::Esp).expect("there").is_complete(), "{entry}");
+        assert_eq!(sip(entry).choose(&[Mech::Esp], |_| true), None, "{entry}");
+    }
+}
+
+#[test]
+fn a_terminal_says_where_it_receives() {
+    let list = sip("x-pkd-sealed;q=0.5, ipsec-man;q=1.0, tls");
+    let told = list.receiving(3_221_225_729, 5062).expect("fits");
+    assert_eq!(told.as_str(), "x-pkd-sealed;q=0.5 ipsec-man;q=1.0;spi-c=3221225729;port-c=5062 tls");
+    assert_eq!(MechList::from_text(told.as_str()), Ok(told));
+    assert_eq!(told.receiving(256, 1), Some(told), "what it says stays");
+    assert_eq!(sip("x-pkd-sealed").receiving(256, 1), Some(sip("x-pkd-sealed")), "not offered");
+    assert_eq!(sip(&format!("ipsec-man;a={}", "b".repeat(LIST_MAX - 12))).receiving(256, 1), None, "no room");
 }
 
 #[test]
@@ -147,6 +190,7 @@ fn answers_go_both_ways() {
     let read = Sel::parse(longest.as_str()).expect("reads");
     assert_eq!((read.spi_s(), read.port_s(), read.port()), (Some(u32::MAX), Some(u16::MAX), Some(u16::MAX)));
     assert!(read.is_complete());
+    assert_eq!(Sel::parse("ipsec-man;spi-s=256;port-s=5070").map(|s| s.is_complete()), Ok(true), "port 4500");
     assert_eq!(Sel::parse(Sel::tls(5061).as_str()).map(|s| (s.mech(), s.port())), Ok((Mech::Tls, Some(5061))));
 }
 
@@ -172,6 +216,8 @@ fn answers_that_are_none() {
         "x-pkd-sealed;kid=0000000100000001;port=65536",
         "ipsec-man;spi-s=255;port-s=5070",
         "ipsec-man;spi-s=256",
+        "ipsec-man;spi-s=256;port-s=0",
+        "ipsec-man;spi-s=256;port-s=5070;port=0",
     ] {
         assert_eq!(Sel::parse(incomplete).map(|s| s.is_complete()), Ok(false), "{incomplete}");
     }

@@ -11,7 +11,7 @@
 //! * [`upstream`]: the way to the core; [`udp`] is the one over UDP to several softswitches, [`lanes`] the one for
 //!   protocols that tell terminals apart by their address, [`links`] several of them as one.
 //!
-//! Steering brings every source to the same worker, a sealed datagram to the worker that its key id names, and an
+//! Steering brings every source to the same worker, a protected datagram to the worker that its handle names, and an
 //! answer of the core to the worker that its ticket names; nothing on a packet's way locks, allocates or waits.
 
 mod assemble;

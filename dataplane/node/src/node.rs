@@ -253,12 +253,9 @@ fn protocols(config: &NodeConfig) -> Vec<&'static dyn Signalling> {
     found
 }
 
-/// Octet of a sealed datagram's key id that names the worker: the first one of it, behind version, protocol and flags.
-const KID_WORKER: u32 = 4;
-
 fn plan_listeners(config: &NodeConfig, seed: u32) -> Result<Vec<PlanListener>, StartError> {
     let kind = |index, kind: &ListenerKind| match kind {
-        ListenerKind::Sealed => Ok(PlanKind::Udp(Steer::Octet { at: KID_WORKER })),
+        ListenerKind::Protected(mechanism) => Ok(PlanKind::Udp(Steer::Octet { at: mechanism.format().worker_octet })),
         ListenerKind::Access { transport: Transport::Udp, .. } => Ok(PlanKind::Udp(Steer::Source { seed })),
         ListenerKind::Access { signalling, .. } => {
             framing::of(signalling.protocol()).map(PlanKind::Tcp).ok_or(StartError::NoStreams { index })

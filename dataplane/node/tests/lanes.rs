@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use common::{IDSP, REALM};
 use dialect::{Asked, Dialect, Said};
+use portunus_channel::sealed::Sealed;
 use portunus_engine::{Capacity, ListenerKind, Policy};
 use portunus_keydist::Now;
 use portunus_keydist::steps::Refusal;
@@ -138,7 +139,7 @@ fn start(workers: usize, cores: &[CoreThread], lanes: usize, policy: Policy) -> 
             access(ALL[0], Transport::Udp),
             access(ALL[1], Transport::Udp),
             access(ALL[2], Transport::Udp),
-            listener(ListenerKind::Sealed),
+            listener(ListenerKind::Protected(&Sealed)),
             access(ALL[1], Transport::Tcp),
         ],
         capacity: Capacity { sessions: 512, pendings: 256, ..common::capacity() },

@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::{Core, IDSP, Phone, REALM, SIP, Seeded};
+use portunus_channel::sealed::Sealed;
 use portunus_engine::{Command, CorePacket, Engine, Kind, ListenerKind, Packet, Policy, Reading, Sink};
 use portunus_io::count::{Counting, allocations};
 use portunus_io::fault::{Fault, Faults};
@@ -118,7 +119,7 @@ fn config(workers: usize) -> NodeConfig {
         prk: Key::new([0x5a; 32]).prk(),
         listeners: vec![
             listener(access(Transport::Udp)),
-            listener(ListenerKind::Sealed),
+            listener(ListenerKind::Protected(&Sealed)),
             listener(access(Transport::Tcp)),
         ],
         capacity: portunus_engine::Capacity { sessions: 512, pendings: 256, ..common::capacity() },

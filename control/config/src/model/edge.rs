@@ -18,8 +18,10 @@ pub struct Edge {
     pub control_core: Option<usize>,
     /// Where terminals reach us.
     pub listeners: Vec<Listener>,
-    /// Where sealed datagrams arrive.
-    pub sealed: Sealed,
+    /// Where sealed datagrams arrive, if anywhere.
+    pub sealed: Option<Protected>,
+    /// Where ESP in UDP arrives, if anywhere.
+    pub ipsec: Option<Protected>,
     /// Rules.
     pub policy: Policy,
     /// Fixed capacities.
@@ -47,9 +49,25 @@ pub struct Listener {
     pub stock_phones: bool,
 }
 
-/// Where sealed datagrams arrive.
+impl Edge {
+    /// Where protected messages arrive, mechanism by mechanism; a node opens them in this order, behind the listeners.
+    pub fn protected(&self) -> impl Iterator<Item = (Mechanism, Protected)> {
+        let place = |mechanism| Some((mechanism, self.place(mechanism)?));
+        Mechanism::ALL.into_iter().filter_map(place)
+    }
+
+    /// Where the messages of a mechanism arrive.
+    pub const fn place(&self, mechanism: Mechanism) -> Option<Protected> {
+        match mechanism {
+            Mechanism::Sealed => self.sealed,
+            Mechanism::Ipsec => self.ipsec,
+        }
+    }
+}
+
+/// Where protected messages arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sealed {
+pub struct Protected {
     /// Where.
     pub address: SocketAddr,
     /// Where terminals reach it, where that differs.
@@ -115,6 +133,29 @@ pub enum ListenTransport {
 pub enum Mechanism {
     /// `x-pkd-sealed`.
     Sealed,
+    /// `ipsec-man`.
+    Ipsec,
+}
+
+impl Mechanism {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Sealed, Self::Ipsec];
+
+    /// Its token, as in a file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Sealed => "x-pkd-sealed",
+            Self::Ipsec => "ipsec-man",
+        }
+    }
+
+    /// The section that says where its messages arrive.
+    pub const fn section(self) -> &'static str {
+        match self {
+            Self::Sealed => "sealed",
+            Self::Ipsec => "ipsec",
+        }
+    }
 }
 
 /// The rules of an access side; a running process takes changes over.

@@ -4,7 +4,7 @@ use super::{Place, count};
 use crate::defaults as d;
 use crate::model::{
     Capacity, Cookies, Core, Edge, Io, ListenProtocol, ListenTransport, Listener, Lockout, Mechanism, Overload, Policy,
-    Proxy, Sealed, Span,
+    Protected, Proxy, Span,
 };
 use crate::read::Section;
 use crate::value::{Device, OneOf, Realm, Word};
@@ -21,7 +21,7 @@ impl Word for ListenTransport {
 }
 
 impl Word for Mechanism {
-    const WORDS: &'static [(&'static str, Self)] = &[("x-pkd-sealed", Self::Sealed)];
+    const WORDS: &'static [(&'static str, Self)] = &[("x-pkd-sealed", Self::Sealed), ("ipsec-man", Self::Ipsec)];
 }
 
 impl Word for Cookies {
@@ -100,8 +100,14 @@ pub(super) fn edge(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Edge>
     }
     let control_core = s.key::<u64>("control_core").optional().map(count);
     let listeners = listeners(&mut s);
-    let sealed = sealed(&mut s);
+    let [sealed, ipsec] = Mechanism::ALL.map(|mechanism| protected(&mut s, mechanism));
     let policy = policy(s.section_or_empty("policy"));
+    for (mechanism, place) in [(Mechanism::Sealed, &sealed), (Mechanism::Ipsec, &ipsec)] {
+        if matches!(place, Some(None)) && policy.mechanisms.contains(&mechanism) {
+            let write = format!("add [{}.{}] with `address`", s.path, mechanism.section());
+            s.note(format!("no place for datagrams of {}, which the policy allows", mechanism.word()), write);
+        }
+    }
     let capacity = capacity(s.section_or_empty("capacity"));
     let overload = overload(s.section_or_empty("overload"));
     let lockout = lockout(s.section_or_empty("lockout"));
@@ -114,6 +120,7 @@ pub(super) fn edge(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Edge>
         control_core,
         listeners: listeners?,
         sealed: sealed?,
+        ipsec: ipsec?,
         policy,
         capacity,
         overload,
@@ -122,15 +129,13 @@ pub(super) fn edge(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Edge>
     })
 }
 
-fn sealed(s: &mut Section<'_, '_, '_>) -> Option<Sealed> {
-    let Some(mut l) = s.section("sealed") else {
-        s.note("no place for sealed datagrams", format!("add [{}.sealed] with `address`", s.path));
-        return None;
-    };
+/// Where the messages of a mechanism arrive; `None`: what stands there is wrong.
+fn protected(s: &mut Section<'_, '_, '_>, mechanism: Mechanism) -> Option<Option<Protected>> {
+    let Some(mut l) = s.section(mechanism.section()) else { return Some(None) };
     let address = l.key::<SocketAddr>("address").required();
     let advertised = l.key::<SocketAddr>("advertised").check(specific).optional();
     l.finish();
-    Some(Sealed { address: address?, advertised })
+    Some(Some(Protected { address: address?, advertised }))
 }
 
 fn listeners(s: &mut Section<'_, '_, '_>) -> Option<Vec<Listener>> {
@@ -186,7 +191,7 @@ fn some_mechanism(list: &[OneOf<Mechanism>]) -> Result<(), (String, String)> {
     let twice = list.iter().enumerate().any(|(n, m)| list.iter().take(n).any(|o| o == m));
     if list.is_empty() || twice {
         let problem = if twice { "a mechanism is named twice" } else { "no mechanism" };
-        return Err((problem.to_owned(), "write [\"x-pkd-sealed\"]".to_owned()));
+        return Err((problem.to_owned(), "write [\"x-pkd-sealed\"], [\"ipsec-man\"], or both".to_owned()));
     }
     Ok(())
 }

@@ -3,6 +3,9 @@
 use crate::assembly::direct::InProcess;
 use crate::exit::Failure;
 use portunus_aaa::net::RunnerConfig;
+use portunus_channel::Mechanism as Protection;
+use portunus_channel::esp::Esp;
+use portunus_channel::sealed::Sealed;
 use portunus_config::model::{
     Cookies as CookiesModel, Edge, ListenProtocol, ListenTransport, Listener, Mechanism, Proxy as Model,
     Softswitch as SoftswitchModel,
@@ -10,7 +13,6 @@ use portunus_config::model::{
 use portunus_engine::{Capacity, Cookies, ListenerKind, Policy};
 use portunus_h323::Ras;
 use portunus_io::listen::Buffers;
-use portunus_keydist::mech::Mech;
 use portunus_keydist::proxy::LockoutPolicy;
 use portunus_keydist::{Key, Prk};
 use portunus_mgcp::Mgcp;
@@ -45,12 +47,18 @@ fn octets(s: portunus_config::Size) -> usize {
     usize::try_from(s.0).unwrap_or(usize::MAX)
 }
 
+/// What a mechanism of the configuration is.
+const fn protection(mechanism: Mechanism) -> &'static dyn Protection {
+    match mechanism {
+        Mechanism::Sealed => &Sealed,
+        Mechanism::Ipsec => &Esp,
+    }
+}
+
 /// The rules that a reload may change.
 pub fn policy(edge: &Edge) -> Policy {
     let (p, o, l) = (&edge.policy, &edge.overload, &edge.lockout);
-    let mech = |m: &Mechanism| match m {
-        Mechanism::Sealed => Mech::Sealed,
-    };
+    let mech = |m: &Mechanism| protection(*m).mech();
     Policy {
         mechanisms: p.mechanisms.iter().map(mech).take(3).collect(),
         life_s: seconds(p.key_life),
@@ -142,11 +150,11 @@ fn topology(edge: &Edge) -> Topology {
 /// What a node is told. `prk` is the extract of Ksp (or Kss).
 pub fn node_config(edge: &Edge, identity: &str, realm: &str, prk: Prk) -> NodeConfig {
     let mut listeners: Vec<ListenerConfig> = edge.listeners.iter().map(listener).collect();
-    listeners.push(ListenerConfig {
-        bind: edge.sealed.address,
-        advertised: edge.sealed.advertised,
-        kind: ListenerKind::Sealed,
-    });
+    listeners.extend(edge.protected().map(|(mechanism, place)| ListenerConfig {
+        bind: place.address,
+        advertised: place.advertised,
+        kind: ListenerKind::Protected(protection(mechanism)),
+    }));
     NodeConfig {
         topology: topology(edge),
         idsp: identity.to_owned(),
@@ -221,7 +229,9 @@ pub fn start_direct(
     let Some(edge) = &model.direct else {
         return Err(Failure::configuration("no [softswitch.direct]", "add it, or serve proxies"));
     };
-    let first = edge.listeners.first().map_or(edge.sealed.address, |l| l.advertised.unwrap_or(l.address));
+    // The configuration has a listener at least.
+    let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+    let first = edge.listeners.first().map_or(nowhere, |l| l.advertised.unwrap_or(l.address));
     let (core, own) = names(first, model.listen);
     let told = super::softswitch::config(model, own, Some(core));
     let upstream = InProcess::new(told, aaa, model.listen, witness).map_err(|e| match e.kind() {
@@ -254,7 +264,7 @@ fn start_failure(e: StartError) -> Failure {
 }
 
 impl Proxy {
-    /// Listener `n` in the order of the configuration; the sealed one stands last.
+    /// Listener `n` in the order of the configuration; those for protected datagrams stand last.
     pub fn address(&self, n: usize) -> SocketAddr {
         let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
         self.node.listeners().get(n).copied().unwrap_or(nowhere)

@@ -8,7 +8,7 @@ use crate::signals::Signals;
 use indicatif::ProgressBar;
 use portunus_keydist::Key;
 use portunus_terminal::fleet::{Arrivals, Fleet, FleetConfig, FleetResult, Goal, Progress};
-use portunus_terminal::{MECHS, Profile};
+use portunus_terminal::{Profile, offering};
 use std::time::Duration;
 
 /// Sockets that the terminals of a protocol share: the proxy steers by source address and port, so many more than
@@ -77,7 +77,8 @@ fn fleet(
 ) -> Result<Fleet, Failure> {
     let by = carrier(args, spoken);
     let access = world.access(spoken, by);
-    let mut profile = Profile::new(access, by.into(), world.identity(), world::REALM, MECHS)
+    let mechs = offering(args.mechanism.mech());
+    let mut profile = Profile::new(access, by.into(), world.identity(), world::REALM, &mechs)
         .map_err(|e| Failure::new(Exit::Failed, e.to_string(), ""))?
         .speaking(spoken.protocol());
     profile.ladder = from == 0;

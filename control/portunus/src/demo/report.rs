@@ -18,7 +18,7 @@ pub(super) struct Negotiated {
     pub(super) mechanism: &'static str,
     pub(super) protects: &'static str,
     pub(super) session: String,
-    pub(super) sealed_at: String,
+    pub(super) protected_at: String,
     pub(super) key_life_s: u32,
     pub(super) expires_s: u32,
     pub(super) aaa: &'static str,
@@ -28,10 +28,10 @@ impl Negotiated {
     /// `None` when the first terminal never became active.
     pub(super) fn of(one: &FleetResult, world: &World) -> Option<Self> {
         one.first_active.map(|a| Self {
-            mechanism: portunus_keydist::mech::Mech::Sealed.token(),
+            mechanism: a.mech.token(),
             protects: "AES-256-GCM, a key each way, replay window 1024",
             session: format!("{:016x}", a.kid),
-            sealed_at: world.sealed().to_string(),
+            protected_at: world.protected(a.mech).to_string(),
             key_life_s: a.life_s,
             expires_s: a.expires_s,
             aaa: "RADIUS over TLS 1.3, certificates on both sides",
@@ -43,7 +43,7 @@ impl Negotiated {
     fn tell(&self, out: Out) {
         out.say_under(
             LABEL,
-            format!("negotiated  {} ({}), sealed datagrams to {}", self.mechanism, self.protects, self.sealed_at),
+            format!("negotiated  {} ({}), datagrams to {}", self.mechanism, self.protects, self.protected_at),
         );
         out.say_under(
             LABEL,

@@ -12,7 +12,9 @@ use portunus_aaa::net::{Listen, ListenTls, RunnerConfig, ServerPeer, TlsPeer};
 use portunus_aaa::secret::SharedSecret;
 use portunus_aaa::server::EndConfig;
 use portunus_aaa::transport::RADSEC;
+use portunus_config::model::Mechanism;
 use portunus_config::{Config, parse};
+use portunus_keydist::mech::Mech;
 use portunus_keydist::{Key, Random as _, SystemRandom};
 use portunus_signalling::Protocol;
 use std::collections::BTreeMap;
@@ -26,7 +28,7 @@ const IDSP: &str = "sp1.demo.test";
 const IDSS: &str = "ss1.demo.test";
 const AUC: &str = "auc.demo.test";
 
-/// The access side's listeners, in the order of its configuration; the sealed one follows.
+/// The access side's listeners, in the order of its configuration; those for protected datagrams follow.
 const LISTENERS: [(ProtocolArg, Carrier); 6] = [
     (ProtocolArg::Sip, Carrier::Udp),
     (ProtocolArg::Sip, Carrier::Tcp),
@@ -120,9 +122,10 @@ impl World {
         self.proxy.address(at.unwrap_or_default())
     }
 
-    /// Where sealed datagrams go.
-    pub(super) fn sealed(&self) -> SocketAddr {
-        self.proxy.address(LISTENERS.len())
+    /// Where the datagrams of a mechanism go.
+    pub(super) fn protected(&self, mech: Mech) -> SocketAddr {
+        let at = Mechanism::ALL.iter().position(|mechanism| mechanism.word() == mech.token());
+        self.proxy.address(LISTENERS.len() + at.unwrap_or_default())
     }
 
     /// Every counter that is not zero.
@@ -195,8 +198,10 @@ fn edge(section: &str, args: &DemoArgs) -> String {
         );
     }
     text + &format!(
-        "[{section}.sealed]\naddress = \"127.0.0.1:0\"\n[{section}.key]\nfile = \"in memory\"\n\
-         [{section}.capacity]\nsessions = {sessions}\nconnections = 65536\n"
+        "[{section}.sealed]\naddress = \"127.0.0.1:0\"\n[{section}.ipsec]\naddress = \"127.0.0.1:0\"\n\
+         [{section}.policy]\nmechanisms = [\"{}\"]\n[{section}.key]\nfile = \"in memory\"\n\
+         [{section}.capacity]\nsessions = {sessions}\nconnections = 65536\n",
+        args.mechanism.mech().token(),
     )
 }
 

@@ -193,7 +193,7 @@ impl Oracle {
             mechs: s10.mechs.to_owned(),
             sel: s10.sel.to_owned(),
             to: datagram.to,
-            keys: Sealed::derive(secret, &ctx),
+            keys: Sealed.derive(secret, &ctx),
             keyed: false,
             active: false,
         });

@@ -12,8 +12,8 @@ use crate::leaks::Leaks;
 use crate::phone::Phone;
 use crate::proxy::Told;
 use core::net::SocketAddr;
-use portunus_channel::Mechanism as _;
-use portunus_channel::sealed::{Header, Keys, NO_PROTOCOL, Sealed};
+use portunus_channel::sealed::{Header, NO_PROTOCOL, Sealed};
+use portunus_channel::{Flow, Keys, Mechanism as _};
 use portunus_codec::Writer;
 use portunus_keydist::mech::{Mech, Sel};
 use portunus_keydist::schedule::{For, Secret, WrapCtx};
@@ -211,7 +211,8 @@ impl Oracle {
         };
         let key = if up { &s.keys.c2s } else { &s.keys.s2c };
         let (protocol, mut octets) = (s.protocol, bytes.to_vec());
-        let content = Sealed::open(key, &mut octets).ok().map(|opened| opened.content.to_vec());
+        let flow = Flow::plain(header.kid, protocol as u8);
+        let content = Sealed.open(key, &flow, &mut octets).ok().map(|opened| opened.content.to_vec());
         let fresh = self.sequence.insert((index, up, header.seq));
         self.hold(fresh, || format!("{who} used sequence number {} of a key twice", header.seq));
         self.hold(header.protocol == NO_PROTOCOL || header.protocol == protocol as u8, || {
@@ -323,7 +324,7 @@ impl Oracle {
         let session = self.sessions.get(*self.by_phone.get(&(phone.index, kid))?)?;
         let mut buf = vec![0; text.len() + 64];
         let mut w = Writer::new(&mut buf);
-        Sealed::seal(&session.keys.c2s, kid, session.protocol as u8, seq, text, &mut w).ok()?;
+        Sealed.seal(&session.keys.c2s, &Flow::plain(kid, session.protocol as u8), seq, text, &mut w).ok()?;
         w.finish().ok()?;
         Some(w.written().to_vec())
     }

@@ -21,7 +21,7 @@ mod upkeep;
 use crate::agent::{Agent, Ctx, Env};
 use crate::event::{Event, Step};
 use crate::profile::Profile;
-use crate::session::{self, Session};
+use crate::session::Session;
 use core::net::SocketAddr;
 use portunus_keydist::terminal::{Terminal, Why as MachineWhy};
 use portunus_keydist::timing::Repeating;
@@ -35,7 +35,7 @@ use std::sync::Arc;
 pub enum Path {
     /// By the signalling transport: the UDP socket, or the TCP connection to the proxy.
     Signalling,
-    /// As a sealed datagram, from the UDP socket.
+    /// As a protected datagram of the session's mechanism, from the UDP socket.
     Sealed,
 }
 
@@ -100,6 +100,8 @@ pub(crate) struct Base {
     machine: Terminal,
     local: SocketAddr,
     tag: u32,
+    /// Registrations begun, for their SPIs.
+    registrations: u8,
     failures_in_row: u32,
     stopped: bool,
     began_ms: u64,
@@ -184,6 +186,7 @@ impl<A: Agent> Endpoint<A> {
             machine,
             local,
             tag,
+            registrations: 0,
             failures_in_row: 0,
             stopped: false,
             began_ms: 0,
@@ -210,7 +213,7 @@ impl<A: Agent> Endpoint<A> {
         self.base.session.is_some()
     }
 
-    /// The proxy's handle for the active session.
+    /// The handle that the proxy's datagrams in the active session bear.
     pub fn kid(&self) -> Option<u64> {
         self.base.session.as_ref().map(|s| s.kid)
     }
@@ -225,14 +228,16 @@ impl<A: Agent> Endpoint<A> {
         self.base.pending.as_ref().map(|p| (p.n1, self.agent.transaction()))
     }
 
-    /// Takes a datagram from the terminal's UDP socket; a sealed one is opened in place. What is not for this terminal,
+    /// Takes a datagram from the terminal's UDP socket; a protected one is opened in place. What is not for this terminal,
     /// or does not verify, is counted and changes nothing.
     pub fn on_datagram(&mut self, now: Now, rng: &mut dyn Random, from: SocketAddr, octets: &mut [u8]) {
-        let taken = match session::kid_of(octets) {
-            Some(kid) => self.on_sealed(now, rng, kid, octets),
+        let named = |session: &Option<Box<Session>>| session.as_ref().is_some_and(|s| s.is_named_by(octets));
+        let taken = match (named(&self.base.provisional), named(&self.base.session)) {
+            (true, _) => self.on_protected(now, rng, true, octets),
+            (_, true) => self.on_protected(now, rng, false, octets),
             // A reply comes from where the request went; who else answers is not the proxy.
-            None if from == self.base.profile.server => self.on_answer(now, rng, octets),
-            None => false,
+            _ if from == self.base.profile.server => self.on_answer(now, rng, octets),
+            _ => false,
         };
         self.base.tally.ignored += u32::from(!taken);
     }

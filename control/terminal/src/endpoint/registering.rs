@@ -7,8 +7,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 use core::net::SocketAddr;
 use core::ops::Range;
-use portunus_channel::Mechanism as _;
-use portunus_channel::sealed::{NO_PROTOCOL, Sealed};
+use portunus_channel::Said;
 use portunus_keydist::steps::{Refusal, S1, S6, S10};
 use portunus_keydist::terminal::{KeyMessage, Next, Reject, Todo};
 use portunus_keydist::{N1, Now, Random};
@@ -24,7 +23,19 @@ fn written_s1<A: Agent>(
     (s1.n1, agent.write_s1(&Env { profile, idc: s1.idc, local, tag }, rng, s1))
 }
 
+/// The first SPI that terminals here receive under: no unprotected message of any protocol begins with such an octet, and
+/// all come to one socket.
+const SPI_BASE: u32 = 0xc000_0000;
+
 impl Base {
+    /// Names an SPI for the registration that begins: its own among the terminals of one owner and among this one's last
+    /// 256 registrations. The inner port is that of the socket.
+    pub(super) fn choose_spi(&mut self) {
+        self.registrations = self.registrations.wrapping_add(1);
+        let spi = SPI_BASE | (self.tag & 0x3f_ffff) << 8 | u32::from(self.registrations);
+        self.machine.receive_at(spi, self.local.port().max(1));
+    }
+
     fn ask(&mut self, now: Now, step: u8, (n1, octets): (N1, Option<Vec<u8>>)) {
         let Some(octets) = octets else {
             return self.failed(now, Failure::TooLong);
@@ -36,7 +47,7 @@ impl Base {
 
     /// One protected message without content.
     fn confirm(&mut self, now: Now, step: Step) {
-        let sealed = self.provisional.as_mut().and_then(|s| Some((s.to, s.seal(NO_PROTOCOL, &[])?)));
+        let sealed = self.provisional.as_mut().and_then(|s| Some((s.to, s.seal(&[])?)));
         if let Some((to, octets)) = sealed {
             self.send(Path::Sealed, to, octets);
             self.step(now, step);
@@ -108,16 +119,16 @@ impl Base {
         };
         self.pending = None;
         self.step(now, Step::S10);
-        let (Some(kid), Some(port)) = (established.sel.kid(), established.sel.port()) else {
+        let (protocol, server) = (self.profile.protocol, self.profile.server);
+        let expires_s = expires_s.unwrap_or_default();
+        let Some(session) = Session::agreed(&self.machine, &established, protocol, server, expires_s) else {
             // A mechanism that was offered although this terminal has no room for it: the profile's doing.
             self.machine.stop();
             self.failed(now, Failure::Mechanism);
             return false;
         };
-        let keys = Sealed::derive(&established.secret, &self.machine.traffic_ctx(&established));
-        let to = SocketAddr::new(self.profile.server.ip(), port);
-        let expires_s = expires_s.unwrap_or_default();
-        self.provisional = Some(Box::new(Session::new(kid, keys, to, established.life_s, expires_s)));
+        let kid = session.kid;
+        self.provisional = Some(Box::new(session));
         self.keyed_after_ms = now.mono_ms.saturating_sub(self.began_ms);
         self.events.push_back(Event::Keyed { kid });
         self.confirm(now, Step::Confirm);
@@ -140,6 +151,7 @@ impl<A: Agent> Endpoint<A> {
     pub(super) fn begin(&mut self, now: Now, rng: &mut dyn Random) {
         self.base.began_ms = now.mono_ms;
         self.base.provisional = None;
+        self.base.choose_spi();
         let Base { machine, profile, local, tag, .. } = &mut self.base;
         let s1 = machine.start(now, rng);
         let written = written_s1(&mut self.agent, (profile, *local, *tag), rng, &s1);
@@ -211,10 +223,10 @@ impl<A: Agent> Endpoint<A> {
         }
     }
 
-    /// Takes a sealed datagram; false when no session of this terminal verifies it.
-    pub(super) fn on_sealed(&mut self, now: Now, rng: &mut dyn Random, kid: u64, datagram: &mut [u8]) -> bool {
+    /// Takes a datagram that bears a session's handle; false when it does not verify. `newest`: the handle is that of the
+    /// session that is not confirmed yet.
+    pub(super) fn on_protected(&mut self, now: Now, rng: &mut dyn Random, newest: bool, datagram: &mut [u8]) -> bool {
         let base = &mut self.base;
-        let newest = base.provisional.as_ref().is_some_and(|s| s.kid == kid);
         let session = if newest { &mut base.provisional } else { &mut base.session };
         let Some(heard) = session.as_mut().and_then(|s| s.open(now.mono_ms, datagram)) else {
             return false;
@@ -224,8 +236,8 @@ impl<A: Agent> Endpoint<A> {
         if newest {
             self.confirmed(now, rng);
         }
-        if heard.protocol == self.agent.protocol() as u8 {
-            self.call(now, rng, |agent, ctx| agent.on_inside(ctx, heard.text));
+        if heard.said == Said::Message {
+            self.call(now, rng, |agent, ctx| agent.on_inside(ctx, heard.content));
         }
         true
     }
@@ -237,6 +249,7 @@ impl<A: Agent> Endpoint<A> {
         let Some(mut session) = base.provisional.take() else { return };
         session.refreshed(now.mono_ms, session.expires_s, rng);
         let active = Active {
+            mech: session.mech(),
             kid: session.kid,
             life_s: session.life_s,
             expires_s: session.expires_s,

@@ -4,7 +4,6 @@ use super::{Base, Endpoint, Path, Why};
 use crate::agent::Agent;
 use crate::event::Event;
 use crate::failure::Failure;
-use portunus_channel::sealed::NO_PROTOCOL;
 use portunus_keydist::timing::{Due, Repeating};
 use portunus_keydist::{Now, Random};
 
@@ -12,7 +11,7 @@ impl Base {
     /// Asks the proxy itself for a sign of life: a protected message without content, which it answers with one of its
     /// own, whatever becomes of the core behind it.
     fn ask_for_sign(&mut self) {
-        let sealed = self.session.as_mut().and_then(|s| Some((s.to, s.seal(NO_PROTOCOL, &[])?)));
+        let sealed = self.session.as_mut().and_then(|s| Some((s.to, s.seal(&[])?)));
         if let Some((to, octets)) = sealed {
             self.send(Path::Sealed, to, octets);
         }

@@ -11,12 +11,12 @@ mod mgcp;
 mod ras;
 mod sip;
 
+use crate::session::handles;
 use core::net::SocketAddr;
-use portunus_channel::sealed::{Keys, NO_PROTOCOL, SEQ_MAX, Sealed};
-use portunus_channel::{Mechanism as _, Sequence};
+use portunus_channel::{End, Flow, Keys, Mechanism, Sequence, datagrams};
 use portunus_codec::{Writer, hex_decode, hex_encode};
 use portunus_keydist::ident::{Idc, Idsp, N1, Rand};
-use portunus_keydist::mech::{Mech, Sel};
+use portunus_keydist::mech::{Entry, Mech};
 use portunus_keydist::schedule::{For, WrapCtx, message_mac, words_equal};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S8, S9, S10};
 use portunus_keydist::{Key, Now, Prk, Random, SessionKey, SystemRandom, TrafficCtx};
@@ -132,6 +132,9 @@ impl Core {
 /// A session that the far end keeps, for tests that go on inside the channel.
 struct Kept {
     idc: String,
+    mechanism: &'static dyn Mechanism,
+    c2s: Flow,
+    s2c: Flow,
     keys: Keys,
     seq: Sequence,
     peer: Option<SocketAddr>,
@@ -171,7 +174,7 @@ impl ::core::fmt::Debug for FarEnd {
     }
 }
 
-/// What came out of a sealed datagram.
+/// What came out of a protected datagram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsealed {
     /// Whose session it was.
@@ -182,7 +185,7 @@ pub struct Unsealed {
 
 impl FarEnd {
     /// A far end whose s10 names `sealed_port`. `None` when `idsp` is not an IDsp, or `core` has no key for it.
-    /// Sessions are kept, and sealed datagrams answered, only where `keep_sessions` says so.
+    /// Sessions are kept, and protected datagrams answered, only where `keep_sessions` says so.
     pub fn new(core: Core, idsp: &str, sealed_port: u16, keep_sessions: bool) -> Option<Self> {
         Idsp::new(idsp)?;
         let prk = (core.key_of)(idsp)?.prk();
@@ -199,7 +202,7 @@ impl FarEnd {
             prk,
             sealed_port,
             keep_sessions,
-            last_kid: 1 << 32,
+            last_kid: 1 << 16,
             sessions: HashMap::new(),
             rng: SystemRandom::new(),
         })
@@ -273,11 +276,14 @@ impl FarEnd {
         let mut text = Text::default();
         let (read, _) = self.signalling.read_answer(down.written(), &mut text).ok()?;
         let refusal = match read {
-            FromCore::Key { s9, .. } if s7.mechs.get(Mech::Sealed).is_some() => {
-                let messages = (octets, down.written());
-                return self.grant(now, hop, messages, (s7, &s8, &s9), (kid, n2), w).map(|k| (Did::Granted, Some(k)));
-            }
-            FromCore::Key { .. } => Refusal::Mechanism,
+            FromCore::Key { s9, .. } => match s7.mechs.choose(&[Mech::Sealed, Mech::Esp], |_| true) {
+                Some(chosen) => {
+                    let (messages, steps) = ((octets, down.written()), (s7, &s8, &s9));
+                    let kept = self.grant(now, hop, messages, steps, (&chosen, kid, n2), w)?;
+                    return Some((Did::Granted, Some(kept)));
+                }
+                None => Refusal::Mechanism,
+            },
             _ => Refusal::Denied,
         };
         self.signalling.write_refusal(hop, octets, &refusal, Some(&s7.n1), w).ok()?;
@@ -291,7 +297,7 @@ impl FarEnd {
         hop: &Hop<'_>,
         (request, core_msg): (&[u8], &[u8]),
         (s7, s8, s9): (&S7<'_>, &S8<'_>, &S9),
-        (kid, n2): (u64, N1),
+        (chosen, kid, n2): (&Entry<'_>, u64, N1),
         w: &mut Writer<'_>,
     ) -> Option<Kept> {
         let S8 { idc, idsp, rand, .. } = *s8;
@@ -299,7 +305,9 @@ impl FarEnd {
         let n1a = N1::from_bits(u64::from_be_bytes(*bits));
         let ctx = WrapCtx { idc, idsp, rand: &rand, n1a: &n1a };
         let secret = self.prk.unwrap(For::Proxy, &ctx, &s9.eksp).ok()?.secret(&rand);
-        let sel = Sel::sealed(kid, self.sealed_port);
+        let mechanism = datagrams(chosen.mech?)?;
+        let (terminal, proxy) = (mechanism.offered(chosen)?, End { handle: kid, port: hop.own.access.port() });
+        let sel = mechanism.answer(proxy, self.sealed_port);
         let s10 = S10 {
             idsp,
             n1: s7.n1,
@@ -314,16 +322,25 @@ impl FarEnd {
         let placeholder = self.signalling.mac_placeholder();
         let mac = message_mac(&secret.mac_key(), w.written(), field.clone(), placeholder)?;
         self.signalling.put_mac(w.written_mut().get_mut(field)?, &mac);
-        let token = Mech::Sealed.token();
+        let token = sel.mech().token();
         let ctx = TrafficCtx { idc, idsp, n1b: &s7.n1, n2b: &s10.n2, token };
-        Some(Kept { idc: idc.as_str().into(), keys: Sealed::derive(&secret, &ctx), seq: Sequence::new(), peer: None })
+        let protocol = self.core.protocol as u8;
+        Some(Kept {
+            idc: idc.as_str().into(),
+            mechanism,
+            c2s: Flow::c2s(terminal, proxy, protocol),
+            s2c: Flow::s2c(terminal, proxy, protocol),
+            keys: mechanism.derive(&secret, &ctx),
+            seq: Sequence::new(),
+            peer: None,
+        })
     }
 
     /// Opens a datagram of a kept session.
     pub fn open(&mut self, from: SocketAddr, datagram: &mut [u8]) -> Option<Unsealed> {
-        let kid = Sealed::peek(datagram).ok()?.handle;
+        let kid = handles(datagram).find(|handle| self.sessions.contains_key(handle))?;
         let session = self.sessions.get_mut(&kid)?;
-        let text = Sealed::open(&session.keys.c2s, datagram).ok()?.content.to_vec();
+        let text = session.mechanism.open(&session.keys.c2s, &session.c2s, datagram).ok()?.content.to_vec();
         session.peer = Some(from);
         Some(Unsealed { idc: session.idc.clone(), text })
     }
@@ -331,11 +348,11 @@ impl FarEnd {
     /// Seals a message for the newest session of a terminal that was heard: to whom, and the datagram.
     pub fn seal(&mut self, idc: &str, text: &[u8]) -> Option<(SocketAddr, Vec<u8>)> {
         let heard = self.sessions.iter_mut().filter(|(_, s)| s.idc == idc && s.peer.is_some());
-        let (kid, session) = heard.max_by_key(|(kid, _)| **kid)?;
-        let mut out = vec![0u8; Sealed::HEAD + text.len() + Sealed::TAIL];
-        let seq = session.seq.take(SEQ_MAX)?;
-        let protocol = if text.is_empty() { NO_PROTOCOL } else { self.core.protocol as u8 };
-        Sealed::seal(&session.keys.s2c, *kid, protocol, seq, text, &mut Writer::new(&mut out)).ok()?;
+        let (_, session) = heard.max_by_key(|(kid, _)| **kid)?;
+        let mechanism = session.mechanism;
+        let mut out = vec![0u8; mechanism.sealed_len(text.len())];
+        let seq = session.seq.take(mechanism.format().seq_max)?;
+        mechanism.seal(&session.keys.s2c, &session.s2c, seq, text, &mut Writer::new(&mut out)).ok()?;
         Some((session.peer?, out))
     }
 

@@ -1,7 +1,7 @@
 //! Which terminal of a fleet a datagram is for.
 
 use crate::agent::{Tag, tag_of};
-use crate::{AnyTerminal, sealed_kid};
+use crate::{AnyTerminal, handles};
 use portunus_keydist::N1;
 use portunus_signalling::Protocol;
 use std::collections::HashMap;
@@ -25,8 +25,8 @@ impl Finder {
 
     /// Whom a datagram is for; `None`: it is nobody's.
     pub(super) fn find(&self, octets: &[u8]) -> Option<u32> {
-        if let Some(kid) = sealed_kid(octets) {
-            return self.by_kid.get(&kid).copied();
+        if let Some(index) = handles(octets).find_map(|handle| self.by_kid.get(&handle)) {
+            return Some(*index);
         }
         match tag_of(self.protocol, octets)? {
             Tag::Owner(index) => Some(index),

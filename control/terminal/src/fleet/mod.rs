@@ -1,7 +1,7 @@
 //! Many terminals over real sockets, on one thread: what `portunus demo`, `portunus register --count` and the load
 //! generator run.
 //!
-//! Terminals of one protocol share a few UDP sockets. A sealed datagram finds its terminal by the handle in its header,
+//! Terminals of one protocol share a few UDP sockets. A protected datagram finds its terminal by the handle in its header,
 //! anything else by the tag in its Call-ID (SIP), or by the N1 or the transaction id that it answers; over TCP each
 //! terminal has a connection until it is active. Every terminal checks its
 //! own keys: nothing here looks into a message.

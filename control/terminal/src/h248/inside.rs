@@ -2,7 +2,7 @@
 //! changes its service.
 
 use super::terminations::{PACKAGES, ROOT_PACKAGES, Terminations, hook_event, knows};
-use super::{H248, H248_TEXT, Inactivity, REPLIES_MAX, sender, written};
+use super::{H248, Inactivity, REPLIES_MAX, sender, written};
 use crate::agent::Ctx;
 use crate::event::Event;
 use crate::requests::Request;
@@ -95,7 +95,7 @@ impl H248 {
         let transaction = self.next_transaction();
         let octets = written(|w| message::write_request(&sender(ctx.env().idc), transaction, actions, w))?;
         self.active_now(ctx);
-        self.requests.ask(ctx, H248_TEXT, transaction, purpose, octets)
+        self.requests.ask(ctx, transaction, purpose, octets)
     }
 
     /// A message of ours leaves: inactivity is counted from now.
@@ -124,7 +124,7 @@ impl H248 {
                 ctx.ignore();
                 let answer = written(|w| message::write_fault(&sender(ctx.env().idc), octets, &fault, w).map(|_| ()));
                 if let Some(answer) = answer.filter(|answer| !answer.is_empty()) {
-                    ctx.say(H248_TEXT, &answer);
+                    ctx.say(&answer);
                 }
                 return;
             }
@@ -145,7 +145,7 @@ impl H248 {
         if reply.wants_ack()
             && let Some(ack) = written(|w| message::write_ack(&sender(ctx.env().idc), reply.id, w))
         {
-            ctx.say(H248_TEXT, &ack);
+            ctx.say(&ack);
         }
         let Some(request) = self.requests.answered(&reply.id) else { return };
         let deeper = || reply.actions().find_map(|a| a.error().or_else(|| a.commands().find_map(|c| c.error())));
@@ -168,7 +168,7 @@ impl H248 {
         self.replies.retain(|(_, at_ms, _)| at_ms + HISTORY_MS > now_ms);
         if let Some((.., reply)) = self.replies.iter().find(|(replied, ..)| *replied == request.id) {
             let reply = reply.clone();
-            return ctx.repeat(H248_TEXT, &reply);
+            return ctx.repeat(&reply);
         }
         let mut actions = String::new();
         for (i, action) in request.actions().enumerate() {
@@ -192,7 +192,7 @@ impl H248 {
         let reply =
             reply.or_else(|| written(|w| message::write_error(&from, request.id, 533, "Response too large", w)));
         let Some(reply) = reply else { return };
-        ctx.say(H248_TEXT, &reply);
+        ctx.say(&reply);
         self.active_now(ctx);
         if self.replies.len() >= REPLIES_MAX {
             self.replies.pop_front();

@@ -233,7 +233,7 @@ impl Agent for H248 {
     }
 
     fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
-        for request in self.requests.on_timer(ctx, H248_TEXT) {
+        for request in self.requests.on_timer(ctx) {
             self.unanswered(ctx, &request);
         }
         self.say_inactive(ctx);

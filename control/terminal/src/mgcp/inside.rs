@@ -2,7 +2,7 @@
 //! restarts.
 
 use super::lines::{Asked, Lines, Unknown, hook_event, knows};
-use super::{ANSWERS_MAX, MGCP, Mgcp, text, written};
+use super::{ANSWERS_MAX, Mgcp, text, written};
 use crate::agent::Ctx;
 use crate::event::Event;
 use crate::requests::Request;
@@ -56,7 +56,7 @@ impl Mgcp {
             write::line("X", asked.map_or(b"0", |a| &a.x), w);
             write::line("O", format!("L/{}", hook_event(lifted)).as_bytes(), w);
         })?;
-        let id = self.requests.ask(ctx, MGCP, transaction, Purpose::Plain, octets)?;
+        let id = self.requests.ask(ctx, transaction, Purpose::Plain, octets)?;
         self.lines.set_lifted(n, lifted);
         Some(id)
     }
@@ -78,7 +78,7 @@ impl Mgcp {
                 write::line("RD", delay_s.to_string().as_bytes(), w);
             }
         })?;
-        self.requests.ask(ctx, MGCP, transaction, purpose, octets)
+        self.requests.ask(ctx, transaction, purpose, octets)
     }
 
     /// A datagram from inside the session.
@@ -129,7 +129,7 @@ impl Mgcp {
         });
         if let Some((.., answer)) = self.answers.iter().find(|(answered, ..)| *answered == transaction) {
             let answer = answer.clone();
-            return ctx.repeat(MGCP, &answer);
+            return ctx.repeat(&answer);
         }
         let Some((verb, endpoint)) = msg.command() else { return };
         let outcome = match endpoint.domain == ctx.env().idc.as_bytes() {
@@ -142,7 +142,7 @@ impl Mgcp {
         });
         let answer = answer.or_else(|| written(|w| write::response(code::RESPONSE_TOO_LARGE, transaction, w)));
         let Some(answer) = answer else { return };
-        ctx.say(MGCP, &answer);
+        ctx.say(&answer);
         if self.answers.len() >= ANSWERS_MAX {
             self.answers.pop_front();
         }
@@ -252,6 +252,6 @@ const UNKNOWN_CONNECTION: Code = 515;
 
 fn respond(ctx: &mut Ctx<'_>, code: Code, transaction: u32) {
     if let Some(octets) = written(|w| write::response(code, transaction, w)) {
-        ctx.say(MGCP, &octets);
+        ctx.say(&octets);
     }
 }

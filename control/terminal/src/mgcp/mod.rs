@@ -233,7 +233,7 @@ impl Agent for Mgcp {
     }
 
     fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
-        for request in self.requests.on_timer(ctx, MGCP) {
+        for request in self.requests.on_timer(ctx) {
             self.unanswered(ctx, &request);
         }
     }

@@ -1,7 +1,7 @@
 //! What an endpoint does inside its session: keeps its registration, asks for admission and location, answers what its
 //! gatekeeper asks.
 
-use super::{RAS, Ras, asked_s, described, written};
+use super::{Ras, asked_s, described, written};
 use crate::agent::Ctx;
 use crate::event::Event;
 use crate::requests::Request;
@@ -38,7 +38,7 @@ impl Ras {
         let seq = self.next_seq();
         let (env, how) = (ctx.env(), Registering::KeepAlive { endpoint_id: &self.id });
         let octets = described(&env, |e| written(|w| write::registration_request(seq, e, asked_s(&env), &how, w)));
-        let asked = octets.and_then(|octets| self.requests.ask(ctx, RAS, seq, Purpose::Refresh, octets));
+        let asked = octets.and_then(|octets| self.requests.ask(ctx, seq, Purpose::Refresh, octets));
         if asked.is_none() {
             ctx.register_anew();
         }
@@ -50,7 +50,7 @@ impl Ras {
         let octets = described(&ctx.env(), |e| {
             written(|w| write::unregistration_request(seq, e.signal, e.aliases, Some(&self.id), w))
         });
-        octets.and_then(|octets| self.requests.ask(ctx, RAS, seq, Purpose::Deregister, octets)).is_some()
+        octets.and_then(|octets| self.requests.ask(ctx, seq, Purpose::Deregister, octets)).is_some()
     }
 
     /// AdmissionRequest.
@@ -61,7 +61,7 @@ impl Ras {
         ctx.rng.fill(&mut call.id);
         let own = [ctx.env().idc.as_str()];
         let octets = written(|w| write::admission_request(seq, &self.id, &own, &[alias], &call, false, BANDWIDTH, w))?;
-        self.requests.ask(ctx, RAS, seq, Purpose::Admission(call), octets)
+        self.requests.ask(ctx, seq, Purpose::Admission(call), octets)
     }
 
     /// LocationRequest.
@@ -69,14 +69,14 @@ impl Ras {
         let seq = self.next_seq();
         let reply = ctx.env().local;
         let octets = written(|w| write::location_request(seq, Some(&self.id), &[alias], reply, w))?;
-        self.requests.ask(ctx, RAS, seq, Purpose::Plain, octets)
+        self.requests.ask(ctx, seq, Purpose::Plain, octets)
     }
 
     /// DisengageRequest: the call that was admitted is not made.
     fn disengage(&mut self, ctx: &mut Ctx<'_>, call: &Call) {
         let seq = self.next_seq();
         if let Some(octets) = written(|w| write::disengage_request(seq, &self.id, call, w)) {
-            self.requests.ask(ctx, RAS, seq, Purpose::Disengage, octets);
+            self.requests.ask(ctx, seq, Purpose::Disengage, octets);
         }
     }
 
@@ -88,7 +88,7 @@ impl Ras {
                 ctx.ignore();
                 let answer = written(|w| write_fault(octets, &fault, w).map(|_| ()));
                 if let Some(answer) = answer.filter(|answer| !answer.is_empty()) {
-                    ctx.say(RAS, &answer);
+                    ctx.say(&answer);
                 }
                 return;
             }
@@ -127,7 +127,7 @@ impl Ras {
             }
         };
         if let Some(answer) = answer {
-            ctx.say(RAS, &answer);
+            ctx.say(&answer);
         }
         let (method, from) = (format!("{kind:?}"), "gatekeeper".to_owned());
         ctx.tell(Event::Request { method, from, body: Vec::new(), status });

@@ -182,7 +182,7 @@ impl Agent for Ras {
     }
 
     fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
-        for request in self.requests.on_timer(ctx, RAS) {
+        for request in self.requests.on_timer(ctx) {
             self.unanswered(ctx, &request);
         }
     }

@@ -4,7 +4,7 @@
 //! As user agent server it is stateless: a request that comes again gets the same answer again, so a lost answer needs
 //! no timer here. INVITE is answered 200 at once; this is a terminal to test reachability with, not a phone.
 
-use super::{SIP, Sip, SipTerminal, branch, compose, text, written};
+use super::{Sip, SipTerminal, branch, compose, text, written};
 use crate::agent::Ctx;
 use crate::event::Event;
 use crate::requests::{Request, Requests};
@@ -114,7 +114,7 @@ impl Sip {
             body: &[],
         };
         let text = compose_plain(ctx, &outline)?;
-        self.inside.requests.ask(ctx, SIP, bits, Kind::Plain, text)
+        self.inside.requests.ask(ctx, bits, Kind::Plain, text)
     }
 
     pub(super) fn register_inside(&mut self, ctx: &mut Ctx<'_>, kind: Kind, expires: u32) -> Option<u32> {
@@ -124,7 +124,7 @@ impl Sip {
         let (cseq, branch) = self.next_txn(ctx.rng);
         let text =
             compose(&ctx.env(), self.call, cseq, &branch, |agent, txn, w| write_register(agent, txn, expires, w))?;
-        self.inside.requests.ask(ctx, SIP, branch, kind, text)
+        self.inside.requests.ask(ctx, branch, kind, text)
     }
 
     pub(super) fn request_to(
@@ -152,7 +152,7 @@ impl Sip {
             body,
         };
         let text = compose_plain(ctx, &outline)?;
-        self.inside.requests.ask(ctx, SIP, bits, kind, text)
+        self.inside.requests.ask(ctx, bits, kind, text)
     }
 
     pub(super) fn heard(&mut self, ctx: &mut Ctx<'_>, octets: &[u8]) {
@@ -215,7 +215,7 @@ impl Sip {
             body: &[],
         };
         if let Some(text) = compose_plain(ctx, &outline) {
-            ctx.say(SIP, &text);
+            ctx.say(&text);
         }
     }
 
@@ -280,7 +280,7 @@ impl Sip {
             let contact = (request.method() == Method::Invite).then_some(contact.as_str());
             let text = written(|w| write_response(request, status, reason, &tag, contact, None, w));
             if let Some(text) = text {
-                ctx.say(SIP, &text);
+                ctx.say(&text);
             }
         }
         ctx.tell(Event::Request {
@@ -350,7 +350,7 @@ fn acknowledge_refusal(ctx: &mut Ctx<'_>, request: &Request<[u8; 23], Kind>, mes
         body: &[],
     };
     if let Some(text) = compose_plain(ctx, &outline) {
-        ctx.say(SIP, &text);
+        ctx.say(&text);
     }
 }
 

@@ -8,7 +8,6 @@ pub use crate::endpoint::{Path, Tally, Transmit, Why};
 pub use crate::event::{Active, Event, Step};
 pub use crate::failure::{Blame, Failure};
 pub use crate::profile::{MECHS, Profile, ProfileError, Transport};
-pub use crate::session::kid_of as sealed_kid;
 
 use crate::agent::{Agent, Ctx, Env, Reading};
 use crate::endpoint::Endpoint;
@@ -188,7 +187,7 @@ impl Agent for Sip {
     }
 
     fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
-        for request in self.inside.requests.on_timer(ctx, SIP) {
+        for request in self.inside.requests.on_timer(ctx) {
             self.unanswered(ctx, &request);
         }
     }

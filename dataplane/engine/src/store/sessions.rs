@@ -5,9 +5,9 @@ use super::index::Index;
 use super::text::Texts;
 use crate::api::{Lane, Meta};
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
-use portunus_channel::sealed::{Keys, TrafficKey};
-use portunus_channel::{ReplayWindow, Sequence};
+use portunus_channel::{End, Handles, Keys, Mechanism, ReplayWindow, Sequence};
 use portunus_keydist::Idc;
+use portunus_keydist::mech::Mech;
 use portunus_keydist::proxy::HashKey;
 use portunus_signalling::{Protocol, SessionRef};
 
@@ -25,20 +25,38 @@ pub(crate) enum State {
     Stock,
 }
 
+/// What carries a session's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// Nothing protects them (stock phones): the connection, 0 for datagrams.
+    Plain {
+        /// See [`Meta::conn`].
+        conn: u32,
+    },
+    /// Datagrams of a mechanism.
+    Protected {
+        /// Which.
+        mech: Mech,
+        /// The terminal's inner port.
+        port: u16,
+        /// The terminal's handle, 0 where it has none of its own.
+        handle: u32,
+    },
+}
+
 /// One session, 256 octets.
 pub(crate) struct Session {
     pub(crate) keys: Keys,
     pub(crate) window: ReplayWindow,
     pub(crate) sequence: Sequence,
-    /// Worker, generation and slot; kept in free slots for the generation.
-    pub(crate) kid: u64,
-    idc_hash: u32,
+    /// How often the slot was used, 24 bits; kept in free slots.
+    pub(crate) generation: u32,
     /// The piece of text that holds IDc and binding; the next free slot plus one while free.
     text: u32,
     ip: [u8; 16],
     /// End of life in seconds of the monotonic clock.
     pub(crate) ends_s: u32,
-    conn: u32,
+    pub(crate) carried: Carried,
     port: u16,
     idc_len: u8,
     binding_len: u8,
@@ -57,7 +75,11 @@ impl Session {
             Some(v4) if self.is_v4 => IpAddr::V4(v4),
             _ => IpAddr::V6(v6),
         };
-        Meta { source: SocketAddr::new(ip, self.port), listener: self.listener, conn: self.conn }
+        let conn = match self.carried {
+            Carried::Plain { conn } => conn,
+            Carried::Protected { .. } => 0,
+        };
+        Meta { source: SocketAddr::new(ip, self.port), listener: self.listener, conn }
     }
 
     /// The terminal was heard from there.
@@ -66,7 +88,10 @@ impl Session {
             IpAddr::V4(v4) => (v4.to_ipv6_mapped().octets(), true),
             IpAddr::V6(v6) => (v6.octets(), false),
         };
-        (self.port, self.listener, self.conn) = (meta.source.port(), meta.listener, meta.conn);
+        (self.port, self.listener) = (meta.source.port(), meta.listener);
+        if let Carried::Plain { conn } = &mut self.carried {
+            *conn = meta.conn;
+        }
     }
 
     fn text_len(&self) -> usize {
@@ -86,13 +111,15 @@ pub(crate) struct Opening<'a> {
     pub(crate) lane: u64,
     pub(crate) binding: &'a [u8],
     pub(crate) meta: Meta,
+    /// The mechanism that protects it, and the terminal's end; `None` for a stock phone's.
+    pub(crate) protected: Option<(Mech, End)>,
     pub(crate) protocol: Protocol,
     pub(crate) state: State,
     pub(crate) ends_s: u32,
 }
 
 const SLOT_BITS: u32 = 32;
-const GENERATION: u64 = (1 << 24) - 1;
+const GENERATION: u32 = (1 << 24) - 1;
 
 /// The table.
 pub(crate) struct Sessions {
@@ -106,6 +133,8 @@ pub(crate) struct Sessions {
     free: u32,
     worker: u8,
     seed: u32,
+    /// Bits of an SPI that name the slot; those above them are the generation's.
+    slot_bits: u32,
 }
 
 impl Sessions {
@@ -121,6 +150,7 @@ impl Sessions {
             free: 0,
             worker,
             seed,
+            slot_bits: usize::BITS - capacity.leading_zeros(),
         }
     }
 
@@ -132,24 +162,60 @@ impl Sessions {
         self.slots.get_mut(slot as usize).filter(|session| session.state != State::Free)
     }
 
-    /// The keyed session of this key id.
+    /// The number that names the session to the control side, and to terminals that bear it in their messages: worker,
+    /// generation and slot.
+    pub(crate) fn kid(&self, slot: u32) -> Option<u64> {
+        Some(self.handle_of(Handles::Wide, slot, self.get(slot)?.generation))
+    }
+
+    /// What the session is named by in messages of a mechanism.
+    pub(crate) fn handle(&self, slot: u32, mechanism: &dyn Mechanism) -> Option<u64> {
+        Some(self.handle_of(mechanism.format().handles, slot, self.get(slot)?.generation))
+    }
+
+    fn handle_of(&self, handles: Handles, slot: u32, generation: u32) -> u64 {
+        let worker = u64::from(self.worker);
+        match handles {
+            Handles::Wide => worker << 56 | u64::from(generation) << SLOT_BITS | u64::from(slot),
+            // The slot plus one keeps it above the reserved SPIs.
+            Handles::Narrow => {
+                let generation = u64::from(generation) << self.slot_bits & u64::from(GENERATION);
+                (generation | u64::from(slot) + 1) << 8 | worker
+            }
+        }
+    }
+
+    /// Where the session of this handle would be.
+    fn slot_of(&self, handles: Handles, handle: u64) -> u32 {
+        match handles {
+            Handles::Wide => handle as u32,
+            Handles::Narrow => ((handle >> 8) as u32 & ((1 << self.slot_bits) - 1)).wrapping_sub(1),
+        }
+    }
+
+    /// The session of this handle in messages of a mechanism, in one step.
     #[inline]
-    pub(crate) fn by_kid(&self, kid: u64) -> Option<u32> {
-        let slot = kid as u32;
-        self.get(slot).filter(|session| session.kid == kid && session.is_keyed()).map(|_| slot)
+    pub(crate) fn by_handle(&self, mechanism: &dyn Mechanism, handle: u64) -> Option<u32> {
+        let handles = mechanism.format().handles;
+        let slot = self.slot_of(handles, handle);
+        let session = self.get(slot)?;
+        let own = matches!(session.carried, Carried::Protected { mech, .. } if mech == mechanism.mech());
+        (own && self.handle_of(handles, slot, session.generation) == handle).then_some(slot)
     }
 
     /// The session, of any kind, whose key id has these 20 low bits of the generation.
     pub(crate) fn by_ticket(&self, slot: u32, generation: u32) -> Option<u32> {
-        let of = |session: &Session| (session.kid >> SLOT_BITS) as u32 & super::pendings::GENERATION;
+        let of = |session: &Session| session.generation & super::pendings::GENERATION;
         self.get(slot).filter(|session| of(session) == generation).map(|_| slot)
     }
 
-    /// Reads a word of each line of the entry that a key id points at, so that the reads of a batch overlap.
+    /// Reads a word of each line of the entry that a handle points at, so that the reads of a batch overlap.
     #[inline]
-    pub(crate) fn touch(&self, kid: u64) -> u64 {
-        self.slots.get(kid as u32 as usize).map_or(0, |session| {
-            session.kid ^ session.window.top() ^ u64::from(session.port) ^ u64::from(session.ip[0])
+    pub(crate) fn touch(&self, mechanism: &dyn Mechanism, handle: u64) -> u64 {
+        let slot = self.slot_of(mechanism.format().handles, handle);
+        self.slots.get(slot as usize).map_or(0, |session| {
+            let numbers = session.generation ^ u32::from(session.port) ^ u32::from(session.ip[0]);
+            session.window.top() ^ u64::from(numbers)
         })
     }
 
@@ -211,36 +277,34 @@ impl Sessions {
         })
     }
 
-    /// The key id that [`Sessions::open`] will give next; `None` when the table is full.
-    pub(crate) fn next_kid(&self) -> Option<u64> {
-        let (slot, generation) = match self.free.checked_sub(1) {
-            Some(slot) => {
-                let before = self.slots.get(slot as usize)?.kid >> SLOT_BITS;
-                (slot, before.wrapping_add(1) & GENERATION)
-            }
-            None if self.slots.len() < self.capacity => (self.slots.len() as u32, u64::from(self.seed) & GENERATION),
-            None => return None,
-        };
-        Some(u64::from(self.worker) << 56 | generation << SLOT_BITS | u64::from(slot))
+    /// The slot that is taken next, and its generation; `None` when the table is full.
+    fn next(&self) -> Option<(u32, u32)> {
+        match self.free.checked_sub(1) {
+            Some(slot) => Some((slot, self.slots.get(slot as usize)?.generation.wrapping_add(1) & GENERATION)),
+            None if self.slots.len() < self.capacity => Some((self.slots.len() as u32, self.seed & GENERATION)),
+            None => None,
+        }
     }
 
-    /// Makes a session; `None` when the table or the room for text is full. Its key id is the one that
-    /// [`Sessions::next_kid`] has just named.
+    /// Makes a session; `None` when the table or the room for text is full.
     pub(crate) fn open(&mut self, opening: &Opening<'_>, keys: Keys) -> Option<u32> {
-        let kid = self.next_kid()?;
-        let (idc, slot) = (opening.idc.as_bytes(), kid as u32);
+        let (slot, generation) = self.next()?;
+        let idc = opening.idc.as_bytes();
         let (idc_len, binding_len) = (idc.len().try_into().ok()?, opening.binding.len().try_into().ok()?);
+        let carried = match opening.protected {
+            Some((mech, end)) => Carried::Protected { mech, port: end.port, handle: end.handle.try_into().ok()? },
+            None => Carried::Plain { conn: 0 },
+        };
         let text = self.texts.store(&[idc, opening.binding])?;
         let mut session = Session {
             keys,
             window: ReplayWindow::new(),
             sequence: Sequence::new(),
-            kid,
-            idc_hash: opening.lane as u32,
+            generation,
             text,
             ip: [0; 16],
             ends_s: opening.ends_s,
-            conn: 0,
+            carried,
             port: 0,
             idc_len,
             binding_len,
@@ -250,7 +314,7 @@ impl Sessions {
             state: opening.state,
         };
         session.set_meta(&opening.meta);
-        self.by_idc.insert(session.idc_hash, slot);
+        self.by_idc.insert(opening.lane as u32, slot);
         if opening.state == State::Stock {
             self.by_source.insert(self.hash_source(&opening.meta), slot);
         }
@@ -285,8 +349,8 @@ impl Sessions {
 
     /// Ends a session: its keys are erased.
     pub(crate) fn close(&mut self, slot: u32) {
-        let Some(session) = self.get(slot) else { return };
-        let (idc_hash, text, len) = (session.idc_hash, session.text, session.text_len());
+        let (Some(session), Some(known)) = (self.get(slot), self.known(slot)) else { return };
+        let (idc_hash, text, len) = (self.lane(known.idc) as u32, session.text, session.text_len());
         let source = (session.state == State::Stock).then(|| self.hash_source(&session.meta()));
         self.by_idc.remove(idc_hash, slot);
         if let Some(hash) = source {
@@ -295,21 +359,18 @@ impl Sessions {
         self.texts.free(text, len);
         let free = core::mem::replace(&mut self.free, slot + 1);
         if let Some(session) = self.slots.get_mut(slot as usize) {
-            session.keys = no_keys();
+            session.keys = Keys::none();
             session.state = State::Free;
             session.text = free;
         }
     }
 }
 
-/// Keys of no secret: for stock phones, and to overwrite others with.
-pub(crate) fn no_keys() -> Keys {
-    Keys { c2s: TrafficKey::new([0; 32]), s2c: TrafficKey::new([0; 32]) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portunus_channel::esp::Esp;
+    use portunus_channel::sealed::Sealed;
 
     fn sessions(capacity: usize) -> Sessions {
         Sessions::new(capacity, 64 << 10, HashKey::new(1, 2), 7, 0xffff_ffff)
@@ -320,10 +381,21 @@ mod tests {
     }
 
     fn open(table: &mut Sessions, idc: &str, port: u16, state: State) -> Option<u32> {
+        let mech = (state != State::Stock).then_some((Mech::Sealed, End::default()));
+        open_with(table, idc, port, state, mech)
+    }
+
+    fn open_with(
+        table: &mut Sessions,
+        idc: &str,
+        port: u16,
+        state: State,
+        protected: Option<(Mech, End)>,
+    ) -> Option<u32> {
         let idc = Idc::new(idc).unwrap();
-        let protocol = Protocol::Sip;
-        let lane = table.lane(idc);
-        table.open(&Opening { idc, lane, binding: b"sip:x", meta: meta(port), protocol, state, ends_s: 9 }, no_keys())
+        let (protocol, lane, meta) = (Protocol::Sip, table.lane(idc), meta(port));
+        let opening = Opening { idc, lane, binding: b"sip:x", meta, protected, protocol, state, ends_s: 9 };
+        table.open(&opening, Keys::none())
     }
 
     #[test]
@@ -347,17 +419,45 @@ mod tests {
         let lane = table.lane(alice);
         assert_eq!(table.by_lane(lane, |s| s == State::Active), Some(active));
         assert_eq!(table.by_lane(lane ^ 1 << 40, |_| true), None, "the whole name counts");
-        let kid = table.get(active).unwrap().kid;
-        assert_eq!((kid >> 56, kid as u32, table.by_kid(kid)), (7, active, Some(active)));
-        assert_eq!(table.by_kid(kid ^ 1 << 40), None);
-        assert_eq!(table.by_kid(table.get(stock).unwrap().kid), None, "a stock phone has no key id");
+        let kid = table.kid(active).unwrap();
+        assert_eq!((kid >> 56, kid as u32, table.by_handle(&Sealed, kid)), (7, active, Some(active)));
+        assert_eq!(table.by_handle(&Sealed, kid ^ 1 << 40), None);
+        assert_eq!(table.by_handle(&Sealed, table.kid(stock).unwrap()), None, "a stock phone has no key id");
         table.close(active);
         table.close(stock);
-        assert_eq!(table.by_kid(kid), None);
+        assert_eq!(table.by_handle(&Sealed, kid), None);
         assert_eq!(table.by_source(&meta(3), None), None);
         assert_eq!(table.by_idc(alice, |_| true), Some(newer));
         let again = open(&mut table, "alice", 1, State::Active).unwrap();
-        assert_ne!(table.get(again).unwrap().kid, kid);
+        assert_ne!(table.kid(again).unwrap(), kid);
+    }
+
+    #[test]
+    fn an_spi_names_worker_slot_and_generation_and_is_never_reserved() {
+        for capacity in [1, 3, 4, 1000, crate::SESSIONS_MAX] {
+            let mut table = Sessions::new(capacity, 64 << 10, HashKey::new(1, 2), 0, 0);
+            let esp = Some((Mech::Esp, End { handle: 0xc000_0101, port: 5062 }));
+            let mut seen = Vec::new();
+            for _ in 0..3 {
+                let slot = open_with(&mut table, "a", 1, State::Active, esp).unwrap();
+                let spi = table.handle(slot, &Esp).unwrap();
+                assert!((256..1 << 32).contains(&spi), "{spi}");
+                assert_eq!((spi & 0xff, table.by_handle(&Esp, spi)), (0, Some(slot)), "capacity {capacity}");
+                assert_eq!(table.by_handle(&Sealed, table.kid(slot).unwrap()), None, "another mechanism's");
+                for other in [spi | 1, spi ^ 1 << 9, 0, 255, 256 << 24] {
+                    assert_eq!(table.by_handle(&Esp, other).filter(|_| other != spi), None, "{other:x}");
+                }
+                seen.push(spi);
+                table.close(slot);
+                assert_eq!(table.by_handle(&Esp, spi), None);
+            }
+            seen.dedup();
+            // A table of the largest size has no bits left to tell uses of a slot apart.
+            assert_eq!(seen.len(), if capacity == crate::SESSIONS_MAX { 1 } else { 3 }, "capacity {capacity}");
+        }
+        let table = Sessions::new(crate::SESSIONS_MAX, 4096, HashKey::new(1, 2), 254, 0);
+        let last = table.handle_of(Handles::Narrow, crate::SESSIONS_MAX as u32 - 1, GENERATION);
+        assert_eq!((last, table.slot_of(Handles::Narrow, last)), (0xffff_fffe, crate::SESSIONS_MAX as u32 - 1));
     }
 
     #[test]
@@ -366,7 +466,6 @@ mod tests {
         let a = open(&mut table, "a", 1, State::Active).unwrap();
         open(&mut table, "b", 2, State::Active).unwrap();
         assert!(open(&mut table, "c", 3, State::Active).is_none());
-        assert!(table.next_kid().is_none());
         assert!(table.rebind(a, &[b'x'; 192]));
         let known = table.known(a).unwrap();
         assert_eq!((known.idc.as_str(), known.binding), ("a", &[b'x'; 192][..]));
@@ -378,7 +477,7 @@ mod tests {
     #[test]
     fn an_address_comes_back_as_it_was() {
         let mut table = sessions(1);
-        let slot = open(&mut table, "a", 1, State::Active).unwrap();
+        let slot = open(&mut table, "a", 1, State::Stock).unwrap();
         for source in ["192.0.2.9:7", "[2001:db8::1]:8", "[::ffff:192.0.2.9]:9"] {
             let meta = Meta { source: source.parse().unwrap(), listener: 3, conn: 77 };
             table.get_mut(slot).unwrap().set_meta(&meta);

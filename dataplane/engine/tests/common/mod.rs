@@ -3,14 +3,16 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod script;
+pub mod session;
 
-use portunus_channel::sealed::{self, Keys as TrafficKeys};
+use portunus_channel::esp::Esp;
+use portunus_channel::sealed::Sealed;
 use portunus_codec::Writer;
 use portunus_engine::{
     Capacity, Command, Config, CorePacket, Counters, EndReason, Engine, Event, Keys, Listener, ListenerKind, Meta,
     Packet, Policy, Sink, To,
 };
-use portunus_keydist::mech::{MechList, Sel};
+use portunus_keydist::mech::{Mech, MechList, Sel};
 use portunus_keydist::schedule::{For, Key, SessionKey, TrafficCtx, WrapCtx, message_mac};
 use portunus_keydist::steps::{S1, S6, S7, S9};
 use portunus_keydist::{Idc, Idsp, N1, Now, Prk, Rand, Random, Word};
@@ -19,6 +21,7 @@ use portunus_sip::carriage::core::{self as core_side, Ask, Granted};
 use portunus_sip::carriage::terminal::{self as ua, Agent, Answer, Txn};
 use portunus_sip::view::Message;
 use portunus_sip::{MAC_PLACEHOLDER, Sip};
+pub use session::Session;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +34,7 @@ pub const UDP: u8 = 0;
 pub const SEALED: u8 = 1;
 pub const STOCK: u8 = 2;
 pub const TCP: u8 = 3;
+pub const ESP: u8 = 4;
 
 /// A seeded generator (SplitMix64): the same run from the same seed.
 #[derive(Clone)]
@@ -153,13 +157,6 @@ impl Core {
         buf.truncate(len);
         buf
     }
-}
-
-/// A session at the terminal.
-pub struct Session {
-    pub kid: u64,
-    pub keys: TrafficKeys,
-    pub seq: u64,
 }
 
 /// A terminal.
@@ -291,26 +288,16 @@ impl Phone {
         let sel = Sel::parse(s10.sel).unwrap();
         let (idc, token) = (Idc::new(&self.idc).unwrap(), sel.mech().token());
         let ctx = TrafficCtx { idc, idsp, n1b: &self.n1b, n2b: &s10.n2, token };
-        let keys = TrafficKeys::derive(&secret, &ctx);
-        self.session = Some(Session { kid: sel.kid().unwrap(), keys, seq: 0 });
+        self.session = Some(Session::agreed(&self.mechs, &sel, Protocol::Sip, &secret, &ctx));
         true
     }
 
     pub fn seal(&mut self, protocol: u8, content: &[u8]) -> Vec<u8> {
-        let session = self.session.as_mut().expect("a session");
-        session.seq += 1;
-        let mut buf = vec![0u8; 4096];
-        let mut w = Writer::new(&mut buf);
-        sealed::seal(&session.keys.c2s, session.kid, protocol, session.seq, content, &mut w).unwrap();
-        let len = w.finish().unwrap();
-        buf.truncate(len);
-        buf
+        self.session.as_mut().expect("a session").seal(protocol, content)
     }
 
     pub fn open(&self, octets: &[u8]) -> Option<(u8, Vec<u8>)> {
-        let mut octets = octets.to_vec();
-        let opened = sealed::open(&self.session.as_ref()?.keys.s2c, &mut octets).ok()?;
-        Some((opened.peek.protocol, opened.content.to_vec()))
+        self.session.as_ref()?.open(octets)
     }
 }
 
@@ -352,9 +339,10 @@ pub fn config(capacity: Capacity) -> Config {
         core: "10.0.0.1:5070".parse().unwrap(),
         listeners: vec![
             at(5060, access(Transport::Udp, false)),
-            at(5065, ListenerKind::Sealed),
+            at(5065, ListenerKind::Protected(&Sealed)),
             at(5062, access(Transport::Udp, true)),
             at(5060, access(Transport::Tcp, false)),
+            at(4500, ListenerKind::Protected(&Esp)),
         ],
         capacity,
     }
@@ -366,11 +354,23 @@ pub struct World {
     pub core: Core,
     pub sink: Recorder,
     pub now: Now,
+    /// What its phones offer.
+    pub mechs: MechList,
 }
 
 impl World {
     pub fn new() -> Self {
         Self::with(Policy::default(), capacity())
+    }
+
+    /// A world whose policy and phones know this mechanism alone.
+    pub fn under(mech: Mech) -> Self {
+        let policy = Policy { mechanisms: [mech].into_iter().collect(), ..Policy::default() };
+        let mut world = Self::with(policy, capacity());
+        if mech == Mech::Esp {
+            world.mechs = MechList::from_text("tls;q=0.9 ipsec-man;q=0.5;spi-c=3221225729;port-c=5066").unwrap();
+        }
+        world
     }
 
     pub fn with(policy: Policy, capacity: Capacity) -> Self {
@@ -381,13 +381,14 @@ impl World {
         let (subscribers, asked) = (BTreeMap::new(), BTreeMap::new());
         let core = Core { subscribers, proxy, retries: 1, asked, rands: Vec::new(), rng: Seeded(2) };
         let now = Now { mono_ms: 5_000_000, wall_ms: 1_700_000_000_000 };
-        Self { engine, core, sink: Recorder::default(), now }
+        let mechs = MechList::from_text("x-pkd-sealed;q=0.9 tls;q=0.5").unwrap();
+        Self { engine, core, sink: Recorder::default(), now, mechs }
     }
 
     /// A terminal with a key that the AuC knows.
     pub fn phone(&mut self, idc: &str, addr: &str) -> Phone {
         let key = Key::new(core::array::from_fn(|i| idc.as_bytes()[i % idc.len()] ^ i as u8));
-        let phone = Phone::new(idc, &key, addr);
+        let phone = Phone { mechs: self.mechs, ..Phone::new(idc, &key, addr) };
         self.core.subscribers.insert(idc.into(), key);
         phone
     }
@@ -457,9 +458,10 @@ impl World {
         s10
     }
 
-    /// The phone's meta at the sealed port.
+    /// The phone's meta at the port of its mechanism.
     pub fn sealed(&self, phone: &Phone) -> Meta {
-        Meta { source: phone.addr, listener: SEALED, conn: 0 }
+        let esp = phone.session.as_ref().is_some_and(|session| session.mech() == Mech::Esp);
+        Meta { source: phone.addr, listener: if esp { ESP } else { SEALED }, conn: 0 }
     }
 
     /// The first protected message, and its answer.

@@ -11,8 +11,10 @@ mod mgcp;
 mod ras;
 mod stage;
 
+use common::Session;
 use dialect::{Dialect, Named, Said};
 use portunus_engine::{Cookies, Lane, Policy};
+use portunus_keydist::mech::{Mech, MechList};
 use portunus_keydist::schedule::Key;
 use portunus_keydist::steps::Refusal;
 use portunus_keydist::{Idc, N1};
@@ -34,9 +36,11 @@ fn lane_of(stage: &mut Stage, terminal: &mut Terminal) -> Lane {
 #[test]
 fn registered_confirmed_and_traffic_both_ways() {
     for d in ALL {
-        for nth in 0..2 {
-            let mut stage = Stage::new(d);
+        for (nth, mech) in [(0, Mech::Sealed), (1, Mech::Sealed), (0, Mech::Esp), (1, Mech::Esp)] {
+            let policy = Policy { mechanisms: [mech].into_iter().collect(), ..Policy::default() };
+            let mut stage = Stage::with(d, policy);
             let mut gateway = stage.terminal(nth, HERE);
+            gateway.mechs = MechList::from_text("x-pkd-sealed ipsec-man;q=0.5;spi-c=256;port-c=1").unwrap();
             // s2 by the shared port, s8 by the terminal's own; steps acknowledged where they came.
             let s1 = gateway.s1(d, stage.now);
             let (_, up) = stage.access(gateway.meta(), &s1);
@@ -56,6 +60,7 @@ fn registered_confirmed_and_traffic_both_ways() {
             assert!(gateway.on_s10(d, &s10), "{:?}", d.said(&s10));
             let confirmation = gateway.seal(0, b"");
             stage.access(gateway.sealed_meta(), &confirmation);
+            assert_eq!(gateway.session.as_ref().map(Session::mech), Some(mech));
             // Inside the session numbers of transactions pass unchanged, both ways, by one lane.
             let request = d.request(900, &gateway.idc);
             let (down, up) = stage.inside(&mut gateway, &request);

@@ -2,31 +2,25 @@
 
 #![allow(unreachable_pub)]
 
-use super::common::{Heard, IDSP, REALM, Recorder, Seeded, capacity};
+use super::common::{Heard, IDSP, REALM, Recorder, Seeded, Session, capacity};
 use super::dialect::*;
-use portunus_channel::sealed::{self, Keys as TrafficKeys};
-use portunus_codec::Writer;
+use portunus_channel::esp::Esp;
+use portunus_channel::sealed::Sealed;
 use portunus_engine::{
     Config, CorePacket, Counters, Engine, Keys, Lane, Listener, ListenerKind, Meta, Packet, Policy, To,
 };
-use portunus_keydist::mech::{MechList, Sel};
+use portunus_keydist::mech::{Mech, MechList, Sel};
 use portunus_keydist::schedule::{For, Key as Kc, SessionKey, TrafficCtx, WrapCtx, message_mac};
 use portunus_keydist::steps::{S1, S7, S9};
 use portunus_keydist::{Idc, Idsp, N1, Now, Rand, Random, Word};
-use portunus_signalling::Transport;
+use portunus_signalling::{Protocol, Transport};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub const ACCESS: u8 = 0;
 pub const SEALED: u8 = 1;
-
-/// A session at the terminal.
-pub struct Session {
-    pub kid: u64,
-    keys: TrafficKeys,
-    seq: u64,
-}
+pub const ESP: u8 = 2;
 
 pub struct Terminal {
     pub idc: String,
@@ -37,6 +31,8 @@ pub struct Terminal {
     pub n1b: N1,
     pub rand: Rand,
     pub session: Option<Session>,
+    pub mechs: MechList,
+    protocol: Protocol,
     rng: Seeded,
 }
 
@@ -87,7 +83,8 @@ impl Terminal {
     }
 
     pub fn sealed_meta(&self) -> Meta {
-        Meta { listener: SEALED, ..self.meta() }
+        let esp = self.session.as_ref().is_some_and(|session| session.mech() == Mech::Esp);
+        Meta { listener: if esp { ESP } else { SEALED }, ..self.meta() }
     }
 
     pub fn next(&mut self) -> u32 {
@@ -110,7 +107,7 @@ impl Terminal {
         let Said::Challenge { n2, rand, .. } = d.said(s6) else { panic!("no challenge") };
         (self.rand, self.n1b) = (rand, N1::from_bits(self.rng.next_u64()));
         let auth_c = key.prk().word(self.idc(), idsp(), &rand);
-        let (t, mechs) = (self.next(), mechs());
+        let (t, mechs) = (self.next(), self.mechs);
         let s7 = S7 {
             idc: self.idc(),
             idsp: Some(idsp()),
@@ -136,28 +133,21 @@ impl Terminal {
         let Ok(key) = self.key.prk().unwrap(For::Terminal, &ctx, &s10.ekc) else { return false };
         let secret = key.secret(&self.rand);
         let made = message_mac(&secret.mac_key(), octets, s10.mac, d.signalling().mac_placeholder());
-        if made != Some(s10.mac_value) || s10.n1 != self.n1b || s10.mechs != mechs().as_str() {
+        if made != Some(s10.mac_value) || s10.n1 != self.n1b || s10.mechs != self.mechs.as_str() {
             return false;
         }
         let Ok(sel) = Sel::parse(&s10.sel) else { return false };
         let ctx = TrafficCtx { idc: self.idc(), idsp: idsp(), n1b: &self.n1b, n2b: &s10.n2, token: sel.mech().token() };
-        let keys = TrafficKeys::derive(&secret, &ctx);
-        self.session = Some(Session { kid: sel.kid().unwrap(), keys, seq: 0 });
+        self.session = Some(Session::agreed(&self.mechs, &sel, self.protocol, &secret, &ctx));
         true
     }
 
     pub fn seal(&mut self, protocol: u8, content: &[u8]) -> Vec<u8> {
-        let session = self.session.as_mut().expect("a session");
-        session.seq += 1;
-        write(|w: &mut Writer<'_>| {
-            sealed::seal(&session.keys.c2s, session.kid, protocol, session.seq, content, w).map_err(|_| "sealed")
-        })
+        self.session.as_mut().expect("a session").seal(protocol, content)
     }
 
     pub fn open(&self, octets: &[u8]) -> Option<(u8, Vec<u8>)> {
-        let mut octets = octets.to_vec();
-        let opened = sealed::open(&self.session.as_ref()?.keys.s2c, &mut octets).ok()?;
-        Some((opened.peek.protocol, opened.content.to_vec()))
+        self.session.as_ref()?.open(octets)
     }
 }
 
@@ -182,7 +172,8 @@ impl Core {
         self.keys.insert(idc.clone(), key.clone());
         let (addr, zero): (SocketAddr, _) = (addr.parse().unwrap(), N1::from_bits(0));
         let rng = Seeded(idc.bytes().fold(u64::from(addr.port()), |n, b| n.wrapping_mul(31).wrapping_add(b.into())));
-        Terminal { idc, key, addr, t: 40, n1a: zero, n1b: zero, rand: [0; 16], session: None, rng }
+        let (mechs, protocol) = (mechs(), self.dialect.signalling().protocol());
+        Terminal { idc, key, addr, t: 40, n1a: zero, n1b: zero, rand: [0; 16], session: None, mechs, protocol, rng }
     }
 
     pub fn next(&mut self) -> u32 {
@@ -240,7 +231,11 @@ impl Stage {
             idsp: IDSP.into(),
             realm: REALM.into(),
             core: "10.0.0.1:5070".parse().unwrap(),
-            listeners: vec![at(2944, access), at(5065, ListenerKind::Sealed)],
+            listeners: vec![
+                at(2944, access),
+                at(5065, ListenerKind::Protected(&Sealed)),
+                at(4500, ListenerKind::Protected(&Esp)),
+            ],
             capacity: capacity(),
         };
         let mut rng = Seeded(1);
