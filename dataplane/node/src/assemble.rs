@@ -24,8 +24,9 @@ use crate::outputs::{News, Outputs, Port};
 use crate::pace::Pacer;
 use crate::readings::{Board, ControlCounters};
 use crate::route::Router;
+use crate::udp::UdpLink;
 use crate::upstream::Upstream;
-use crate::worker::{Bell, PORTS, STREAMS, WAKER, Worker, WorkerShared};
+use crate::worker::{Bell, LINK, PORTS, STREAMS, WAKER, Worker, WorkerShared};
 
 /// Orders that wait in a worker's queue.
 const ORDERS: usize = 256;
@@ -77,7 +78,12 @@ pub(crate) fn start<H: Handler>(
     let order = (workers > 1 || upstream.follows_sessions()).then(|| Arc::new(AtomicU64::new(0)));
     for (number, bench) in benches(plan, groups, workers)?.into_iter().enumerate() {
         let seat = Seat { worker: number as u8, workers: workers as u8, listeners: &reached, core };
-        let parts = Parts { clock, control: Arc::clone(&bell), topology: &plan.topology, order: order.clone() };
+        // Several workers share what the control thread keeps.
+        let link = match workers {
+            1 => upstream.yield_link(bench.poll.registry(), LINK).map_err(StartError::Upstream)?,
+            _ => None,
+        };
+        let parts = Parts { clock, link, control: Arc::clone(&bell), topology: &plan.topology, order: order.clone() };
         let (worker, way, intake) = parts.worker(bench, make(&seat)?);
         hub.ways.push(way);
         intakes.push(intake);
@@ -299,9 +305,11 @@ fn register(port: &mut UdpPort, registry: &Registry, token: usize) -> std::io::R
     port.register(registry, Token(token), Interest::READABLE)
 }
 
-/// What all workers of a node have in common.
+/// What a worker is made from, apart from its sockets for terminals and its handler.
 struct Parts<'a> {
     clock: Clock,
+    /// The worker's own sockets to the core.
+    link: Option<UdpLink>,
     control: Arc<Bell>,
     topology: &'a Topology,
     /// The count that puts the workers' news in order, where anybody wants them.
@@ -320,10 +328,13 @@ impl Parts<'_> {
             .unzip();
         let (orders_in, orders) = rtrb::RingBuffer::new(ORDERS);
         let scratch = bench.streams.scratch();
-        let out = Outputs::new(bench.ports, bench.streams, to_core, news, self.topology.message_max);
+        let mut out = Outputs::new(bench.ports, bench.streams, to_core, news, self.topology.message_max);
+        let core_rx = self.link.as_ref().map_or_else(|| Batch::new(1, 1), UdpLink::room);
+        out.link = self.link;
         let board = Board::new(|show| {
             out.counters.readings(show);
             handler.readings(show);
+            out.link.iter().for_each(|link| link.readings(show));
         });
         let shared = Arc::new(WorkerShared { board, stop: AtomicBool::new(false) });
         let bell = Arc::clone(&bench.bell);
@@ -335,6 +346,7 @@ impl Parts<'_> {
             out,
             rx: Batch::new(self.topology.batch.clamp(1, 256), self.topology.message_max),
             scratch,
+            core_rx,
             from_core,
             orders,
             bell: bench.bell,

@@ -1,5 +1,5 @@
 //! One signalling proxy as threads: pinned workers with their own sockets and their own shard of the terminals, and
-//! one control thread that owns the links to the core.
+//! one control thread that owns the links to the core (a lone worker drives the SIP link itself).
 //!
 //! ```text
 //!  terminals        worker 0  [sockets | Handler | timers]  --ring-->  control thread  [Upstream]      core
@@ -42,5 +42,5 @@ pub use node::{Failure, Middleware, Node, NodeHandle, NodeReading, Place, Plan, 
 pub use node::{StartError, StartReport};
 pub use readings::{ControlCounters, WorkerCounters};
 pub use route::{Destination, Router};
-pub use udp::{UdpConfig, UdpCounters, UdpUpstream};
+pub use udp::{UdpConfig, UdpCounters, UdpLink, UdpUpstream};
 pub use upstream::{Arrival, CoreMessage, Deliver, Delivered, Upstream};

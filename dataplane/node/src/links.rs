@@ -10,6 +10,7 @@ use portunus_engine::Reading;
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
+use crate::udp::UdpLink;
 use crate::upstream::{CoreMessage, Deliver, Upstream};
 
 struct Part {
@@ -56,6 +57,16 @@ impl Upstream for Links {
             reached = reached.or(Some(at));
         }
         reached.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no link to the core"))
+    }
+
+    /// The first that there is.
+    fn yield_link(&mut self, registry: &Registry, first: usize) -> io::Result<Option<UdpLink>> {
+        for part in &mut self.parts {
+            if let Some(link) = part.link.yield_link(registry, first)? {
+                return Ok(Some(link));
+            }
+        }
+        Ok(None)
     }
 
     fn send(&mut self, now: Now, message: CoreMessage<'_>) -> bool {

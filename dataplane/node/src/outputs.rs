@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use portunus_engine::{CorePacket, EndReason, Event, Lane, Sink, To};
 use portunus_io::stream::{Streams, Undeliverable};
 use portunus_io::{Batch, Link, Producer, Pushed};
+use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
 use crate::readings::WorkerCounters;
+use crate::udp::UdpLink;
 
 /// A UDP socket of one listener, with what waits to leave by it.
 pub(crate) struct Port {
@@ -66,6 +68,10 @@ pub(crate) struct Outputs {
     port_of: [u8; 256],
     pub(crate) streams: Streams,
     to_core: Producer,
+    /// The sockets to the core that are this worker's own, for the protocol that they carry.
+    pub(crate) link: Option<UdpLink>,
+    /// The time of this turn.
+    pub(crate) now: Now,
     news: Option<News>,
     message_max: usize,
     /// Something was put into a ring to the control thread since the last flush.
@@ -134,7 +140,8 @@ impl Outputs {
             }
         }
         let counters = WorkerCounters::default();
-        Self { ports, port_of, streams, to_core, news, message_max, pushed: false, blocked: false, counters }
+        let (link, now) = (None, Now { mono_ms: 0, wall_ms: 0 });
+        Self { ports, port_of, streams, to_core, link, now, news, message_max, pushed: false, blocked: false, counters }
     }
 
     fn send_datagram(
@@ -157,6 +164,40 @@ impl Outputs {
         }
     }
 
+    /// A message for the core.
+    fn send_core(
+        &mut self,
+        (protocol, affinity, lane): (Protocol, u32, Lane),
+        write: &mut dyn FnMut(&mut [u8]) -> Option<usize>,
+    ) -> bool {
+        if let Some(link) = self.link.as_mut().filter(|link| link.protocol() == protocol) {
+            return match link.push_with(self.now, affinity, write) {
+                Pushed::Written => {
+                    self.counters.core_sent += 1;
+                    true
+                }
+                Pushed::Declined => true,
+                Pushed::Full => {
+                    self.counters.core_dropped += 1;
+                    false
+                }
+            };
+        }
+        let tag = core_tag(protocol, affinity, lane);
+        let room = self.message_max + NAME;
+        match self.to_core.push_with(tag, room, |place| put_lane(lane, place, write)) {
+            Ok(written) => {
+                self.counters.ring_core_sent += u64::from(written);
+                self.pushed |= written;
+                true
+            }
+            Err(_) => {
+                self.counters.ring_core_full += 1;
+                false
+            }
+        }
+    }
+
     /// Everything that waits leaves now; returns whether the control thread has something new.
     pub(crate) fn flush(&mut self) -> bool {
         self.blocked = false;
@@ -164,6 +205,10 @@ impl Outputs {
             self.blocked |= flush(port, &mut self.counters);
         }
         self.streams.flush();
+        if let Some(link) = &mut self.link {
+            link.flush();
+            self.blocked |= link.is_blocked();
+        }
         core::mem::take(&mut self.pushed)
     }
 
@@ -216,21 +261,7 @@ impl Sink for Outputs {
                 }
                 true
             }
-            To::Core { protocol, affinity, lane } => {
-                let tag = core_tag(protocol, affinity, lane);
-                let room = self.message_max + NAME;
-                match self.to_core.push_with(tag, room, |place| put_lane(lane, place, write)) {
-                    Ok(written) => {
-                        self.counters.ring_core_sent += u64::from(written);
-                        self.pushed |= written;
-                        true
-                    }
-                    Err(_) => {
-                        self.counters.ring_core_full += 1;
-                        false
-                    }
-                }
-            }
+            To::Core { protocol, affinity, lane } => self.send_core((protocol, affinity, lane), write),
         }
     }
 

@@ -91,6 +91,9 @@ counters! {
         Counter stream_idle "Connections closed: no message for too long";
         Counter stream_gone "Messages dropped: their connection is gone";
         Gauge stream_open "Connections open";
+        Counter core_sent "Messages handed to this worker's own link to the core";
+        Counter core_dropped "Messages for the core that the link did not take";
+        Counter core_received "Messages of the core received by this worker's own link";
         Counter ring_core_sent "Messages handed to the control thread for the core";
         Counter ring_core_full "Messages for the core dropped: the ring to the control thread is full";
         Counter ring_core_received "Messages of the core received from the control thread";

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  +-> receive (UDP batches, connections) -> Handler --+
-//!  |   messages of the core, orders, timers -> Handler -+-> flush: sendmmsg, write, ring the control thread
+//!  |   messages of the core, by the worker's own link  |
+//!  |   or a ring, orders, timers ------------> Handler -+-> flush: sendmmsg, write, ring the control thread
 //!  |                                                                  |
 //!  +---- busy: at once | some work: rest, then look | none: epoll <---+
 //! ```
@@ -14,16 +15,18 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use mio::{Events, Poll};
-use portunus_engine::{Command, CorePacket, Meta, Packet};
+use portunus_engine::{Command, CorePacket, Lane, Meta, Packet};
 use portunus_io::stream::Scratch;
 use portunus_io::{Batch, Consumer, Doorbell};
 use portunus_keydist::Now;
+use portunus_signalling::Protocol;
 
 use crate::clock::Clock;
 use crate::handler::Handler;
-use crate::outputs::{Outputs, take_core};
+use crate::outputs::{AFFINITY_SHIFT, Outputs, take_core};
 use crate::pace::Pacer;
 use crate::readings::Board;
+use crate::udp::UdpLink;
 
 /// How a thread of a node is woken.
 pub(crate) type Bell = Doorbell<mio::Waker>;
@@ -32,6 +35,8 @@ pub(crate) type Bell = Doorbell<mio::Waker>;
 pub(crate) const WAKER: usize = 0;
 /// Tokens of a worker's ports begin here.
 pub(crate) const PORTS: usize = 1;
+/// Tokens of a worker's own link to the core.
+pub(crate) const LINK: usize = 512;
 /// Tokens of a worker's connections begin here.
 pub(crate) const STREAMS: usize = 1024;
 
@@ -63,6 +68,8 @@ pub(crate) struct Worker<H> {
     pub(crate) out: Outputs,
     pub(crate) rx: Batch,
     pub(crate) scratch: Scratch,
+    /// What is received by the worker's own link to the core.
+    pub(crate) core_rx: Batch,
     pub(crate) from_core: Consumer,
     pub(crate) orders: rtrb::Consumer<Command>,
     pub(crate) bell: Arc<Bell>,
@@ -103,6 +110,7 @@ impl<H: Handler> Worker<H> {
     /// One turn; returns how many messages it handled.
     fn turn(&mut self, now: Now) -> usize {
         self.out.counters.loops += 1;
+        self.out.now = now;
         let mut work = 0;
         for nth in 0..self.out.ports.len() {
             work += self.receive(nth, now);
@@ -110,7 +118,7 @@ impl<H: Handler> Worker<H> {
         if self.out.streams.hungry() {
             work += self.read_streams(now);
         }
-        work += self.take_from_core(now);
+        work += self.receive_core(now) + self.take_from_core(now);
         while let Ok(order) = self.orders.pop() {
             self.handler.on_command(now, order, &mut self.out);
             work += 1;
@@ -186,6 +194,53 @@ impl<H: Handler> Worker<H> {
         work
     }
 
+    /// Receives by the worker's own link to the core.
+    fn receive_core(&mut self, now: Now) -> usize {
+        let Some(sockets) = self.out.link.as_mut().map(|link| {
+            link.look(now);
+            link.sockets()
+        }) else {
+            return 0;
+        };
+        let mut work = 0;
+        for nth in 0..sockets {
+            for _ in 0..TURN_BATCHES {
+                let Some(link) = self.out.link.as_mut() else { break };
+                if !link.recv(nth, now, &mut self.core_rx) {
+                    break;
+                }
+                work += self.core_rx.len();
+                let protocol = link.protocol();
+                self.take_received(now, nth, protocol);
+                self.core_rx.clear();
+            }
+        }
+        work
+    }
+
+    /// Hands what the link has received to the handler.
+    fn take_received(&mut self, now: Now, nth: usize, protocol: Protocol) {
+        let Self { out, core_rx, handler, .. } = self;
+        let affinity = (nth as u32) << AFFINITY_SHIFT;
+        let mut messages = core_rx.iter();
+        loop {
+            let mut hand: ArrayVec<CorePacket<'_>, HAND> = ArrayVec::new();
+            for (peer, bytes) in messages.by_ref() {
+                if out.link.as_mut().is_some_and(|link| link.admits(peer, bytes)) {
+                    hand.push(CorePacket { lane: Lane::Shared, affinity, bytes });
+                }
+                if hand.is_full() {
+                    break;
+                }
+            }
+            if hand.is_empty() {
+                return;
+            }
+            out.counters.core_received += hand.len() as u64;
+            handler.on_core(now, protocol, &hand, out);
+        }
+    }
+
     /// Takes what the control thread has passed on, protocol by protocol.
     fn take_from_core(&mut self, now: Now) -> usize {
         let Some(read) = self.from_core.read() else { return 0 };
@@ -222,16 +277,20 @@ impl<H: Handler> Worker<H> {
 
     pub(crate) fn publish(&mut self) {
         self.out.tally();
-        let (counters, handler) = (&self.out.counters, &self.handler);
+        let (counters, handler, link) = (&self.out.counters, &self.handler, &self.out.link);
         self.shared.board.publish(|show| {
             counters.readings(show);
             handler.readings(show);
+            link.iter().for_each(|link| link.readings(show));
         });
     }
 
     /// True while there is something to do without any event.
     fn hungry(&self) -> bool {
-        self.out.ports.iter().any(|port| port.ready) || self.out.streams.hungry() || !self.from_core.is_empty()
+        self.out.ports.iter().any(|port| port.ready)
+            || self.out.link.as_ref().is_some_and(UdpLink::hungry)
+            || self.out.streams.hungry()
+            || !self.from_core.is_empty()
     }
 
     /// Waits for what comes next, as long as it takes, and takes note of it.
@@ -256,6 +315,7 @@ impl<H: Handler> Worker<H> {
             if !event && timeout >= Duration::from_millis(SLEEP_MS) {
                 // Nothing came for long: look at every port once, should an event have been missed.
                 self.out.ports.iter_mut().for_each(|port| port.ready = true);
+                self.out.link.iter_mut().for_each(UdpLink::set_all_ready);
                 self.out.streams.on_timer(self.clock.now().mono_ms);
             }
         }
@@ -269,7 +329,8 @@ impl<H: Handler> Worker<H> {
             (false, true) => PUBLISH_MS,
             (false, false) => SLEEP_MS,
         };
-        let deadlines = [self.handler.next_deadline(), self.out.streams.next_deadline()];
+        let link = self.out.link.as_ref().and_then(UdpLink::next_look);
+        let deadlines = [self.handler.next_deadline(), self.out.streams.next_deadline(), link];
         let next = deadlines.into_iter().flatten().min().map_or(longest, |at| at.saturating_sub(now.mono_ms));
         Duration::from_millis(next.min(longest))
     }
@@ -286,6 +347,7 @@ impl<H: Handler> Worker<H> {
             match event.token().0 {
                 WAKER => {}
                 token if token >= STREAMS => self.out.streams.on_event(event),
+                token if token >= LINK => self.out.link.iter_mut().for_each(|link| link.set_ready(token - LINK)),
                 token => {
                     if let Some(port) = self.out.ports.get_mut(token - PORTS) {
                         port.ready = true;

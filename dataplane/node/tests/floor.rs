@@ -223,11 +223,18 @@ fn connections_are_served_and_answers_find_them() {
 
 #[test]
 fn a_silent_core_is_passed_over_and_comes_back() {
+    // The only worker has the link, or the control thread has it for several.
+    for workers in [1, 2] {
+        passes_over_a_silent_core(workers);
+    }
+}
+
+fn passes_over_a_silent_core(workers: usize) {
     let mut core = Core::start();
     // Bound and never read: silent, not refused.
     let silent = UdpSocket::bind(any()).unwrap();
     let listener = PlanListener { bind: any(), advertised: None, kind: PlanKind::Udp(Steer::Source { seed: 5 }) };
-    let topology = Topology { cpus: Cpus::Unpinned(1), ..Topology::default() };
+    let topology = Topology { cpus: Cpus::Unpinned(workers), ..Topology::default() };
     let plan = Plan { topology, listeners: vec![listener], middleware: None };
     let peers = vec![silent.local_addr().unwrap(), core.address];
     let link = UdpConfig { silent_ms: 300, probe_ms: 200, ..UdpConfig::new(Protocol::Sip, any(), peers) };
@@ -263,6 +270,32 @@ fn a_silent_core_is_passed_over_and_comes_back() {
     }
     assert_eq!(node.counter("link_peers_silent"), 0);
     node.stop().unwrap();
+    core.stop();
+}
+
+#[test]
+fn only_a_lone_worker_talks_to_the_core_itself() {
+    let mut core = Core::start();
+    for workers in [1, 2] {
+        let node = floor(workers, vec![core.address]);
+        exchange(&node, 0, 5, 5);
+        let end = Instant::now() + Duration::from_secs(3);
+        let of = |worker: bool, name: &str| {
+            let readings = node.readings();
+            let these = readings.iter().filter(|r| r.worker.is_some() == worker && r.reading.name == name);
+            these.map(|r| r.reading.value).sum::<u64>()
+        };
+        while node.counter("core_received") < node.counter("floor_down").max(25) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let alone = workers == 1;
+        for name in ["core_sent", "core_received", "link_received"] {
+            assert_eq!((of(true, name) > 0, of(false, name) > 0), (alone, !alone), "{name}, {workers} workers");
+        }
+        assert_eq!(node.counter("ring_core_sent") == 0, alone);
+        assert_eq!(node.counter("link_peers"), 1);
+        node.stop().unwrap();
+    }
     core.stop();
 }
 
