@@ -258,7 +258,7 @@ impl Proxy {
                     let Some(from) = self.listeners.get(usize::from(listener)) else { continue };
                     out.sends.push(Datagram { from: *from, to, bytes });
                 }
-                To::Core { protocol, lane, .. } => self.to_core(now, protocol, (worker, lane), bytes, out),
+                To::Core { protocol, lane, .. } => self.send_to_core(now, protocol, (worker, lane), bytes, out),
             }
         }
         for told in sink.told {
@@ -267,7 +267,7 @@ impl Proxy {
         }
     }
 
-    fn to_core(&mut self, now: Now, protocol: Protocol, by: (usize, Lane), bytes: Vec<u8>, out: &mut Out) {
+    fn send_to_core(&mut self, now: Now, protocol: Protocol, by: (usize, Lane), bytes: Vec<u8>, out: &mut Out) {
         let local = self.local(by);
         let lanes = self.lanes.iter_mut().find(|lanes| lanes.protocol() == protocol);
         if let (Some(_), Lane::Of(lane)) = (&lanes, by.1) {

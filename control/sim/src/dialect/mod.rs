@@ -40,7 +40,6 @@ pub struct Speaker<'a> {
 
 /// What a proxy says outside sessions. `idc` is whom the message names, where it names anybody.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "one lives on the stack at a time")]
 pub enum Said<'m> {
     /// s6.
     Challenge {

@@ -180,7 +180,7 @@ impl Sessions {
             // The slot plus one keeps it above the reserved SPIs.
             Handles::Narrow => {
                 let generation = u64::from(generation) << self.slot_bits & u64::from(GENERATION);
-                (generation | u64::from(slot) + 1) << 8 | worker
+                (generation | (u64::from(slot) + 1)) << 8 | worker
             }
         }
     }
