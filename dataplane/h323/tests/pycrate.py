@@ -176,7 +176,7 @@ def main():
     while head := source.read(4):
         frame = source.read(struct.unpack(">I", head)[0])
         try:
-            signal.alarm(2)
+            signal.alarm(20)
             status, out = 0, answer(frame[0], frame[1:])
         except Exception as why:  # Whatever it stumbles over, it does not take the message.
             status, out = 1, f"{type(why).__name__}: {why}".encode("utf-8", "replace")
