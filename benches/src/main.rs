@@ -77,6 +77,7 @@ enum Spoken {
     Sip,
     Mgcp,
     H248,
+    #[value(alias = "ras")]
     H323,
 }
 
