@@ -32,6 +32,8 @@ pub(crate) struct Gateway<T> {
     pub(crate) endpoints: Vec<Box<[u8]>>,
     /// True while an audit is under way.
     pub(crate) audited: bool,
+    /// True once one was: the first follows a registration whatever the gateway says meanwhile.
+    pub(crate) known: bool,
     due_ms: u64,
 }
 
@@ -51,7 +53,8 @@ impl<T> Gateways<T> {
     /// reached before.
     pub(crate) fn insert(&mut self, idc: &str, lane: Peer, (due_ms, until_ms): (u64, u64), own: T) -> Option<Peer> {
         let former = self.remove(idc).map(|former| former.lane);
-        let gateway = Gateway { own, lane, confirmed: false, until_ms, endpoints: Vec::new(), audited: false, due_ms };
+        let (endpoints, confirmed, audited, known) = (Vec::new(), false, false, false);
+        let gateway = Gateway { own, lane, confirmed, until_ms, endpoints, audited, known, due_ms };
         self.by_idc.insert(idc.into(), gateway);
         self.due.insert((due_ms, idc.into()));
         former
@@ -66,6 +69,23 @@ impl<T> Gateways<T> {
         let gateway = self.by_idc.remove(idc)?;
         self.due.remove(&(gateway.due_ms, idc.into()));
         Some(gateway)
+    }
+
+    /// An audit begins; false: one is under way.
+    pub(crate) fn begin_audit(&mut self, idc: &str) -> bool {
+        let Some(gateway) = self.by_idc.get_mut(idc) else { return false };
+        gateway.known = true;
+        !core::mem::replace(&mut gateway.audited, true)
+    }
+
+    /// It was heard of: it is audited again at `due_ms`, but for the first time when that was planned.
+    pub(crate) fn heard(&mut self, idc: &str, due_ms: u64) {
+        let Some(gateway) = self.by_idc.get_mut(idc) else { return };
+        gateway.confirmed = true;
+        gateway.audited = false;
+        if gateway.known {
+            self.plan(idc, due_ms);
+        }
     }
 
     /// When it is audited next.

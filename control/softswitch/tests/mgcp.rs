@@ -189,6 +189,28 @@ fn a_gateway_registers_is_audited_and_gets_dial_tone() {
 }
 
 #[test]
+fn a_gateway_that_speaks_first_is_audited_all_the_same() {
+    let mut m = Mgcp::new();
+    m.registered(7);
+    for n in 900..903 {
+        m.say(LANE, &format!("NTFY {n} aaln/1@{GW} MGCP 1.0\r\nX: 0\r\nO: L/hu\r\n"));
+        let sent = m.to(LANE);
+        m.answer(LANE, "200", &sent[1..]);
+    }
+    m.pass(400);
+    let audit = m.to(LANE);
+    assert!(audit[0].starts_with("AUEP ") && audit[0].contains(" *@"), "{audit:?}");
+    // Whoever says something while a question to it is lost is there.
+    m.pass(2_000);
+    m.say(LANE, &format!("NTFY 903 aaln/1@{GW} MGCP 1.0\r\nX: 0\r\nO: L/hu\r\n"));
+    let sent = m.to(LANE);
+    m.answer(LANE, "200", &sent.into_iter().filter(|m| m.starts_with("RQNT ")).collect::<Vec<_>>());
+    m.pass(28_000);
+    m.say(LANE, &format!("NTFY 904 aaln/1@{GW} MGCP 1.0\r\nX: 0\r\nO: L/hu\r\n"));
+    assert!(m.to(LANE).contains(&"200 904 OK\r\n".to_owned()));
+}
+
+#[test]
 fn steps_are_repeated_until_they_are_received_and_answered_once() {
     let mut m = Mgcp::new();
     let s2 = m.s2();

@@ -470,6 +470,28 @@ fn a_silent_endpoint_is_asked_and_forgotten_when_nobody_answers() {
 }
 
 #[test]
+fn an_endpoint_that_speaks_first_is_asked_all_the_same() {
+    let mut w = World::new();
+    let id = w.registered(ALICE, LANE, 7, 3_600);
+    let arq = w.arq(&id, &[ALICE], &[ALICE], false);
+    w.asked(LANE, &arq, Kind::AdmissionConfirm);
+    let drq = w.drq(&id);
+    w.asked(LANE, &drq, Kind::DisengageConfirm);
+    w.pass(400);
+    let irq = w.to(LANE).remove(0);
+    assert_eq!(read(&irq).kind(), Kind::InfoRequest);
+    // Whoever asks something while a question to it is lost is there.
+    w.pass(14_000);
+    assert!(w.to(LANE).iter().all(|again| *again == irq));
+    let arq = w.arq(&id, &[ALICE], &[ALICE], false);
+    w.asked(LANE, &arq, Kind::AdmissionConfirm);
+    w.pass(10_000);
+    w.silence();
+    let arq = w.arq(&id, &[ALICE], &[ALICE], false);
+    w.asked(LANE, &arq, Kind::AdmissionConfirm);
+}
+
+#[test]
 fn a_time_to_live_that_nobody_renews_ends() {
     let mut w = World::new();
     let id = w.registered(ALICE, LANE, 7, 40);

@@ -73,18 +73,17 @@ impl CallAgent {
         if !ctx.touch(idc, silent_s) {
             return;
         }
-        if let Some(gateway) = self.gateways.get_mut(idc) {
-            gateway.confirmed = true;
-            gateway.audited = false;
-        }
-        self.gateways.plan(idc, ctx.now.mono_ms + u64::from(silent_s) * 500);
+        self.gateways.heard(idc, ctx.now.mono_ms + u64::from(silent_s) * 500);
     }
 
     /// The audit found nobody: the session is not active yet, or it is over.
     pub(super) fn on_absent(&mut self, ctx: &mut Ctx<'_>, idc: &str) {
         let now_ms = ctx.now.mono_ms;
         let Some(gateway) = self.gateways.get_mut(idc) else { return };
-        gateway.audited = false;
+        if !core::mem::replace(&mut gateway.audited, false) {
+            // It was heard of since it was asked.
+            return;
+        }
         if gateway.confirmed || now_ms >= gateway.until_ms {
             return ctx.unbind(idc);
         }
@@ -93,10 +92,10 @@ impl CallAgent {
 
     /// Asks a gateway whether it is there, the first time which endpoints it has.
     pub(super) fn audit(&mut self, ctx: &mut Ctx<'_>, idc: &str) {
-        let Some(gateway) = self.gateways.get_mut(idc) else { return };
-        if core::mem::replace(&mut gateway.audited, true) {
+        if !self.gateways.begin_audit(idc) {
             return;
         }
+        let Some(gateway) = self.gateways.get_mut(idc) else { return };
         let lane = gateway.lane;
         let local = gateway.endpoints.first().cloned();
         let endpoints = local.is_none();

@@ -156,17 +156,18 @@ impl Gatekeeper {
     /// A sign of life: it is asked again after half of its time.
     pub(super) fn on_alive(&mut self, ctx: &Ctx<'_>, idc: &str) {
         let Some(endpoint) = self.endpoints.get_mut(idc) else { return };
-        endpoint.confirmed = true;
-        endpoint.audited = false;
         let time_s = endpoint.own.ttl_s.min(ctx.core.config.silent_s);
-        self.endpoints.plan(idc, ctx.now.mono_ms + u64::from(time_s) * 500);
+        self.endpoints.heard(idc, ctx.now.mono_ms + u64::from(time_s) * 500);
     }
 
     /// Nobody answered: the session is not active yet, or it is over.
     pub(super) fn on_absent(&mut self, ctx: &mut Ctx<'_>, idc: &str) {
         let now_ms = ctx.now.mono_ms;
         let Some(endpoint) = self.endpoints.get_mut(idc) else { return };
-        endpoint.audited = false;
+        if !core::mem::replace(&mut endpoint.audited, false) {
+            // It was heard of since it was asked.
+            return;
+        }
         if endpoint.confirmed || now_ms >= endpoint.until_ms {
             return ctx.unbind(idc);
         }
@@ -175,10 +176,10 @@ impl Gatekeeper {
 
     /// Asks an endpoint whether it is there.
     pub(super) fn audit(&mut self, ctx: &mut Ctx<'_>, idc: &str) {
-        let Some(endpoint) = self.endpoints.get_mut(idc) else { return };
-        if core::mem::replace(&mut endpoint.audited, true) {
+        if !self.endpoints.begin_audit(idc) {
             return;
         }
+        let Some(endpoint) = self.endpoints.get_mut(idc) else { return };
         let lane = endpoint.lane;
         if !self.command(ctx, lane, Purpose::Audit { idc: idc.into() }, |seq, w| write::info_request(seq, 0, w)) {
             // Too many requests are open: later.
