@@ -85,7 +85,10 @@ demo() {
                 --transport "$transport" --json
         done
     done
-    run demo cargo run --release -q -p portunus -- demo --terminals 1000 --workers 2
+    for topology in proxied direct; do
+        run demo cargo run --release -q -p portunus -- demo --terminals 1000 --workers 2 --topology "$topology" \
+            --protocols sip,mgcp,h248,ras
+    done
     run check cargo run --release -q -p portunus -- check --config tuning/lab.toml
 }
 

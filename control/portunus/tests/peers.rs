@@ -7,6 +7,7 @@
 mod lab;
 
 use lab::{Lab, Peer, needs};
+use portunus_signalling::Protocol;
 use std::time::Duration;
 
 const ALICE: &str = "alice@example.test";
@@ -41,6 +42,47 @@ fn every_message_of_both_topologies_is_clean_to_tshark() {
         seen.assert_clean();
         seen.assert_at_least("sip", if direct { 10 } else { 20 });
         seen.assert_at_least("radius", 8);
+    }
+}
+
+/// Every protocol beside SIP: a registration, one that is refused, and what follows inside a session, which the core's side
+/// of the proxy shows.
+#[test]
+fn every_message_of_every_protocol_is_clean_to_tshark() {
+    needs(&["tshark"]);
+    for direct in [false, true] {
+        let plan = Lab::plan().with_every_protocol();
+        let lab = if direct { plan.direct().start() } else { plan.start() };
+        let capture = lab.capture();
+        for (protocol, spoken, id, carriers) in [
+            (Protocol::Mgcp, "mgcp", "gw1.example.test", &["udp"][..]),
+            (Protocol::H248, "h248", "gw2.example.test", &["udp", "tcp"]),
+            (Protocol::Ras, "ras", "carol", &["udp"]),
+        ] {
+            for by in carriers {
+                let report = lab.register_by(spoken, id, by);
+                assert!(report.ok, "direct {direct}, {spoken} over {by}: {}", report.text);
+            }
+            let stayed = lab.stays(protocol, spoken, id);
+            assert_eq!(stayed.verified, 1, "direct {direct}, {spoken}: {stayed:?}");
+            let refused = lab.register_wrongly(spoken, id);
+            assert!(!refused.ok, "a wrong key registered: {}", refused.text);
+        }
+        let seen = capture.finish();
+        seen.assert_clean();
+        // s1, s6, s7, s10 of two registrations, and twice as many where the other side of the proxy is seen too; where
+        // steps are commands, each has a receipt.
+        for (protocol, steps) in [("mgcp", 16), ("megaco && udp", 16), ("h225", 8)] {
+            seen.assert_at_least(protocol, if direct { steps } else { steps * 2 });
+        }
+        seen.assert_at_least("megaco && tcp", 8);
+        // RasMessage by its alternatives: GRQ, GRJ, RRQ, RCF and RRJ; and ARQ, ACF, DRQ, DCF, IRQ and IRR.
+        seen.assert_values("h225", "h225.RasMessage", &["0", "2", "3", "4", "5"]);
+        if !direct {
+            seen.assert_values("h225", "h225.RasMessage", &["9", "10", "15", "16", "21", "22"]);
+            seen.assert_values("mgcp", "mgcp.req.verb", &["RSIP", "NTFY", "RQNT", "AUEP"]);
+            seen.assert_values("megaco", "megaco.command", &["ServiceChange", "Notify", "Modify", "AuditValue"]);
+        }
     }
 }
 

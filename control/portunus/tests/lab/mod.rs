@@ -4,10 +4,15 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code, unreachable_pub)]
 
+mod capture;
 pub mod line;
 
+use portunus_keydist::Key;
+use portunus_signalling::Protocol;
+use portunus_terminal::fleet::{Arrivals, Fleet, FleetConfig, FleetResult, Goal};
+use portunus_terminal::{MECHS, Profile, Transport};
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -20,6 +25,15 @@ pub const ALICE_KEY: &str = "e2999e00a84d5ccc5e99665de657c2023d94c48056ae662660a
 const BINARY: &str = env!("CARGO_BIN_EXE_portunus");
 const SUBSCRIBERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tuning/lab-subscribers.csv");
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
+
+/// The standard port of a protocol beside SIP, by its name in the configuration.
+fn port(protocol: &str) -> u16 {
+    match protocol {
+        "mgcp" => 2727,
+        "h248" => 2944,
+        _ => 1719,
+    }
+}
 
 /// Fails with what to do when a program is missing: a test that quietly did nothing would be worse.
 pub fn needs(programs: &[&str]) {
@@ -128,6 +142,9 @@ pub struct Lab {
     accounting: SocketAddr,
     next_hop: Option<SocketAddr>,
     direct: bool,
+    /// Where terminals, and where the proxy, reach the protocols beside SIP at their standard ports: addresses of this
+    /// laboratory's own. `None`: there are none.
+    beside: Option<[Ipv4Addr; 2]>,
     /// The hash that stock phones are challenged with; `None`: none is admitted.
     digest: Option<&'static str>,
     phones: Vec<(String, String)>,
@@ -152,6 +169,7 @@ impl Lab {
             accounting: free_port(),
             next_hop: None,
             direct: false,
+            beside: None,
             digest: None,
             phones: Vec::new(),
             process: None,
@@ -166,6 +184,16 @@ impl Lab {
 
     pub fn direct(mut self) -> Self {
         self.direct = true;
+        self
+    }
+
+    /// MGCP, H.248 and RAS too.
+    pub fn with_every_protocol(mut self) -> Self {
+        let own = [0x7f4e_0000, 0x7f4f_0000].map(|net| Ipv4Addr::from(net | u32::from(self.sip.port())));
+        // Sealed datagrams go to where the registration went.
+        self.sip.set_ip(own[0].into());
+        self.sealed.set_ip(own[0].into());
+        self.beside = Some(own);
         self
     }
 
@@ -192,18 +220,24 @@ impl Lab {
         let next = self.next_hop.unwrap_or(*softswitch);
         let digest = self.digest.map_or(String::new(), |hash| format!("digest = \"{hash}\""));
         let listeners = |section: &str| {
-            let row = |transport: &str, address: &SocketAddr, more: &str| {
+            let listener = |protocol: &str, transport: &str, address: &SocketAddr, more: &str| {
                 format!(
-                    "[[{section}.listener]]\nprotocol = \"sip\"\ntransport = \"{transport}\"\naddress = \"{address}\"\n{more}\n"
+                    "[[{section}.listener]]\nprotocol = \"{protocol}\"\ntransport = \"{transport}\"\naddress = \"{address}\"\n{more}\n"
                 )
             };
+            let row = |transport: &str, address: &SocketAddr, more: &str| listener("sip", transport, address, more);
+            let beside = self.beside.into_iter().flat_map(|[access, _]| {
+                [("mgcp", "udp"), ("h248", "udp"), ("h248", "tcp"), ("ras", "udp")]
+                    .map(|(protocol, by)| listener(protocol, by, &SocketAddr::new(access.into(), port(protocol)), ""))
+            });
+            let beside: String = beside.collect();
             let stock = if self.digest.is_some() { row("udp", stock, "stock_phones = true") } else { String::new() };
             let h248 = match self.controller {
                 Some(_) => format!("[[{section}.listener]]\nprotocol = \"h248\"\naddress = \"{}\"\n", self.h248),
                 None => String::new(),
             };
             format!(
-                "{}{}{stock}{h248}[{section}.sealed]\naddress = \"{sealed}\"\n[{section}.key]\nfile = \"subscribers.csv\"\n[{section}.capacity]\nsessions = 1000\n",
+                "{}{}{beside}{stock}{h248}[{section}.sealed]\naddress = \"{sealed}\"\n[{section}.key]\nfile = \"subscribers.csv\"\n[{section}.capacity]\nsessions = 1000\n",
                 row("udp", sip, ""),
                 row("tcp", sip, "")
             )
@@ -215,8 +249,14 @@ impl Lab {
                 Some(_) => format!("controllers = [\"{}\"]\n", self.softswitch_h248),
                 None => String::new(),
             };
+            let peers = [("call_agents", "mgcp"), ("controllers", "h248"), ("gatekeepers", "ras")];
+            let peers = self
+                .beside
+                .into_iter()
+                .flat_map(|[_, at]| peers.map(|(key, protocol)| format!("{key} = [\"{at}:{}\"]\n", port(protocol))));
+            let peers: String = peers.collect();
             let proxy = format!(
-                "[proxy]\nidentity = \"sp1.example.test\"\nrealm = \"example.test\"\n[proxy.core]\nlisten = \"{core}\"\nsoftswitches = [\"{next}\"]\n{controllers}{}",
+                "[proxy]\nidentity = \"sp1.example.test\"\nrealm = \"example.test\"\n[proxy.core]\nlisten = \"{core}\"\nsoftswitches = [\"{next}\"]\n{controllers}{peers}{}",
                 listeners("proxy")
             );
             let mut peers = format!("[[softswitch.peer]]\naddress = \"{peer}\"\nidentities = [\"sp1.example.test\"]\n");
@@ -226,7 +266,11 @@ impl Lab {
             }
             (proxy, format!("{peers}\n"))
         };
-        let listen = if self.direct { String::new() } else { format!("listen = \"{softswitch}\"") };
+        let own = self.beside.into_iter().flat_map(|[_, at]| {
+            ["mgcp", "h248", "ras"].map(|protocol| format!("\nlisten_{protocol} = \"{at}:{}\"", port(protocol)))
+        });
+        let listen =
+            if self.direct { String::new() } else { format!("listen = \"{softswitch}\"{}", own.collect::<String>()) };
         let behind_it = match (self.controller, self.direct) {
             (Some(controller), true) => format!("h248_controller = \"{controller}\""),
             (Some(controller), false) => {
@@ -343,9 +387,51 @@ secret = "lab-radius-secret"
         if self.direct { "ss1.example.test" } else { "sp1.example.test" }
     }
 
-    fn register_keyed(&self, id: &str, transport: &str, key: &Path, limit: Duration) -> Report {
+    /// Where terminals reach a protocol, by its name in the configuration.
+    fn access(&self, protocol: &str) -> SocketAddr {
+        match self.beside {
+            Some([access, _]) if protocol != "sip" => SocketAddr::new(access.into(), port(protocol)),
+            _ => self.sip,
+        }
+    }
+
+    /// Registers by another protocol than SIP.
+    pub fn register_by(&self, protocol: &str, id: &str, transport: &str) -> Report {
+        self.register_keyed((protocol, id), transport, &self.path("subscribers.csv"), Duration::from_secs(10))
+    }
+
+    /// As [`Lab::register_by`], with a key that is not the subscriber's.
+    pub fn register_wrongly(&self, protocol: &str, id: &str) -> Report {
+        let key = self.path("wrong.key");
+        std::fs::write(&key, "00".repeat(32)).expect("a key file");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&key, private).expect("a private key file");
+        self.register_keyed((protocol, id), "udp", &key, Duration::from_secs(8))
+    }
+
+    /// A terminal that registers, asks something of the core inside its session, and answers what it is asked there for
+    /// a second.
+    pub fn stays(&self, protocol: Protocol, name: &str, id: &str) -> FleetResult {
+        let profile = Profile::new(self.access(name), Transport::Udp, self.proxy_id(), "example.test", MECHS);
+        let config = FleetConfig {
+            profile: profile.expect("a profile").speaking(protocol),
+            terminals: 1,
+            local: Ipv4Addr::LOCALHOST.into(),
+            sockets: 1,
+            arrivals: Arrivals::Window(1),
+            limit: Duration::from_millis(1_200),
+            goal: Goal::Verified,
+            stay: true,
+        };
+        let (id, key) = (id.to_owned(), *self.key_of(id).expose());
+        let subscriber = move |_: u32| Some((id.clone(), Key::new(key)));
+        Fleet::new(config, Box::new(subscriber)).expect("a socket").run(&mut |_| true).expect("a run")
+    }
+
+    fn register_keyed(&self, (protocol, id): (&str, &str), transport: &str, key: &Path, limit: Duration) -> Report {
         let mut command = Command::new(BINARY);
-        command.args(["register", "--protocol", "sip", "--server", &self.sip.to_string(), "--id", id]);
+        let server = self.access(protocol).to_string();
+        command.args(["register", "--protocol", protocol, "--server", &server, "--id", id]);
         command.args(["--proxy-id", self.proxy_id(), "--transport", transport, "--key-file"]).arg(key);
         command.args(["--limit", &limit.as_secs().to_string()]);
         bounded(&mut command, limit + Duration::from_secs(5))
@@ -356,15 +442,11 @@ secret = "lab-radius-secret"
     }
 
     pub fn register_within(&self, id: &str, transport: &str, limit: Duration) -> Report {
-        self.register_keyed(id, transport, &self.path("subscribers.csv"), limit)
+        self.register_keyed(("sip", id), transport, &self.path("subscribers.csv"), limit)
     }
 
     pub fn register_with_wrong_key(&self, id: &str) -> Report {
-        let key = self.path("wrong.key");
-        std::fs::write(&key, "00".repeat(32)).expect("a key file");
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(&key, private).expect("a private key file");
-        self.register_keyed(id, "udp", &key, Duration::from_secs(8))
+        self.register_wrongly("sip", id)
     }
 
     /// Adds a stock phone before the AuC runs, as its store has one owner at a time.
@@ -378,100 +460,6 @@ secret = "lab-radius-secret"
         command.arg("--key-file").arg(&secret);
         let report = bounded(&mut command, Duration::from_secs(10));
         assert!(report.ok, "key add: {}", report.text);
-    }
-
-    /// Captures what crosses the loopback at the lab's ports.
-    pub fn capture(&self) -> Capture {
-        let file = self.path("capture.pcap");
-        let sip = [self.sip.port(), self.core.port(), self.softswitch.port()];
-        let radius = [self.radius.port(), self.accounting.port()];
-        let h248 = self.controller.map(|controller| controller.port());
-        let filter: Vec<String> = sip.iter().chain(&radius).chain(&h248).map(|port| format!("port {port}")).collect();
-        let mut child = Command::new("tshark")
-            .args(["-q", "-i", "lo", "-f", &filter.join(" or "), "-w"])
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .expect("tshark starts");
-        // It says so once the capture runs.
-        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let started = lines.by_ref().map_while(Result::ok).any(|l| l.contains("Capturing on"));
-        assert!(started, "tshark did not begin to capture");
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        std::thread::sleep(Duration::from_millis(700));
-        Capture { child: Running(child), file, sip: sip.to_vec(), radius: radius.to_vec(), h248 }
-    }
-}
-
-/// A capture under way.
-pub struct Capture {
-    child: Running,
-    file: PathBuf,
-    sip: Vec<u16>,
-    radius: Vec<u16>,
-    h248: Option<u16>,
-}
-
-impl Capture {
-    pub fn finish(self) -> Seen {
-        std::thread::sleep(Duration::from_millis(1500));
-        let pid = self.child.0.id().to_string();
-        let _ = Command::new("kill").args(["-INT", &pid]).status();
-        std::thread::sleep(Duration::from_millis(700));
-        drop(self.child);
-        Seen { file: self.file, sip: self.sip, radius: self.radius, h248: self.h248 }
-    }
-}
-
-/// A finished capture.
-pub struct Seen {
-    file: PathBuf,
-    sip: Vec<u16>,
-    radius: Vec<u16>,
-    h248: Option<u16>,
-}
-
-impl Seen {
-    fn tshark(&self, filter: &str) -> String {
-        let mut command = Command::new("tshark");
-        command.arg("-r").arg(&self.file).args(["-o", "sip.tls.port:0"]);
-        for port in &self.sip {
-            command.args(["-d", &format!("udp.port=={port},sip"), "-d", &format!("tcp.port=={port},sip")]);
-        }
-        for port in &self.radius {
-            command.args(["-d", &format!("udp.port=={port},radius")]);
-        }
-        if let Some(port) = self.h248 {
-            command.args(["-d", &format!("udp.port=={port},megaco")]);
-        }
-        command.args(["-Y", filter]);
-        let report = bounded(&mut command, Duration::from_secs(60));
-        assert!(report.ok, "tshark: {}", report.text);
-        report.text
-    }
-
-    /// Lines of frames that match.
-    fn frames(&self, filter: &str) -> Vec<String> {
-        let text = self.tshark(filter);
-        let frame = |l: &&str| l.trim_start().chars().next().is_some_and(|c| c.is_ascii_digit());
-        text.lines().filter(frame).map(str::to_owned).collect()
-    }
-
-    /// No message is malformed and none of ours earns an expert item of warning or above. TCP's own
-    /// remarks on connections (a FIN is a chat item) are not about our messages.
-    pub fn assert_clean(&self) {
-        let bad = self.frames("_ws.malformed || (_ws.expert.severity >= 0x00400000 && (sip || radius || megaco))");
-        assert!(bad.is_empty(), "tshark complains:\n{}", bad.join("\n"));
-        let strange = self.frames("(udp || tcp.len > 0) && !(sip || radius || megaco)");
-        assert!(strange.is_empty(), "not taken for the right protocol:\n{}", strange.join("\n"));
-    }
-
-    pub fn assert_at_least(&self, protocol: &str, count: usize) {
-        let frames = self.frames(protocol);
-        assert!(frames.len() >= count, "{} frames of {protocol}, not {count}:\n{}", frames.len(), frames.join("\n"));
     }
 }
 
