@@ -10,6 +10,8 @@ const LEVELS: usize = 4;
 const SLOTS: usize = 64;
 /// The list of timers that are due, after those of the slots.
 const READY: usize = LEVELS * SLOTS;
+/// How far ahead a timer may be, in ticks: four years. Farther ones come then.
+const AHEAD_MAX: u64 = i32::MAX as u64;
 /// In `prev`: the rest is a list's number, not a timer's.
 const HEAD: u32 = 1 << 31;
 
@@ -20,7 +22,7 @@ struct Link {
     next: u32,
     /// The timer before it plus one, or `HEAD` and its list's number plus one.
     prev: u32,
-    /// When, in ticks.
+    /// When, in ticks: the low half, which together with the current tick says the whole.
     due: u32,
 }
 
@@ -110,7 +112,7 @@ impl Wheel {
         if self.armed == 0 {
             self.tick = self.tick.max(now_ms / TICK_MS);
         }
-        let due = due_ms.div_ceil(TICK_MS).max(self.tick + 1).min(u64::from(u32::MAX));
+        let due = due_ms.div_ceil(TICK_MS).clamp(self.tick + 1, self.tick + AHEAD_MAX);
         self.insert(self.list_for(due), timer, due as u32);
         self.armed += 1;
     }
@@ -145,11 +147,17 @@ impl Wheel {
         Some((tick * TICK_MS, timer))
     }
 
+    /// The whole time of a link's half, which is not far from the current tick.
+    fn whole(&self, due: u32) -> u64 {
+        let ahead = due.wrapping_sub(self.tick as u32) as i32;
+        self.tick.saturating_add_signed(ahead.into())
+    }
+
     /// Places the timers of a higher slot anew.
     fn cascade(&mut self, list: usize) {
         while let Some(timer) = self.head(list).checked_sub(1) {
             let due = self.unlink(timer).due;
-            self.insert(self.list_for(u64::from(due)), timer, due);
+            self.insert(self.list_for(self.whole(due)), timer, due);
         }
     }
 
@@ -198,7 +206,8 @@ mod tests {
 
     #[test]
     fn far_timers_come_in_time() {
-        for start in [0u64, 63, 4_095 * 64, 1_000_003] {
+        // Also where ticks outgrow 32 bits, and far beyond.
+        for start in [0u64, 63, 4_095 * 64, 1_000_003, (1 << 38) - 5_000, 1 << 40] {
             let mut wheel = Wheel::new(8);
             let dues = [1, 65, 4_000, 4_097, 300_000, 20_000_000, 86_400_000, 604_800_000];
             for (timer, due) in dues.iter().enumerate() {
