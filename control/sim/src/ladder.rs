@@ -1,6 +1,7 @@
 //! The life-line picture of a run: who sent what to whom, when, and what the network made of it.
 
 use core::fmt::Write as _;
+use portunus_h323::view::{Element, Message};
 
 /// What became of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,9 +206,19 @@ fn of_lanes(text: &str, first: &str) -> Option<String> {
     Some(format!("{step} {head} {}", n1.get(..6).unwrap_or_default()).trim().to_owned())
 }
 
-/// A RAS message by its kind, and its PKD1 token's number; `None`: it is none.
+/// A RAS message by the step that its token is of, its kind and its number; `None`: it is none.
 fn of_ras(bytes: &[u8]) -> Option<String> {
-    let msg = portunus_h323::view::Message::parse(bytes).ok()?;
-    let token = msg.token().ok().flatten().map(|token| format!(" token {}", token.n)).unwrap_or_default();
-    Some(format!("{:?} {}{token}", msg.kind(), msg.seq()))
+    let msg = Message::parse(bytes).ok()?;
+    let token = msg.token().ok().flatten();
+    let has = |element| token.as_ref().is_some_and(|token| token.get(element).is_some());
+    let (outside, inside, element) = match token.as_ref().map(|token| token.n) {
+        Some(1) => ("s1", "s2", Element::Ts),
+        Some(2) if has(Element::Cookie) => ("cookie", "", Element::Cookie),
+        Some(2) => ("s6", "s5", Element::MechReq),
+        Some(3) => ("s7", "s8", Element::Mechs),
+        Some(_) => ("s10", "s9", Element::Sel),
+        None => ("", "", Element::Ts),
+    };
+    let step = if has(element) { outside } else { inside };
+    Some(format!("{step} {:?} {}", msg.kind(), msg.seq()).trim().to_owned())
 }

@@ -1,9 +1,13 @@
 //! A thousand runs, each from one number. `PORTUNUS_SEED=n` replays one of them alone, with its life-line picture;
 //! `PORTUNUS_SEEDS=n` runs so many.
 
+use portunus_sim::dialect;
 use portunus_sim::scenario::Scenario;
-use portunus_sim::{replay, run};
+use portunus_sim::{replay, replay_scenario, run, run_scenario};
 use std::panic::catch_unwind;
+
+/// Runs of each protocol alone.
+const ALONE: u64 = 100;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -50,14 +54,41 @@ fn a_number_is_a_whole_run() {
 
 #[test]
 fn the_picture_shows_the_whole_ladder() {
-    let (proxied, direct) = ((0..).find(|s| !Scenario::draw(*s).direct), (0..).find(|s| Scenario::draw(*s).direct));
-    let picture = |seed: Option<u64>| replay(seed.unwrap_or_default(), 4_000).1;
-    for step in ["s1 ", "s2 ", "(s3)", "(s4)", "s5 ", "s6 ", "s7 ", "s8 ", "s9 ", "s10 ", "(s11)", "sealed", "Active"] {
-        assert!(picture(proxied).contains(step), "{step}");
+    for protocol in dialect::ALL.iter().map(|d| d.protocol()) {
+        let drawn = |direct| (0..).map(|s| Scenario::draw_from(s, &[protocol])).find(|s| s.direct == direct);
+        let picture = |direct| drawn(direct).map(|s| replay_scenario(s, 4_000).1).unwrap_or_default();
+        let (proxied, direct) = (picture(false), picture(true));
+        for step in
+            ["s1 ", "s2 ", "(s3)", "(s4)", "s5 ", "s6 ", "s7 ", "s8 ", "s9 ", "s10 ", "(s11)", "sealed", "Active"]
+        {
+            assert!(proxied.contains(step), "{step} of {protocol:?}");
+        }
+        // Facing terminals directly, what is between proxy and softswitch never leaves the process.
+        for step in ["s1 ", "(s3)", "(s4)", "s6 ", "s7 ", "s10 ", "(s11)", "sealed", "Active"] {
+            assert!(direct.contains(step), "{step} of {protocol:?}, directly");
+        }
+        assert!(!direct.contains("s9 "));
     }
-    // Facing terminals directly, what is between proxy and softswitch never leaves the process.
-    for step in ["s1 ", "(s3)", "(s4)", "s6 ", "s7 ", "s10 ", "(s11)", "sealed", "Active"] {
-        assert!(picture(direct).contains(step), "{step}");
+}
+
+/// What each protocol's worlds must have seen in these runs: its own messages, lanes where it has them, attackers
+/// and weather that cost a key its confirmation.
+#[test]
+fn every_protocol_alone_is_registered_whatever_happens() {
+    for protocol in dialect::ALL.iter().map(|d| d.protocol()) {
+        let (mut granted, mut active) = (0, 0);
+        for seed in 0..ALONE {
+            // Numbers that the runs over all protocols do not have.
+            let seed = 1_000_000 + seed;
+            match run_scenario(Scenario::draw_from(seed, &[protocol])) {
+                Ok(report) => (granted, active) = (granted + report.granted, active + report.active),
+                Err(f) => {
+                    let picture = replay_scenario(Scenario::draw_from(seed, &[protocol]), 120).1;
+                    panic!("{protocol:?} alone, seed {seed} at {} ms: {}\n{picture}", f.at_ms, f.what);
+                }
+            }
+        }
+        println!("{protocol:?}: {granted} keys granted, {active} confirmed");
+        assert!(active as u64 >= ALONE && granted > active, "{protocol:?}: {granted} granted, {active} confirmed");
     }
-    assert!(!picture(direct).contains("s9 "));
 }
