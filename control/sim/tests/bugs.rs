@@ -18,7 +18,9 @@ fn words(bug: Bug) -> &'static [&'static str] {
         Bug::ListUnchecked => &["echoes another list than its own"],
         Bug::MacUnchecked => &["accepted an s10 that no proxy made"],
         Bug::AddressUnbound => &["from another address than it was sent to"],
-        Bug::UseUnmarked => &["was accepted twice", "a challenge served twice", "one s7 got two keys"],
+        Bug::UseUnmarked => {
+            &["was accepted twice", "a challenge served twice", "one s7 got two keys", "share a vector"]
+        }
         Bug::ChallengeEternal => &["after its time"],
         Bug::Unconfirmed => &["active before its terminal confirmed"],
         Bug::SourcelessCache => &["was sent to another", "went to another address"],
