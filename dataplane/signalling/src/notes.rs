@@ -44,6 +44,11 @@ impl Marks {
         }
     }
 
+    /// Words that still fit.
+    pub const fn room(&self) -> usize {
+        MARKS_MAX - self.len as usize
+    }
+
     /// What was noted.
     pub fn words(&self) -> &[u16] {
         self.words.get(..usize::from(self.len)).unwrap_or_default()

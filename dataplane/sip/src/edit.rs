@@ -1,6 +1,7 @@
 //! How a SIP element changes a message that it passes on: one walk over the headers, in order, with a [`Patch`].
 
 use crate::patch::Patch;
+use crate::view::digest::PRIVATE;
 use crate::view::{Digest, Field, Items, Message, Name};
 use crate::write::{Stamp, put_own_via, put_stamped, put_token_uri};
 use core::net::SocketAddr;
@@ -266,6 +267,13 @@ fn credentials(msg: &Message<'_>, value: &[u8], what: Credentials<'_>, p: &mut P
         Credentials::Without(without) => (without, &b""[..]),
         Credentials::With { without, add, .. } => (without, add),
     };
+    if let Some(cuts) = msg.cuts(value).filter(|_| without.iter().all(|field| PRIVATE.contains(field))) {
+        for cut in cuts.iter().filter(|cut| without.contains(&cut.field)) {
+            p.remove(cut.range());
+        }
+        p.insert(range(msg, value).end).put(add);
+        return;
+    }
     // Readable when the message was taken; what cannot be read now stays as it is.
     let Some(digest) = Digest::parse(value) else { return };
     let leaves = |field: Option<usize>| without.iter().any(|f| Some(*f as usize) == field);

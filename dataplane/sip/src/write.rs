@@ -17,24 +17,37 @@ impl core::fmt::Write for Fmt<'_, '_> {
     }
 }
 
+/// Every octet in decimal with a dot behind it, and how long that is.
+static DOTTED: [([u8; 4], u8); 256] = {
+    let mut table = [([0u8; 4], 0u8); 256];
+    let mut n = 0usize;
+    while n < 256 {
+        let (h, t, u) = ((n / 100) as u8 + b'0', (n / 10 % 10) as u8 + b'0', (n % 10) as u8 + b'0');
+        table[n] = match n {
+            0..10 => ([u, b'.', 0, 0], 2),
+            10..100 => ([t, u, b'.', 0], 3),
+            _ => ([h, t, u, b'.'], 4),
+        };
+        n += 1;
+    }
+    table
+};
+
 /// An address without brackets.
 pub(crate) fn put_ip(ip: IpAddr, w: &mut Writer<'_>) {
     match ip {
         IpAddr::V4(v4) => {
-            let mut text = [0u8; 15];
+            let mut text = [0u8; 16];
             let mut len = 0;
-            for (i, octet) in v4.octets().into_iter().enumerate() {
-                let digits = [octet / 100 + b'0', octet / 10 % 10 + b'0', octet % 10 + b'0'];
-                let skip = usize::from(octet < 100) + usize::from(octet < 10);
-                let dot = (i > 0).then_some(b'.');
-                for c in dot.into_iter().chain(digits.into_iter().skip(skip)) {
-                    if let Some(room) = text.get_mut(len) {
-                        *room = c;
-                        len += 1;
-                    }
+            for octet in v4.octets() {
+                let (digits, count) = DOTTED[usize::from(octet)];
+                if let Some(room) = text.get_mut(len..len + 4) {
+                    room.copy_from_slice(&digits);
+                    len += usize::from(count);
                 }
             }
-            w.put(text.get(..len).unwrap_or_default());
+            // Without the last dot.
+            w.put(text.get(..len - 1).unwrap_or_default());
         }
         // Rare enough for the general formatter. Writing to a Writer never fails.
         IpAddr::V6(v6) => _ = write!(Fmt(w), "{v6}"),

@@ -3,7 +3,8 @@
 mod common;
 
 use common::*;
-use portunus_signalling::{FaultKind, FromTerminal, Hop, Signalling, Ticket, Up};
+use portunus_keydist::steps::S8;
+use portunus_signalling::{FaultKind, FromTerminal, Hop, Marks, Signalling, Text, Ticket, Up};
 use portunus_sip::Sip;
 use portunus_sip::carriage::terminal;
 use portunus_sip::view::Message;
@@ -252,5 +253,49 @@ fn a_route_by_the_proxys_name_is_its_own() {
         let up = Message::parse(&up).unwrap();
         let left: Vec<_> = up.addrs(portunus_sip::view::Name::Route).map(|a| text(a.uri).to_owned()).collect();
         assert_eq!(left, ["sip:far;lr"], "{own}");
+    }
+}
+
+/// What a reader notes spares a writer work and changes nothing of what is written, whatever the order of the
+/// credentials and however many headers there are.
+#[test]
+fn notes_change_nothing_that_is_written() {
+    for w in [World::v4(), World::v6()] {
+        let sent = ladder(&w);
+        let s7_msg = text(find(&sent, "s7", w.access)).to_owned();
+        let (before, rest) = s7_msg.split_once("Authorization: Digest ").unwrap();
+        let (list, after) = rest.split_once("\r\n").unwrap();
+        let params: Vec<_> = list.split(", ").map(|p| p.trim_end_matches(',')).collect();
+        assert!(params.len() > 8 && params.iter().any(|p| p.starts_with("n2=")));
+        let mut noted = 0;
+        for turn in 0..params.len() {
+            for (between, cookie) in [(", ", None), (" ,\t", Some("cookie=\"00\""))] {
+                let mut list: Vec<_> = params.iter().copied().chain(cookie).collect();
+                let len = list.len();
+                list.rotate_left(turn % len);
+                for more in [0, 11, 40] {
+                    let more = "X-More: 1\r\n".repeat(more);
+                    let list = list.join(between);
+                    let msg = format!("{before}Authorization: Digest {list}\r\n{more}{after}");
+                    let (mut marks, mut room) = (Marks::NONE, Text::new());
+                    let read = Sip.read_marked(msg.as_bytes(), &mut marks, &mut room);
+                    let Ok(FromTerminal::S7(s7)) = read else { panic!("{msg}: {read:?}") };
+                    noted += usize::from(!marks.words().is_empty());
+                    let s8 = S8 { idc: w.idc, idsp: w.idsp, rand: RAND, auth_c: s7.auth_c, ipc: w.terminal };
+                    let (with, without) = (Hop { marks: &marks, ..w.hop() }, w.hop());
+                    let s8_of = |hop: &Hop<'_>| write(|o| Sip.write_s8(hop, msg.as_bytes(), &s7, &s8, o));
+                    let s8_msg = s8_of(&with);
+                    assert_eq!(text(&s8_msg), text(&s8_of(&without)));
+                    for gone in ["n2=", " ts=", "\tts=", "cookie="] {
+                        assert!(!text(&s8_msg).contains(gone), "{gone} {}", text(&s8_msg));
+                    }
+                    let digest_of = |hop: &Hop<'_>| write(|o| Sip.write_digest(hop, msg.as_bytes(), w.idc, o));
+                    assert_eq!(text(&digest_of(&with)), text(&digest_of(&without)));
+                    let binding_of = |marks: &Marks| write(|o| Sip.binding(msg.as_bytes(), marks, o));
+                    assert_eq!(binding_of(&marks), binding_of(&Marks::NONE));
+                }
+            }
+        }
+        assert!(noted > params.len());
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn terminal<'m>(octets: &'m [u8], marks: Option<&mut Marks>) -> Resul
     msg.check()?;
     let digest = forbid_core_only(&msg)?;
     if let Some(marks) = marks {
-        msg.mark(marks);
+        msg.mark(marks, digest.as_ref());
     }
     if !msg.is_request() {
         return Ok(FromTerminal::Response { ticket: msg.via().ticket() });

@@ -43,15 +43,17 @@ pub(super) fn binding(registration: &[u8], marks: &Marks, w: &mut Writer<'_>) ->
     let msg = Message::marked(registration, marks).map_err(|_| Full)?;
     // A folded line may stand between brackets; nothing is ever sent to such a Contact.
     let kept = || msg.contacts().filter(|a| msg.contact_expires(a) != Some(0) && !a.uri.contains(&edit::BETWEEN));
-    let mut best: Option<Addr<'_>> = None;
+    let (mut best, mut count): (Option<Addr<'_>>, usize) = (None, 0);
     for contact in kept() {
+        count += 1;
         if best.is_none_or(|b| contact.q_milli() > b.q_milli()) {
             best = Some(contact);
         }
     }
     let Some(best) = best.map(|a| a.uri) else { return w.finish().map(|_| ()) };
-    let others = kept().map(|a| a.uri).filter(|uri| *uri != best);
-    put_binding(core::iter::once(best).chain(others), w)
+    // Nearly always there is one, and it need not be read again.
+    let others = kept().take(if count > 1 { count } else { 0 });
+    put_binding(core::iter::once(best).chain(others.map(|a| a.uri).filter(|uri| *uri != best)), w)
 }
 
 /// Writes a binding: the first URI must fit, others are left out where they do not.

@@ -61,12 +61,23 @@ static WORDS: Words<FIELDS> = Words::new([
 
 const NONE: u8 = u8::MAX;
 
+/// Fields that are taken out together at most.
+pub(crate) const CUTS_MAX: usize = 3;
+
 impl Field {
+    /// The field of this number, of those that the proxy keeps to itself.
+    pub(crate) fn private(number: u16) -> Option<Self> {
+        PRIVATE.into_iter().find(|field| *field as u16 == number)
+    }
+
     /// Its name as it is written.
     pub fn as_str(self) -> &'static str {
         WORDS.name(self as usize).unwrap_or_default()
     }
 }
+
+/// What is between terminal and proxy: it leaves a registration that goes on to the core.
+pub(crate) const PRIVATE: [Field; CUTS_MAX] = [Field::N2, Field::Ts, Field::Cookie];
 
 /// Where one parameter stands in its header's value. Values are shorter than a message, so 16 bits suffice.
 #[derive(Debug, Clone, Copy)]
@@ -156,6 +167,21 @@ impl<'a> Digest<'a> {
         self.spans.iter().map(|s| ((s.field != NONE).then_some(usize::from(s.field)), self.slice(s.name, s.value_end)))
     }
 
+    /// What goes when these fields are taken out: each with the comma before it, in order. `None` where the first
+    /// parameter is one of them.
+    pub(crate) fn cuts(&self, fields: &[Field; CUTS_MAX]) -> Option<ArrayVec<(Field, &'a [u8]), CUTS_MAX>> {
+        let mut cuts = ArrayVec::new();
+        let mut behind = None;
+        for span in &self.spans {
+            if let Some(field) = fields.iter().find(|field| **field as u8 == span.field) {
+                // No field is there twice.
+                cuts.try_push((*field, self.slice(behind?, span.value_end))).ok()?;
+            }
+            behind = Some(span.value_end);
+        }
+        Some(cuts)
+    }
+
     /// The value of a field without its quotes, escapes as they stand; `None` when absent.
     pub fn get(&self, field: Field) -> Option<&'a [u8]> {
         let i = usize::from(*self.fields.get(field as usize)?);
@@ -206,6 +232,21 @@ mod tests {
         }
         assert_eq!(Field::IntegrityProtected.as_str(), "integrity-protected");
         assert_eq!(Field::IntegrityProtected as usize, FIELDS - 1);
+    }
+
+    #[test]
+    fn a_cut_takes_the_comma_before_it() {
+        let cuts = |text: &'static str| {
+            let digest = Digest::list(text.as_bytes()).unwrap();
+            let cuts = digest.cuts(&PRIVATE)?;
+            Some(cuts.iter().map(|(field, cut)| (*field, core::str::from_utf8(cut).unwrap())).collect::<Vec<_>>())
+        };
+        let found = cuts("realm=\"r\" , ts=\"1\",\tn2=\"x\", n1=\"y\", cookie=z").unwrap();
+        assert_eq!(found, [(Field::Ts, " , ts=\"1\""), (Field::N2, ",\tn2=\"x\""), (Field::Cookie, ", cookie=z")]);
+        assert_eq!(cuts("n1=\"y\", nonce=\"\""), Some(vec![]));
+        assert_eq!(cuts("ts=\"1\", n1=\"y\""), None);
+        assert_eq!(Field::private(Field::Ts as u16), Some(Field::Ts));
+        assert_eq!(Field::private(Field::Nonce as u16), None);
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! The indexing pass: one walk over the header lines.
 
+use super::digest::{Digest, Field, PRIVATE};
 use super::lex::{self, is_ws};
 use super::name::Name;
-use super::{HEADERS_MAX, Header, MESSAGE_MAX, Message, Start};
+use super::{Cut, HEADERS_MAX, Header, MESSAGE_MAX, Message, Start};
 use arrayvec::ArrayVec;
 use portunus_codec::parse_u32;
 use portunus_signalling::{Fault, FaultKind, Marks};
 
 const NONE: u8 = u8::MAX;
+/// In [`Marks`]: tells a cut in the credentials from a header.
+const CUT: u16 = 0x100;
 
 fn fault(kind: FaultKind, what: &'static str, at: usize) -> Fault {
     Fault { kind, what, at }
@@ -196,7 +199,7 @@ impl<'a> Message<'a> {
     /// kilobyte is not moved for nothing.
     pub(crate) fn empty(octets: &'a [u8]) -> Self {
         let (start, headers) = (Start::Response { status: 0, end: 0 }, ArrayVec::new());
-        Self { octets, start, headers, first: [NONE; Name::COUNT], blank: 0, read: None }
+        Self { octets, start, headers, first: [NONE; Name::COUNT], blank: 0, read: None, cuts: ArrayVec::new() }
     }
 
     /// Adds a header that was found.
@@ -238,14 +241,22 @@ impl<'a> Message<'a> {
         Ok(())
     }
 
-    /// Notes the index of a request, so that [`Message::marked`] has it without looking again. One of many headers is
-    /// not noted.
-    pub(crate) fn mark(&self, marks: &mut Marks) {
+    /// Notes the index of a request, and what its credentials lose on the way to the core, so that [`Message::marked`] has
+    /// it without looking again. One of many headers is not noted.
+    pub(crate) fn mark(&self, marks: &mut Marks, credentials: Option<&Digest<'_>>) {
         marks.clear();
         let Start::Request { method_end, uri_end } = self.start else { return };
         let mut noted = marks.push(&[method_end, uri_end, self.blank, self.octets.len() as u16]);
         for h in &self.headers {
             noted = noted && marks.push(&[h.name as u16, h.at, h.value, h.value_end]);
+        }
+        let cuts = credentials.and_then(|digest| digest.cuts(&PRIVATE)).unwrap_or_default();
+        // All or none: what is not noted is looked for again.
+        if noted && marks.room() >= 4 * cuts.len() {
+            for (field, cut) in cuts {
+                let at = self.offset(cut);
+                marks.push(&[CUT | field as u16, at as u16, (at + cut.len()) as u16, 0]);
+            }
         }
     }
 
@@ -262,6 +273,11 @@ impl<'a> Message<'a> {
         msg.octets = octets.get(..usize::from(len)).unwrap_or_default();
         (msg.start, msg.blank) = (Start::Request { method_end, uri_end }, blank);
         for &[name, at, value, value_end] in rows.as_chunks::<4>().0 {
+            if let Some(field) = Field::private(name ^ CUT) {
+                let cut = Cut { field, from: at, to: value };
+                msg.cuts.try_push(cut).map_err(|_| fault(FaultKind::TooBig, "headers", at.into()))?;
+                continue;
+            }
             msg.add(Header { name: Name::at(name.into()), at, value, value_end })?;
         }
         Ok(msg)
@@ -308,7 +324,7 @@ impl<'a> Message<'a> {
                 Err(_) => break,
             }
         }
-        let msg = Self { octets, start, headers, first, blank: blank as u16, read: None };
+        let msg = Self { octets, start, headers, first, blank: blank as u16, read: None, cuts: ArrayVec::new() };
         let needed = [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq];
         (msg.is_request() && needed.into_iter().all(|n| msg.has(n))).then_some(msg)
     }

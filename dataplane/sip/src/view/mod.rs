@@ -18,6 +18,7 @@ pub mod name;
 pub mod uri;
 pub(crate) mod words;
 
+use digest::CUTS_MAX;
 pub use digest::{Digest, Field};
 pub use field::{Addr, Via};
 pub use lex::{Items, Param, Params};
@@ -44,6 +45,20 @@ struct Header {
     value_end: u16,
 }
 
+/// A parameter of credentials that goes no further, and what goes with it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cut {
+    pub(crate) field: Field,
+    from: u16,
+    to: u16,
+}
+
+impl Cut {
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.from.into()..self.to.into()
+    }
+}
+
 /// The start line.
 #[derive(Debug, Clone, Copy)]
 enum Start {
@@ -66,6 +81,8 @@ pub struct Message<'a> {
     blank: u16,
     /// What the check has read already.
     read: Option<Read<'a>>,
+    /// What leaves the credentials when the proxy's own parameters do, where that was noted.
+    cuts: ArrayVec<Cut, CUTS_MAX>,
 }
 
 /// Headers that every message has, read.
@@ -224,6 +241,12 @@ impl<'a> Message<'a> {
     /// The elements of a list header, over all its rows.
     pub fn items(&self, name: Name) -> impl Iterator<Item = &'a [u8]> + '_ {
         self.values(name).flat_map(Items::new)
+    }
+
+    /// What leaves these credentials when the proxy's own parameters do; `None` where it was not noted.
+    pub(crate) fn cuts(&self, credentials: &[u8]) -> Option<&[Cut]> {
+        let (from, first) = (self.offset(credentials), usize::from(self.cuts.first()?.from));
+        (from..from + credentials.len()).contains(&first).then_some(&self.cuts)
     }
 
     /// Offset of a part of this message, as the accessors give them.
