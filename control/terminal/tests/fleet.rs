@@ -3,10 +3,12 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use portunus_codec::Writer;
+use portunus_keydist::mech::Mech;
 use portunus_keydist::{Key, Now};
 use portunus_sip::frame::{Frame, next_message};
 use portunus_terminal::farend::{Core, Did, FarEnd};
 use portunus_terminal::fleet::{Arrivals, Fleet, FleetConfig, FleetResult, Goal};
+use portunus_terminal::offering;
 use portunus_terminal::sip::{MECHS, Profile, Step, Transport};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, UdpSocket};
@@ -123,7 +125,18 @@ impl Drop for Server {
 }
 
 fn run(server: &Server, transport: Transport, terminals: u32, arrivals: Arrivals, goal: Goal) -> FleetResult {
-    let mut profile = Profile::new(server.sip, transport, IDSP, REALM, MECHS).unwrap();
+    run_under(server, MECHS, transport, terminals, arrivals, goal)
+}
+
+fn run_under(
+    server: &Server,
+    mechs: &str,
+    transport: Transport,
+    terminals: u32,
+    arrivals: Arrivals,
+    goal: Goal,
+) -> FleetResult {
+    let mut profile = Profile::new(server.sip, transport, IDSP, REALM, mechs).unwrap();
     profile.ladder = true;
     let config = FleetConfig {
         profile,
@@ -165,6 +178,14 @@ fn an_open_loop_with_loss_registers_everyone_and_counts_the_repetitions() {
     assert!(r.all_active(), "{:?}", r.failures);
     assert!(r.retransmissions > 0);
     assert!(r.active_us.max() > 400_000, "whoever lost a message waited at least T1");
+}
+
+#[test]
+fn everyone_behind_a_few_sockets_receives_under_an_spi_of_its_own() {
+    let server = Server::start(0);
+    let r = run_under(&server, &offering(Mech::Esp), Transport::Udp, 300, Arrivals::Window(32), Goal::Verified);
+    assert!(r.all_active(), "{:?}", r.failures);
+    assert_eq!((r.verified, r.first_active.map(|a| a.mech)), (300, Some(Mech::Esp)));
 }
 
 #[test]

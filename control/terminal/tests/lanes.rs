@@ -2,11 +2,13 @@
 
 use core::net::SocketAddr;
 use portunus_codec::Writer;
+use portunus_keydist::mech::{Mech, MechList};
+use portunus_keydist::terminal::Config;
 use portunus_keydist::{Key, Now, Random as _, SystemRandom};
 use portunus_signalling::{Protocol, Transport};
 use portunus_terminal::agent::{Tag, tag_of};
 use portunus_terminal::farend::{Core, Did, FarEnd};
-use portunus_terminal::{AnyTerminal, Event, Failure, MECHS, Path, Profile, Step};
+use portunus_terminal::{AnyTerminal, Event, Failure, MECHS, Path, Profile, Step, offering};
 use std::sync::Arc;
 
 const IDSP: &str = "sp1.example.test";
@@ -326,6 +328,38 @@ fn what_is_asked_inside_is_answered_and_the_registration_ends_there() {
             lost > 2
         });
         assert!(answered(&w, id), "{protocol:?}: {:?}", w.events);
+    }
+}
+
+/// Offers ESP alone.
+fn esp(p: &mut Profile) {
+    let mechs = MechList::from_sip(&offering(Mech::Esp)).unwrap();
+    p.registering = Arc::new(Config { mechs, ..(*p.registering).clone() });
+}
+
+#[test]
+fn under_esp_every_registration_receives_at_an_spi_of_its_own() {
+    for protocol in SPOKEN {
+        let mut w = World::new(protocol, 2, esp);
+        w.start();
+        w.settle(&mut fine);
+        let spis = [0, 1].map(|i| w.terminals[i].kid().expect("active"));
+        assert!(spis[0] != spis[1] && spis.iter().all(|spi| (0xc000_0000..1 << 32).contains(spi)), "{spis:x?}");
+        // A renewal whose confirmation is lost: the session before it serves on.
+        let (now, rng) = (w.now, &mut SystemRandom::new());
+        w.terminals[0].start(now, rng);
+        w.settle(&mut |_, way, _| way != Way::Up(Path::Sealed));
+        let id = w.terminals[0].probe(now, rng).expect("a request");
+        w.settle(&mut fine);
+        let answered = |w: &World, id| w.events.iter().any(|(_, e)| *e == Event::Response { id, status: 200 });
+        assert!(answered(&w, id) && w.terminals[0].kid() == Some(spis[0]), "{protocol:?}: {:?}", w.events);
+        // It is repeated, and then the newer one serves under its own SPI.
+        w.pass(1_000, &mut fine);
+        assert_eq!(w.terminals[0].kid(), Some(spis[0] + 1), "{protocol:?}");
+        let id = w.terminals[0].probe(w.now, rng).expect("a request");
+        w.settle(&mut fine);
+        assert!(answered(&w, id), "{protocol:?}: {:?}", w.events);
+        assert_eq!(w.failures(), [], "{protocol:?}");
     }
 }
 

@@ -279,8 +279,9 @@ proptest! {
         if let Some(last) = text.last_mut().filter(|_| next > 0) {
             *last = if next == 1 { 17 } else { 59 };
         }
-        let result = opened(&bare(1, 1, &text));
-        prop_assert_eq!(result.is_ok(), next == 2 || result == Ok((Said::Message, Vec::new())));
+        // Nobody hits the ports by chance.
+        let dummy = text.last() == Some(&59);
+        prop_assert_eq!(opened(&bare(1, 1, &text)).is_ok(), dummy);
     }
 
     #[test]

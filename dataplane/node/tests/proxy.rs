@@ -14,10 +14,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::{Core, IDSP, Phone, REALM, SIP, Seeded};
+use portunus_channel::esp::Esp;
 use portunus_channel::sealed::Sealed;
 use portunus_engine::{Command, CorePacket, Engine, Kind, ListenerKind, Packet, Policy, Reading, Sink};
 use portunus_io::count::{Counting, allocations};
 use portunus_io::fault::{Fault, Faults};
+use portunus_keydist::mech::{Mech, MechList};
 use portunus_keydist::schedule::Key;
 use portunus_keydist::{Idc, Now};
 use portunus_node::{Cpus, Handler, ListenerConfig, Node, NodeConfig, NodeHandle, Topology, UdpConfig, UdpUpstream};
@@ -29,6 +31,7 @@ static ALLOCATOR: Counting = Counting;
 
 const UDP: usize = 0;
 const SEALED: usize = 1;
+const ESP: usize = 3;
 const TCP: usize = 2;
 
 fn any() -> SocketAddr {
@@ -121,9 +124,10 @@ fn config(workers: usize) -> NodeConfig {
             listener(access(Transport::Udp)),
             listener(ListenerKind::Protected(&Sealed)),
             listener(access(Transport::Tcp)),
+            listener(ListenerKind::Protected(&Esp)),
         ],
         capacity: portunus_engine::Capacity { sessions: 512, pendings: 256, ..common::capacity() },
-        policy: Policy::default(),
+        policy: Policy { mechanisms: [Mech::Sealed, Mech::Esp].into_iter().collect(), ..Policy::default() },
         middleware: None,
     }
 }
@@ -144,6 +148,20 @@ impl Line {
         let socket = UdpSocket::bind(any()).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         Self { phone: core.phone(idc, socket.local_addr().unwrap()), socket }
+    }
+
+    /// Offers ESP alone.
+    fn under_esp(mut self) -> Self {
+        self.phone.mechs = MechList::from_text("ipsec-man;spi-c=3221225729;port-c=5062").unwrap();
+        self
+    }
+
+    /// Sends a protected datagram where its mechanism is listened for.
+    fn send_protected(&self, node: &NodeHandle, octets: &[u8]) {
+        let session = self.phone.session.as_ref().expect("a session");
+        let listener = if session.mech() == Mech::Esp { ESP } else { SEALED };
+        assert_eq!(session.port, node.listeners()[listener].port());
+        self.send(node, listener, octets);
     }
 
     fn send(&self, node: &NodeHandle, listener: usize, octets: &[u8]) {
@@ -168,7 +186,7 @@ impl Line {
         let s10 = self.ask(node, &s7);
         assert!(self.phone.on_s10(&s10), "{}", String::from_utf8_lossy(&s10));
         let confirmation = self.phone.seal(0, b"");
-        self.send(node, SEALED, &confirmation);
+        self.send_protected(node, &confirmation);
         let answer = self.receive().expect("a protected answer");
         assert_eq!(self.phone.open(&answer), Some((0, Vec::new())));
     }
@@ -201,7 +219,9 @@ fn terminals_register_confirm_and_are_reached_on_whichever_worker_they_are() {
     for workers in [1, 3] {
         let core = CoreThread::start();
         let node = start(config(workers), &core);
-        let mut lines: Vec<_> = (0..24).map(|nth| Line::new(&core, &format!("t{nth}@example.test"))).collect();
+        let line = |nth: u32| Line::new(&core, &format!("t{nth}@example.test"));
+        let mut lines: Vec<_> =
+            (0..24).map(|nth| if nth % 2 == 0 { line(nth) } else { line(nth).under_esp() }).collect();
         for line in &mut lines {
             line.register(&node);
         }
@@ -215,6 +235,12 @@ fn terminals_register_confirm_and_are_reached_on_whichever_worker_they_are() {
             let text = String::from_utf8(content).unwrap();
             assert!(text.starts_with("MESSAGE ") && text.ends_with("\r\n\r\nhello"), "{text}");
         }
+        // Keep-alives and key exchanges name no worker; some worker drops them.
+        for octets in [&[0xff][..], &[0; 4], &[0; 60]] {
+            lines[1].send(&node, ESP, octets);
+        }
+        await_counter(&node, "sealed_keep_alive", 1);
+        await_counter(&node, "sealed_marker", 2);
         // Nobody there, and the proxy itself.
         core.socket.send_to(message_for("nobody@example.test", &node, &core).as_bytes(), node.core()).unwrap();
         assert!(core.heard().starts_with(b"SIP/2.0 480 "));
@@ -222,7 +248,14 @@ fn terminals_register_confirm_and_are_reached_on_whichever_worker_they_are() {
         let options = message_for("x", &node, &core).replace("MESSAGE", "OPTIONS").replace("sip:x@", "sip:");
         core.socket.send_to(options.as_bytes(), own).unwrap();
         assert!(core.heard().starts_with(b"SIP/2.0 200 "));
-        for name in ["core_unroutable", "ring_core_full", "ring_events_lost", "core_ring_full", "link_foreign"] {
+        for name in [
+            "core_unroutable",
+            "ring_core_full",
+            "ring_events_lost",
+            "core_ring_full",
+            "link_foreign",
+            "sealed_unknown_kid",
+        ] {
             assert_eq!(node.counter(name), 0, "{name}");
         }
         node.stop().unwrap();
@@ -405,7 +438,8 @@ fn workers_allocate_nothing_while_terminals_register() {
     let wrap = |engine| Watched { engine, handled: 0, at: None };
     let node = Node::start_wrapped(config, Box::new(UdpUpstream::new(link)), wrap).unwrap();
     for nth in 0..40 {
-        Line::new(&core, &format!("a{nth}@example.test")).register(&node);
+        let line = Line::new(&core, &format!("a{nth}@example.test"));
+        (if nth % 2 == 0 { line } else { line.under_esp() }).register(&node);
     }
     await_counter(&node, "sessions_active", 40);
     assert_eq!(node.counter("watched"), 2);
