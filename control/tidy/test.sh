@@ -89,6 +89,7 @@ demo() {
         run demo cargo run --release -q -p portunus -- demo --terminals 1000 --workers 2 --topology "$topology" \
             --protocols sip,mgcp,h248,ras
     done
+    run demo cargo run --release -q -p portunus -- demo --terminals 200 --mechanism ipsec-man --json
     run check cargo run --release -q -p portunus -- check --config tuning/lab.toml
 }
 

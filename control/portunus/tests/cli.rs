@@ -141,9 +141,14 @@ fn keys_go_in_and_never_come_out() {
 
 #[test]
 fn a_demonstration_tells_everything() {
-    for (topology, transport) in [("proxied", "udp"), ("direct", "tcp")] {
+    for (topology, transport, mechanism, token) in [
+        ("proxied", "udp", "sealed", "x-pkd-sealed"),
+        ("proxied", "udp", "ipsec-man", "ipsec-man"),
+        ("direct", "tcp", "ipsec-man", "ipsec-man"),
+    ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portunus"));
         command.args(["demo", "--terminals", "26", "--topology", topology, "--transport", transport, "--json"]);
+        command.args(["--mechanism", mechanism]);
         let done = bounded(&mut command, Duration::from_secs(60));
         assert!(done.ok, "{}", done.text);
         let line = done.text.lines().find(|l| l.starts_with('{')).expect("JSON");
@@ -165,7 +170,8 @@ fn a_demonstration_tells_everything() {
             }
             let message = |step: &str| rungs.iter().find(|r| r["step"] == step).map(|r| r["message"].clone());
             assert_eq!((message("s1"), message("s10")), (Some(s1.into()), Some(s10.into())));
-            assert_eq!(spoken["negotiated"]["mechanism"], "x-pkd-sealed");
+            assert_eq!(spoken["negotiated"]["mechanism"], token);
+            assert_eq!(spoken["answered_inside"], 1, "something said inside and answered by the core: {v}");
             assert_eq!(spoken["active_us"]["count"], count);
         }
         assert!(v["octets_sent"].as_u64() > Some(26 * 500));

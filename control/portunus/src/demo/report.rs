@@ -62,6 +62,8 @@ pub(super) struct Spoken {
     pub(super) verified: u32,
     /// Terminals whose session the proxy confirmed.
     pub(super) active: u32,
+    /// Terminals that the core answered a request inside the session; only the first of them asks.
+    pub(super) answered_inside: u32,
     pub(super) ladder: Vec<Rung>,
     pub(super) negotiated: Option<Negotiated>,
     /// Microseconds from a terminal's start to its accepted s10.
@@ -128,6 +130,7 @@ impl Report {
             spoken.terminals += r.terminals;
             spoken.verified += r.registered;
             spoken.active += r.active;
+            spoken.answered_inside += r.verified;
             spoken.keyed_us.add(&r.keyed_us);
             spoken.active_us.add(&r.active_us);
             spoken.packets_sent += r.packets_sent;
@@ -159,7 +162,8 @@ impl Report {
     }
 
     pub(super) fn all_active(&self) -> bool {
-        self.active == self.terminals && self.verified == self.terminals
+        let heard = self.protocols.iter().all(|s| s.answered_inside > 0);
+        self.active == self.terminals && self.verified == self.terminals && heard
     }
 
     /// What to look at where not all are active.
