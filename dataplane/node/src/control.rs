@@ -184,6 +184,9 @@ fn end_session(idc: Idc<'_>, kid: Option<u64>) -> Command {
 impl Deliver for Hub {
     fn deliver(&mut self, message: Arrival<'_>, answer: &mut [u8]) -> Delivered {
         self.counters.core_received += 1;
+        if self.directory.is_none() && self.router.by_lane(message.protocol) {
+            return self.hand_over(message.worker, &message);
+        }
         let reachable = match self.router.route(message.protocol, message.octets) {
             Destination::Worker(worker) => return self.hand_over(worker, &message),
             Destination::Step => return self.hand_over(message.worker, &message),
@@ -348,6 +351,8 @@ impl Control {
         let now = self.clock.now();
         for event in &self.events {
             if event.token().0 != WAKER {
+                // What a link only counts and throws away is to be seen too.
+                self.dirty = true;
                 self.upstream.on_ready(now, event, &mut self.hub);
             }
         }

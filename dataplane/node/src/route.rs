@@ -11,6 +11,11 @@ pub trait Router: Send {
     /// Where it belongs.
     fn route(&self, protocol: Protocol, message: &[u8]) -> Destination;
 
+    /// True where whatever comes by a worker's lane is that worker's, when there is no other.
+    fn by_lane(&self, _protocol: Protocol) -> bool {
+        false
+    }
+
     /// Writes the answer to a request for the proxy itself (`reachable`) or for a terminal that has no session; 0
     /// octets when none is due.
     fn answer(&self, protocol: Protocol, message: &[u8], reachable: bool, out: &mut [u8]) -> usize;
@@ -61,6 +66,10 @@ impl Router for ByProtocol {
             Some(Route::Lane) => Destination::Lane,
             Some(Route::Unknown) | None => Destination::Unknown,
         }
+    }
+
+    fn by_lane(&self, protocol: Protocol) -> bool {
+        self.protocol(protocol).is_some_and(Signalling::lanes)
     }
 
     fn answer(&self, protocol: Protocol, message: &[u8], reachable: bool, out: &mut [u8]) -> usize {
