@@ -42,7 +42,7 @@ pub(super) fn version(msg: &Message<'_>) -> u8 {
 /// s2: the ServiceChange as it came, without the clock and the cookie, which are the proxy's business, and without
 /// addresses.
 pub(super) fn s2(hop: &Hop<'_>, octets: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    let msg = Message::parse(octets).map_err(|_| Full)?;
+    let msg = Message::reread(octets).map_err(|_| Full)?;
     let Ok(Some(Step::Register { services, .. })) = Step::of(&msg) else { return Err(Full) };
     write::begin(msg.version(), msg.mid().text, w);
     write::request(id(hop, Own::S2), w, |w| {
@@ -58,14 +58,14 @@ pub(super) fn s2(hop: &Hop<'_>, octets: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) 
 
 /// s6, in the version that the gateway speaks.
 pub(super) fn s6(hop: &Hop<'_>, request: &[u8], s6: &S6<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    let msg = Message::parse(request).map_err(|_| Full)?;
+    let msg = Message::reread(request).map_err(|_| Full)?;
     write::begin_own(version(&msg), &hop.own, w);
     write::signal(id(hop, Own::S6), "chal", true, w, |q| q.s6(s6))
 }
 
 /// s8.
 pub(super) fn s8(hop: &Hop<'_>, octets: &[u8], idc: Idc<'_>, s8: &S8<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    let msg = Message::parse(octets).map_err(|_| Full)?;
+    let msg = Message::reread(octets).map_err(|_| Full)?;
     let Ok(Some(Step::Response { request_id, .. })) = Step::of(&msg) else { return Err(Full) };
     debug_assert_eq!(msg.mid().idc(), Some(idc));
     write::begin(msg.version(), msg.mid().text, w);
@@ -74,7 +74,7 @@ pub(super) fn s8(hop: &Hop<'_>, octets: &[u8], idc: Idc<'_>, s8: &S8<'_>, w: &mu
 
 /// s10, behind the authentication header that holds its MAC.
 pub(super) fn s10(hop: &Hop<'_>, request: &[u8], s10: &S10<'_>, w: &mut Writer<'_>) -> Result<Range<usize>, Full> {
-    let msg = Message::parse(request).map_err(|_| Full)?;
+    let msg = Message::reread(request).map_err(|_| Full)?;
     let spi = Sel::parse(s10.sel).map_or(0, |sel| spi(&sel));
     w.put(b"AU=0x").hex(&spi.to_be_bytes()).put(b":0x").hex(&SEQUENCE.to_be_bytes()).put(b":0x");
     let start = w.len();
