@@ -6,6 +6,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use portunus_benches::count::{Crypto, S1, SEVENTEEN, ring, seal_and_open};
 use portunus_benches::rig::{BATCH, Rig};
 use portunus_channel::ReplayWindow;
+use portunus_keydist::mech::Mech;
 use portunus_sip::Sip;
 use portunus_sip::view::Message;
 use std::hint::black_box;
@@ -24,13 +25,15 @@ fn crypto(c: &mut Criterion) {
     g.throughput(Throughput::Elements(BATCH as u64));
     g.bench_function("s9 to s10, batch of 32", |b| b.iter(|| crypto.batch(BATCH)));
     g.throughput(Throughput::Elements(1));
-    let mut seq = 0;
-    g.bench_function("seal and open 600 octets", |b| {
-        b.iter(|| {
-            seq += 1;
-            seal_and_open(&crypto.keys, seq)
+    for mech in [Mech::Sealed, Mech::Esp] {
+        let mut seq = 0;
+        g.bench_function(format!("seal and open 600 octets, {}", mech.token()), |b| {
+            b.iter(|| {
+                seq += 1;
+                seal_and_open(mech, &crypto.keys, seq)
+            });
         });
-    });
+    }
     g.finish();
 }
 

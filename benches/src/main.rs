@@ -202,6 +202,9 @@ struct Memory {
     /// Terminals
     #[arg(long, default_value_t = 1_000_000)]
     terminals: u64,
+    /// Mechanisms offered, as Security-Client would hold them
+    #[arg(long, default_value = MECHS)]
+    mechs: String,
     /// A B B A pairs of slices
     #[arg(long, default_value_t = 15)]
     pairs: usize,
@@ -352,7 +355,8 @@ fn register(args: &Register) -> io::Result<u8> {
 
 fn memory(args: &Memory) -> io::Result<u8> {
     let bar = indicatif::ProgressBar::new(args.terminals);
-    let found = memory::run(args.terminals.max(1), args.pairs.max(1), args.slice.max(32), &mut |n| {
+    let (terminals, pairs, slice) = (args.terminals.max(1), args.pairs.max(1), args.slice.max(32));
+    let found = memory::run(terminals, &args.mechs, pairs, slice, &mut |n| {
         if n % 4_096 == 0 {
             bar.set_position(n);
         }

@@ -28,16 +28,16 @@ pub const RATIO_MAX: f64 = 1.15;
 
 const FEW: u64 = 1_000;
 
-/// Registers `terminals` in one engine, then compares re-registrations there with those in an engine of a thousand,
+/// Registers `terminals` that offer `mechs` in one engine, then compares re-registrations there with those in an engine of a thousand,
 /// in `pairs` A B B A pairs of `slice` registrations.
 ///
 /// # Errors
 /// When an engine refuses its configuration, or a terminal does not become active.
-pub fn run(terminals: u64, pairs: usize, slice: u64, tell: &mut dyn FnMut(u64)) -> io::Result<Found> {
-    let mut few = Rig::new(FEW as usize)?;
+pub fn run(terminals: u64, mechs: &str, pairs: usize, slice: u64, tell: &mut dyn FnMut(u64)) -> io::Result<Found> {
+    let mut few = Rig::offering(FEW as usize, mechs)?;
     fill(&mut few, FEW, &mut |_| {})?;
     let before = resident();
-    let mut many = Rig::new(terminals as usize)?;
+    let mut many = Rig::offering(terminals as usize, mechs)?;
     fill(&mut many, terminals, tell)?;
     let octets_each = resident().saturating_sub(before) as f64 / terminals.max(1) as f64;
     let mut rng = SystemRandom::new();
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_small_run_comes_to_its_end() {
-        let found = run(2_000, 2, 200, &mut |_| {}).unwrap();
+        let found = run(2_000, "ipsec-man", 2, 200, &mut |_| {}).unwrap();
         assert_eq!(found.terminals, 2_000);
         assert!(found.few_us.median > 0.0 && found.ratio.median > 0.0);
     }

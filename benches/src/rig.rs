@@ -4,11 +4,13 @@
 use crate::keys::{IDSP, REALM, identity, key_of};
 use core::net::SocketAddr;
 use core::time::Duration;
-use portunus_channel::sealed::{Header, Sealed};
+use portunus_channel::esp::Esp;
+use portunus_channel::sealed::Sealed;
 use portunus_codec::Writer;
 use portunus_engine::{
     Capacity, Config, Engine, Event as EngineEvent, Keys, Listener, ListenerKind, Meta, Packet, Policy, Sink, To,
 };
+use portunus_keydist::mech::Mech;
 use portunus_keydist::{Now, SystemRandom};
 use portunus_signalling::{Protocol, Transport};
 use portunus_sip::Sip;
@@ -100,6 +102,14 @@ impl Rig {
     /// # Errors
     /// When the engine refuses its configuration.
     pub fn new(terminals: usize) -> io::Result<Self> {
+        Self::offering(terminals, MECHS)
+    }
+
+    /// As [`Rig::new`], for terminals that offer this list.
+    ///
+    /// # Errors
+    /// Also when the list is none, or offers nothing that exists here.
+    pub fn offering(terminals: usize, mechs: &str) -> io::Result<Self> {
         let listener = |port, kind| Listener { address: local(port), kind };
         let access = ListenerKind::Access { signalling: &Sip, transport: Transport::Udp, stock_phones: false };
         let config = Config {
@@ -107,13 +117,19 @@ impl Rig {
             idsp: IDSP.into(),
             realm: REALM.into(),
             core: local(5_070),
-            listeners: vec![listener(5_060, access), listener(5_065, ListenerKind::Protected(&Sealed))],
+            listeners: vec![
+                listener(5_060, access),
+                listener(5_065, ListenerKind::Protected(&Sealed)),
+                listener(4_500, ListenerKind::Protected(&Esp)),
+            ],
             capacity: Capacity::for_terminals(terminals),
         };
         let mut rng = SystemRandom::new();
         let keys = Keys::new(key_of(IDSP).prk(), &mut rng);
-        let engine = Engine::new(config, Arc::new(Policy::default()), keys, Box::new(SystemRandom::new()));
-        let mut profile = Profile::new(local(5_060), Transport::Udp, IDSP, REALM, MECHS).map_err(io::Error::other)?;
+        let mechanisms = [Mech::Sealed, Mech::Esp].into_iter().collect();
+        let policy = Arc::new(Policy { mechanisms, ..Policy::default() });
+        let engine = Engine::new(config, policy, keys, Box::new(SystemRandom::new()));
+        let mut profile = Profile::new(local(5_060), Transport::Udp, IDSP, REALM, mechs).map_err(io::Error::other)?;
         profile.probe_ms = 0;
         Ok(Self {
             engine: engine.map_err(io::Error::other)?,
@@ -155,7 +171,10 @@ impl Rig {
             let mut up: Vec<(Meta, Vec<u8>)> = Vec::new();
             for (port, terminal) in (PORT..).zip(&mut terminals) {
                 while let Some(out) = terminal.poll_transmit() {
-                    let listener = u8::from(out.path == Path::Sealed);
+                    let listener = match out.path {
+                        Path::Signalling => 0,
+                        Path::Sealed => 1 + u8::from(out.to.port() == 4_500),
+                    };
                     up.push((Meta { source: local(port), listener, conn: 0 }, out.octets));
                 }
             }
@@ -176,7 +195,7 @@ impl Rig {
 
     fn access(&mut self, now: Now, up: &mut [(Meta, Vec<u8>)]) {
         // One batch a listener, as from its socket.
-        for listener in 0..2 {
+        for listener in 0..3 {
             let mut packets: Vec<Packet<'_>> = up
                 .iter_mut()
                 .filter(|(meta, _)| meta.listener == listener)
@@ -213,8 +232,8 @@ impl Rig {
         for (to, mut message) in self.out.access.drain(..) {
             let octets = message.octets();
             if let Some(terminal) = terminals.get_mut(usize::from(to.port().wrapping_sub(PORT))) {
-                let from = if Header::read(octets).is_ok() { 5_065 } else { 5_060 };
-                terminal.on_datagram(now, &mut self.rng, local(from), octets);
+                // Protected messages are taken from everywhere.
+                terminal.on_datagram(now, &mut self.rng, local(5_060), octets);
             }
             self.out.spare.push(message.room);
         }

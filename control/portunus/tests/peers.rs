@@ -36,12 +36,16 @@ fn every_message_of_both_topologies_is_clean_to_tshark() {
             let report = lab.register(ALICE, transport);
             assert!(report.ok, "direct {direct}, {transport}: {}", report.text);
         }
+        let report = lab.register_under(ALICE, "ipsec-man");
+        assert!(report.ok && report.text.contains(": ipsec-man, session "), "direct {direct}: {}", report.text);
         let refused = lab.register_with_wrong_key("bob@example.test");
         assert!(!refused.ok, "a wrong key registered: {}", refused.text);
         let seen = capture.finish();
         seen.assert_clean();
         seen.assert_at_least("sip", if direct { 10 } else { 20 });
         seen.assert_at_least("radius", 8);
+        // The confirmation and its answer; whatever else came to that port would be no ESP.
+        seen.assert_at_least("esp", 2);
     }
 }
 

@@ -14,7 +14,8 @@ impl Lab {
         let sip = [self.sip.port(), self.core.port(), self.softswitch.port()];
         let radius = [self.radius.port(), self.accounting.port()];
         let h248 = self.controller.map(|controller| controller.port());
-        let ports = sip.iter().chain(&radius).chain(&h248).map(|port| format!("port {port}"));
+        let ipsec = self.ipsec.port();
+        let ports = sip.iter().chain(&radius).chain(&h248).chain([&ipsec]).map(|port| format!("port {port}"));
         // What is sealed is nobody's to read, and what the system says of a terminal that has gone is not ours.
         let sealed = self.sealed.port();
         let hosts = self.beside.into_iter().flatten();
@@ -35,7 +36,7 @@ impl Lab {
         assert!(started, "tshark did not begin to capture");
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         std::thread::sleep(Duration::from_millis(700));
-        Capture { child: Running(child), file, sip: sip.to_vec(), radius: radius.to_vec(), h248 }
+        Capture { child: Running(child), file, sip: sip.to_vec(), radius: radius.to_vec(), h248, ipsec }
     }
 }
 
@@ -46,6 +47,7 @@ pub struct Capture {
     sip: Vec<u16>,
     radius: Vec<u16>,
     h248: Option<u16>,
+    ipsec: u16,
 }
 
 impl Capture {
@@ -56,7 +58,7 @@ impl Capture {
         std::thread::sleep(Duration::from_millis(700));
         drop(self.child);
         cut(&self.file);
-        Seen { file: self.file, sip: self.sip, radius: self.radius, h248: self.h248 }
+        Seen { file: self.file, sip: self.sip, radius: self.radius, h248: self.h248, ipsec: self.ipsec }
     }
 }
 
@@ -66,6 +68,7 @@ pub struct Seen {
     sip: Vec<u16>,
     radius: Vec<u16>,
     h248: Option<u16>,
+    ipsec: u16,
 }
 
 impl Seen {
@@ -81,7 +84,7 @@ impl Seen {
         if let Some(port) = self.h248 {
             command.args(["-d", &format!("udp.port=={port},megaco")]);
         }
-        command.args(["-Y", filter]);
+        command.args(["-d", &format!("udp.port=={},udpencap", self.ipsec), "-Y", filter]);
         let report = bounded(&mut command, Duration::from_secs(60));
         assert!(report.ok, "tshark: {}", report.text);
         report.text
@@ -98,11 +101,11 @@ impl Seen {
     /// datagrams. TCP's own remarks on connections (a FIN is a chat item) are not about our messages.
     pub fn assert_clean(&self) {
         let bad = self.frames(
-            "_ws.malformed || (_ws.expert.severity >= 0x00400000 && (sip || radius || megaco)) \
+            "_ws.malformed || (_ws.expert.severity >= 0x00400000 && (sip || radius || megaco || esp)) \
              || (_ws.expert && udp && (mgcp || megaco || h225))",
         );
         assert!(bad.is_empty(), "tshark complains:\n{}", bad.join("\n"));
-        let strange = self.frames("(udp || tcp.len > 0) && !(sip || radius || mgcp || megaco || h225)");
+        let strange = self.frames("(udp || tcp.len > 0) && !(sip || radius || mgcp || megaco || h225 || esp)");
         assert!(strange.is_empty(), "not taken for the right protocol:\n{}", strange.join("\n"));
     }
 

@@ -129,6 +129,8 @@ pub struct Lab {
     pub stock: SocketAddr,
     /// Sealed datagrams.
     pub sealed: SocketAddr,
+    /// ESP in UDP.
+    pub ipsec: SocketAddr,
     /// H.248 towards gateways.
     pub h248: SocketAddr,
     /// The proxy's core side.
@@ -160,6 +162,7 @@ impl Lab {
             sip: free_port(),
             stock: free_port(),
             sealed: free_port(),
+            ipsec: free_port(),
             h248: free_port(),
             core: free_port(),
             softswitch: free_port(),
@@ -215,7 +218,7 @@ impl Lab {
     }
 
     fn config(&self) -> String {
-        let Self { sip, stock, sealed, core, softswitch, radius, accounting, .. } = self;
+        let Self { sip, stock, sealed, ipsec, core, softswitch, radius, accounting, .. } = self;
         let peer = self.next_hop.unwrap_or(*core);
         let next = self.next_hop.unwrap_or(*softswitch);
         let digest = self.digest.map_or(String::new(), |hash| format!("digest = \"{hash}\""));
@@ -237,7 +240,7 @@ impl Lab {
                 None => String::new(),
             };
             format!(
-                "{}{}{beside}{stock}{h248}[{section}.sealed]\naddress = \"{sealed}\"\n[{section}.key]\nfile = \"subscribers.csv\"\n[{section}.capacity]\nsessions = 1000\n",
+                "{}{}{beside}{stock}{h248}[{section}.sealed]\naddress = \"{sealed}\"\n[{section}.ipsec]\naddress = \"{ipsec}\"\n[{section}.policy]\nmechanisms = [\"x-pkd-sealed\", \"ipsec-man\"]\n[{section}.key]\nfile = \"subscribers.csv\"\n[{section}.capacity]\nsessions = 1000\n",
                 row("udp", sip, ""),
                 row("tcp", sip, "")
             )
@@ -428,13 +431,24 @@ secret = "lab-radius-secret"
         Fleet::new(config, Box::new(subscriber)).expect("a socket").run(&mut |_| true).expect("a run")
     }
 
-    fn register_keyed(&self, (protocol, id): (&str, &str), transport: &str, key: &Path, limit: Duration) -> Report {
+    fn register_keyed(&self, who: (&str, &str), transport: &str, key: &Path, limit: Duration) -> Report {
+        bounded(&mut self.terminal(who, transport, key, limit), limit + Duration::from_secs(5))
+    }
+
+    /// Registers by SIP over UDP and offers this mechanism alone.
+    pub fn register_under(&self, id: &str, mechanism: &str) -> Report {
+        let limit = Duration::from_secs(10);
+        let mut command = self.terminal(("sip", id), "udp", &self.path("subscribers.csv"), limit);
+        bounded(command.args(["--mechanism", mechanism]), limit + Duration::from_secs(5))
+    }
+
+    fn terminal(&self, (protocol, id): (&str, &str), transport: &str, key: &Path, limit: Duration) -> Command {
         let mut command = Command::new(BINARY);
         let server = self.access(protocol).to_string();
         command.args(["register", "--protocol", protocol, "--server", &server, "--id", id]);
         command.args(["--proxy-id", self.proxy_id(), "--transport", transport, "--key-file"]).arg(key);
         command.args(["--limit", &limit.as_secs().to_string()]);
-        bounded(&mut command, limit + Duration::from_secs(5))
+        command
     }
 
     pub fn register(&self, id: &str, transport: &str) -> Report {
