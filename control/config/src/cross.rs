@@ -12,6 +12,46 @@ pub(crate) fn check(config: &Config, gather: &Gather<'_>) {
     protected(config, gather);
     peers(config, gather);
     elsewhere(config, gather);
+    registrars(config, gather);
+}
+
+/// Registrars of somebody else's must have terminals to serve and a way back, and be others, each once.
+fn registrars(config: &Config, gather: &Gather<'_>) {
+    let Some(softswitch) = config.softswitch.as_ref().filter(|s| !s.registrars.is_empty()) else { return };
+    let key = |n: usize| format!("softswitch.registrar[{n}].address");
+    let listens = |e: &Edge| e.listeners.iter().any(|l| l.protocol == ListenProtocol::Sip);
+    if !softswitch.direct.as_ref().is_some_and(listens) {
+        let write =
+            "add [[softswitch.direct.listener]] with `protocol = \"sip\"`: proxies of their own have no part in this";
+        gather.note_at(&key(0), "no SIP terminal can register here", write);
+    }
+    if softswitch.listen.is_none() {
+        gather.note_at(&key(0), "a registrar cannot reach the softswitch", "add `listen = \"ADDRESS:PORT\"` for it");
+    }
+    for (n, registrar) in softswitch.registrars.iter().enumerate() {
+        let at = registrar.address;
+        if softswitch.listens().any(|(_, own)| own == at) {
+            gather.note_at(&key(n), format!("{at} is the softswitch's own"), "write a registrar's address");
+        }
+        if softswitch.listen.is_some_and(|own| own.is_ipv4() != at.is_ipv4()) {
+            let problem = format!("{at} and softswitch.listen are not of one version of IP");
+            gather.note_at(&key(n), problem, "write addresses of one version");
+        }
+        if softswitch.registrars.iter().take(n).any(|before| before.address == at) {
+            gather.note_at(
+                &key(n),
+                format!("{at} is there already"),
+                "write each registrar once; `weight` is its share",
+            );
+        }
+    }
+    let within = softswitch.registrar_health.answer_within;
+    if let Some(edge) = softswitch.direct.as_ref().filter(|e| within * 2 > e.policy.core_timeout) {
+        let patience = edge.policy.core_timeout;
+        let write = format!("keep it at or below half of softswitch.direct.policy.core_timeout, {patience:?}");
+        let problem = "a second registrar could not be asked before the terminal is given up";
+        gather.note_at("softswitch.registrar_health.answer_within", problem, write);
+    }
 }
 
 /// A controller of somebody else's must have gateways to serve, and be somebody else.

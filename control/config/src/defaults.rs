@@ -35,6 +35,13 @@ pub(crate) const EXPIRES_MOST: Duration = s(86_400);
 /// know it then.
 pub(crate) const SOFTSWITCH_CHALLENGE_LIFE: Duration = s(15);
 
+/// A registrar of somebody else's: down within some ten seconds, and not for one lost datagram.
+pub(crate) const REGISTRAR_PROBE_EVERY: Duration = s(2);
+/// Time for one repetition (T1 of RFC 3261 is half a second), and for two registrars before the proxy loses patience.
+pub(crate) const REGISTRAR_ANSWER_WITHIN: Duration = Duration::from_millis(1_200);
+pub(crate) const REGISTRAR_DOWN_AFTER: u64 = 3;
+pub(crate) const REGISTRAR_UP_AFTER: u64 = 2;
+
 pub(crate) const REGISTRATIONS: u64 = 100_000;
 pub(crate) const CONTACTS: u64 = 8;
 pub(crate) const CHALLENGES: u64 = 65_536;

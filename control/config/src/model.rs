@@ -171,6 +171,11 @@ pub struct Softswitch {
     /// H.248: the controller of somebody else's that serves the gateways once they are authenticated; `None`: the
     /// softswitch does.
     pub h248_controller: Option<SocketAddr>,
+    /// SIP: the registrars of somebody else's that serve the terminals once they are authenticated; empty: the
+    /// softswitch does.
+    pub registrars: Vec<Registrar>,
+    /// How they are watched.
+    pub registrar_health: RegistrarHealth,
     /// The peers that it trusts.
     pub peers: Vec<Peer>,
     /// New challenges after a wrong word, 0 to 3.
@@ -191,6 +196,28 @@ pub struct Softswitch {
     pub aaa: Aaa,
     /// Serving terminals without a proxy (direct topology).
     pub direct: Option<Edge>,
+}
+
+/// A SIP registrar of somebody else's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registrar {
+    /// Where it takes SIP over UDP.
+    pub address: SocketAddr,
+    /// Its share of the terminals, compared with that of the others.
+    pub weight: u32,
+}
+
+/// How registrars of somebody else's are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegistrarHealth {
+    /// How often each is asked for a sign of life (OPTIONS).
+    pub probe_every: Duration,
+    /// How long one may take to answer before the next is tried.
+    pub answer_within: Duration,
+    /// So many silences in a row and one is down.
+    pub down_after: u32,
+    /// So many answers in a row and it is up again.
+    pub up_after: u32,
 }
 
 /// Hashes of digest authentication.

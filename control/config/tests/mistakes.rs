@@ -24,6 +24,16 @@ fn the_laboratory_has_none() {
 }
 
 #[test]
+fn nor_has_the_border_of_somebody_elses_core() {
+    let text = include_str!("../../../tuning/behind.toml");
+    assert_eq!(mistakes(text), Vec::<String>::new());
+    let config = parse("behind.toml", text, Path::new("/etc/portunus")).expect("no mistake").config;
+    let softswitch = config.softswitch.expect("a softswitch");
+    assert_eq!(softswitch.registrars.iter().map(|r| r.weight).collect::<Vec<_>>(), [2, 1]);
+    assert!(softswitch.h248_controller.is_some() && softswitch.direct.is_some());
+}
+
+#[test]
 fn all_are_found_in_the_order_of_the_file() {
     let text = "\
 [log]
@@ -172,6 +182,66 @@ fn a_controller_behind_the_softswitch_is_somebody_else_with_gateways() {
     }
     let found = lab_with("listen_h248 = \"127.0.0.1:2954\"", "h248_controller = \"127.0.0.1:2955\"");
     assert!(found.iter().any(|m| m.contains("h248_controller: no media gateway can register here; add")), "{found:?}");
+}
+
+/// A softswitch that faces terminals itself.
+const DIRECT: &str = "\
+lab = true
+[softswitch]
+identity = \"ss1.example.test\"
+realm = \"example.test\"
+listen = \"127.0.0.1:5070\"
+[[softswitch.registrar]]
+address = \"127.0.0.1:5090\"
+[[softswitch.registrar]]
+address = \"127.0.0.1:5091\"
+weight = 3
+[softswitch.registrar_health]
+answer_within = \"1s\"
+[softswitch.aaa]
+transport = \"udp\"
+[[softswitch.aaa.server]]
+address = \"127.0.0.1:1812\"
+secret = \"s\"
+[[softswitch.direct.listener]]
+protocol = \"sip\"
+address = \"127.0.0.1:5060\"
+[softswitch.direct.sealed]
+address = \"127.0.0.1:5065\"
+[softswitch.direct.key]
+file = \"kss\"
+";
+
+#[test]
+fn registrars_behind_the_softswitch_are_others_with_a_way_back() {
+    assert_eq!(mistakes(DIRECT), Vec::<String>::new());
+    for (from, to, expected) in [
+        ("1:5091", "1:5090", "softswitch.registrar[1].address: 127.0.0.1:5090 is there already; write each registrar"),
+        ("1:5091", "1:5070", "softswitch.registrar[1].address: 127.0.0.1:5070 is the softswitch's own; write a"),
+        (
+            "127.0.0.1:5091",
+            "[::1]:5091",
+            "softswitch.registrar[1].address: [::1]:5091 and softswitch.listen are not of",
+        ),
+        ("1:5091", "1:0", "softswitch.registrar[1].address: nobody is reached at 127.0.0.1:0; write"),
+        ("weight = 3", "weight = 0", "softswitch.registrar[1].weight: 0 is out of range; write 1 to 1000"),
+        ("\"sip\"", "\"mgcp\"", "softswitch.registrar[0].address: no SIP terminal can register here; add"),
+        (
+            "listen = \"127.0.0.1:5070\"\n",
+            "",
+            "softswitch.registrar[0].address: a registrar cannot reach the softswitch;",
+        ),
+        ("\"1s\"", "\"3s\"", "registrar_health.answer_within: a second registrar could not be asked before"),
+        (
+            "answer_within",
+            "answer_in",
+            "softswitch.registrar_health.answer_in: unknown key; did you mean `answer_within`?",
+        ),
+    ] {
+        assert!(DIRECT.contains(from), "{from}");
+        let found = mistakes(&DIRECT.replacen(from, to, 1));
+        assert!(found.iter().any(|m| m.contains(expected)), "{expected}: {found:?}");
+    }
 }
 
 #[test]

@@ -4,11 +4,13 @@
 mod lab;
 
 use lab::line::Line;
-use lab::{Controller, Lab, free_port, needs};
-use portunus_keydist::SystemRandom;
+use lab::{Controller, Lab, Peer, free_port, needs};
+use portunus_keydist::{Now, SystemRandom};
 use portunus_signalling::Protocol;
 use portunus_terminal::Event;
 use portunus_terminal::h248::H248;
+use portunus_terminal::sip::{Sip, SipTerminal};
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 const GATEWAY: &str = "gw1.example.test";
@@ -72,4 +74,104 @@ fn and_so_it_does_behind_a_softswitch_of_its_own_process() {
     let mut controller = Controller::start(at);
     let lab = Lab::plan().with_controller(at).start();
     served_by_megaco(&lab, &mut controller);
+}
+
+fn phone(lab: &Lab, id: &str) -> Line<Sip> {
+    let agent = Sip::new(&mut SystemRandom::new());
+    let mut line = Line::start(Protocol::Sip, lab.sip, lab.proxy_id(), (id, &lab.key_of(id)), agent);
+    line.active();
+    line
+}
+
+const ALICE: &str = "alice@example.test";
+const BOB: &str = "bob@example.test";
+
+/// Alice asks for something that bob must hear of, and gets 200.
+fn reaches(
+    (alice, bob): (&mut Line<Sip>, &mut Line<Sip>),
+    method: &str,
+    ask: impl FnOnce(&mut SipTerminal, Now, &mut SystemRandom) -> Option<u32>,
+) {
+    let now = alice.now();
+    let id = ask(&mut alice.terminal, now, &mut alice.rng).expect("asked");
+    alice.until(method, done(id), || bob.turn());
+    let heard = |e: &Event| {
+        matches!(e, Event::Request { method: heard, from, status: 200, .. }
+            if heard == method && from == "sip:alice@example.test")
+    };
+    assert!(bob.events.iter().any(heard), "{method}: {:#?}", bob.events);
+}
+
+/// Everything that two terminals do by a registrar; each registered by PKD1.
+fn call_by_registrar(lab: &Lab) -> (Line<Sip>, Line<Sip>) {
+    let (mut alice, mut bob) = (phone(lab, ALICE), phone(lab, BOB));
+    let both = (&mut alice, &mut bob);
+    reaches(both, "MESSAGE", |t, now, rng| t.send_request(now, rng, "MESSAGE", BOB, b"hello"));
+    reaches((&mut alice, &mut bob), "OPTIONS", |t, now, rng| t.send_request(now, rng, "OPTIONS", BOB, b""));
+    reaches((&mut alice, &mut bob), "INVITE", |t, now, rng| t.send_request(now, rng, "INVITE", BOB, b"v=0"));
+    let acknowledged = |e: &Event| matches!(e, Event::Request { method, .. } if method == "ACK");
+    bob.until("ACK", acknowledged, || alice.turn());
+    reaches((&mut alice, &mut bob), "BYE", |t, now, rng| t.hang_up(now, rng));
+    (alice, bob)
+}
+
+#[test]
+fn kamailio_is_the_registrar_of_terminals_that_the_proxy_authenticated() {
+    needs(&["kamailio", "tshark"]);
+    let registrar = free_port();
+    let plan = Lab::plan().direct().with_registrars(&[registrar]);
+    let _kamailio = Peer::kamailio_registrar(&plan, registrar);
+    let lab = plan.start();
+    let capture = lab.capture();
+    let (mut alice, mut bob) = call_by_registrar(&lab);
+    // Nobody but the registrar knows where somebody is: bob leaves it, and is not found there.
+    let now = bob.now();
+    assert!(bob.terminal.deregister(now, &mut bob.rng));
+    bob.until("de-registered", |e| *e == Event::Deregistered, || ());
+    let now = alice.now();
+    let lost = alice.terminal.send_request(now, &mut alice.rng, "MESSAGE", BOB, b"gone?").expect("asked");
+    alice.until("404", |e| *e == Event::Response { id: lost, status: 404 }, || ());
+    // The registrar's own limit on the life of a registration reaches the terminal.
+    let granted = |e: &Event| matches!(e, Event::Active(a) if a.expires_s == 1_800);
+    assert!(alice.events.iter().any(granted), "{:#?}", alice.events);
+    let seen = capture.finish();
+    seen.assert_clean();
+    let core = format!("udp.port == {}", registrar.port());
+    let of = |filter: &str| seen.frames(&format!("{core} && sip.Method == \"{filter}\"")).len();
+    // Two registrations and one end; the rest to the registrar and back from it.
+    assert_eq!(["REGISTER", "MESSAGE", "INVITE", "ACK", "BYE"].map(of), [3, 3, 2, 2, 2]);
+    for (what, filter) in [
+        ("PKD1 or a secret", "frame contains \"PKD1\" || frame contains \"ekc=\" || sip.Authorization"),
+        ("a request without its sender", "sip.Method && sip.from.user && !sip.P-Asserted-Identity && sip.to.user"),
+    ] {
+        let bad = seen.frames(&format!("{core} && ({filter})"));
+        assert!(bad.is_empty(), "{what} on the core side:\n{}", bad.join("\n"));
+    }
+    // The access side: nothing but the steps is plain.
+    let access = format!("udp.port == {} && sip.Method && sip.Method != \"REGISTER\"", lab.sip.port());
+    assert!(seen.frames(&access).is_empty());
+    assert_eq!(lab.counter("softswitch", "softswitch_registrar_granted"), 3);
+    assert_eq!(lab.counter("softswitch", "softswitch_registrars"), 1);
+}
+
+#[test]
+fn terminals_of_a_registrar_that_is_down_go_to_the_other() {
+    needs(&["kamailio"]);
+    // One that is there and says nothing.
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let (dead, alive) = (silent.local_addr().expect("its address"), free_port());
+    let plan = Lab::plan().direct().with_registrars(&[dead, alive]);
+    let _kamailio = Peer::kamailio_registrar(&plan, alive);
+    let lab = plan.start();
+    // Whoever prefers the silent one waits a little longer, and is registered at the other one all the same. Other
+    // requests may go to the silent one until it is found to be down.
+    for id in [ALICE, BOB] {
+        phone(&lab, id);
+    }
+    let until = Instant::now() + 2 * PATIENCE;
+    while lab.counter("softswitch", "softswitch_registrars") > 1 {
+        assert!(Instant::now() < until, "it is never found to be down: {}", lab.counters());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    call_by_registrar(&lab);
 }

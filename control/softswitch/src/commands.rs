@@ -61,6 +61,11 @@ impl<P> Commands<P> {
         }
     }
 
+    /// True where no further command would be sent.
+    pub(crate) fn is_full(&self) -> bool {
+        self.open.len() >= self.max
+    }
+
     /// Sends a command now, and again until it is answered. Too many open: it is counted and dropped, and `false`.
     pub(crate) fn send(&mut self, ctx: &mut Ctx<'_>, id: u32, to: Peer, bytes: Vec<u8>, purpose: P) -> bool {
         self.send_in(ctx, 0, (id, to), bytes, purpose)
@@ -76,7 +81,7 @@ impl<P> Commands<P> {
         bytes: Vec<u8>,
         purpose: P,
     ) -> bool {
-        if self.open.len() >= self.max {
+        if self.is_full() {
             ctx.core.counters.command_full += 1;
             return false;
         }

@@ -36,6 +36,41 @@ pub struct Elsewhere {
     pub ports: usize,
 }
 
+/// SIP registrars of somebody else's: any of them serves any terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registrars {
+    /// At least one.
+    pub list: Vec<Upstream>,
+    /// How often each is asked for a sign of life (OPTIONS), milliseconds.
+    pub probe_every_ms: u64,
+    /// How long one may take to answer before the next is tried, milliseconds.
+    pub answer_within_ms: u32,
+    /// How long a registration may wait for all of them, milliseconds: a little less than the proxy's patience with us,
+    /// so that its answer is ours and not silence.
+    pub patience_ms: u64,
+    /// So many silences in a row and one is down.
+    pub down_after: u32,
+    /// So many answers in a row and it is up again.
+    pub up_after: u32,
+}
+
+impl Registrars {
+    /// These, with every default.
+    pub fn new(list: Vec<Upstream>) -> Self {
+        let (probe_every_ms, answer_within_ms, patience_ms) = (2_000, 1_200, 3_500);
+        Self { list, probe_every_ms, answer_within_ms, patience_ms, down_after: 3, up_after: 2 }
+    }
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upstream {
+    /// Where it takes SIP over UDP; it is trusted as a peer.
+    pub address: SocketAddr,
+    /// Its share of the terminals, compared with that of the others.
+    pub weight: u32,
+}
+
 /// Lifetimes of registrations in seconds (RFC 3261 section 10.3; timeToLive of H.225.0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expires {
@@ -123,6 +158,10 @@ pub struct Config {
     /// [`crate::Peer::Behind`] a gateway's lane, hears of the gateway by a ServiceChange when its session is active, and
     /// everything else of the gateway's goes to it as it came.
     pub elsewhere: Option<Elsewhere>,
+    /// SIP: registrars of somebody else's serve the terminals once they are authenticated here. They get an ordinary
+    /// registration with a Path through us and P-Asserted-Identity, and whatever a terminal asks for; what they ask of a
+    /// terminal reaches it by that Path. The location table here follows what they grant.
+    pub registrars: Option<Registrars>,
     /// The digest realm, which also names the AuC's domain.
     pub realm: Arc<str>,
     /// Host parts that we answer for, beside our own address. Compared without regard to case.
@@ -165,6 +204,7 @@ impl Config {
             own,
             listeners: Listeners::default(),
             elsewhere: None,
+            registrars: None,
             domains: vec![realm.clone()],
             realm,
             peers: Vec::new(),
@@ -203,6 +243,15 @@ impl Config {
         )?;
         must(self.retry_after_s.0 <= self.retry_after_s.1, "retry_after: the first is larger than the second")?;
         must((10..=86_400).contains(&self.silent_s), "a silent gateway must be forgotten after 10 s to a day")?;
+        if let Some(r) = &self.registrars {
+            must(!r.list.is_empty(), "there must be a registrar")?;
+            must(r.list.iter().all(|one| one.weight > 0), "the weight of a registrar must be at least 1")?;
+            must(r.list.iter().all(|one| one.address != self.own), "a registrar must be somebody else")?;
+            must(r.probe_every_ms >= 100, "a registrar must be asked for a sign of life at most every 100 ms")?;
+            must((100..=16_000).contains(&r.answer_within_ms), "a registrar must have 100 ms to 16 s to answer")?;
+            must(u64::from(r.answer_within_ms) <= r.patience_ms, "a registrar has longer than all of them together")?;
+            must(r.down_after > 0 && r.up_after > 0, "a registrar must be down, and up, after at least one sign")?;
+        }
         must(self.elsewhere.is_none_or(|e| e.ports > 0), "a controller needs at least one port")?;
         must((1_000..=60_000).contains(&self.challenge_ms), "a challenge must live 1 s to 60 s")?;
         must((1_000..=120_000).contains(&self.transaction_ms), "an answer must be remembered 1 s to 120 s")?;

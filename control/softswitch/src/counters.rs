@@ -1,17 +1,22 @@
 //! Named counters: everything that the softswitch dropped, refused or shed, and why.
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// What happened since start, by name. Plain numbers: whoever runs the softswitch reads them between events.
         #[derive(Debug, Default, Clone, PartialEq, Eq)]
         pub struct Counters {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])* pub $name: u64,)*
         }
 
         impl Counters {
             /// Every counter with its name, in a fixed order.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$((stringify!($name), self.$name),)*].into_iter()
+            }
+
+            /// Every counter with a name that no other part of a process has, and what it counts; in the same order.
+            pub fn told(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> + use<> {
+                [$((concat!("softswitch_", stringify!($name)), concat!($($doc),*).trim_ascii(), self.$name),)*].into_iter()
             }
         }
     };
@@ -84,6 +89,23 @@ counters! {
     no_route,
     /// Messages that did not fit in a datagram.
     too_big,
+    /// Registrations put to a registrar behind us.
+    registrar_asked,
+    /// Registrations that it granted.
+    registrar_granted,
+    /// Registrations that it refused.
+    registrar_refused,
+    /// Registrations that another registrar was asked for because one was silent or busy.
+    registrar_failover,
+    /// Registrations turned away with 503 because a registrar asks for credentials or sends elsewhere: it does not
+    /// trust us.
+    registrar_distrusts,
+    /// Registrations and requests turned away with 503 because no registrar is up, or none answered in time.
+    registrar_none,
+    /// Times that a registrar was found to be down.
+    registrar_down,
+    /// Times that it was found to be up again.
+    registrar_up,
     /// Commands of our own sent (lane protocols).
     command_sent,
     /// Commands of our own repeated.
@@ -105,5 +127,7 @@ mod tests {
         let counters = Counters { stranger: 3, ..Counters::default() };
         let named: Vec<_> = counters.named().filter(|(_, n)| *n > 0).collect();
         assert_eq!(named, [("stranger", 3)]);
+        let told: Vec<_> = counters.told().filter(|(.., n)| *n > 0).collect();
+        assert_eq!(told, [("softswitch_stranger", "Messages from an address that is no configured peer: dropped.", 3)]);
     }
 }

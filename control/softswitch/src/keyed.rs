@@ -26,6 +26,11 @@ impl Keyed {
         Self { k0: random.next_u64(), k1: random.next_u64() }
     }
 
+    /// The same in every process: for what several must decide alike, and nobody gains by deciding.
+    pub(crate) const fn common() -> Self {
+        Self { k0: 0, k1: 0 }
+    }
+
     /// The hash of several octet strings, each with its length, so that no two lists of parts run together.
     pub(crate) fn parts(&self, domain: u8, parts: &[&[u8]]) -> u64 {
         let mut h = self.build_hasher();

@@ -6,6 +6,10 @@
 //! - One agent a protocol: SIP, a registrar and location service (RFC 3261 section 10, RFC 3327) and a stateless proxy
 //!   (section 16.11); MGCP, a call agent; H.248, a media gateway controller; H.323 RAS, a gatekeeper.
 //!
+//! The SIP registrar and the media gateway controller may be somebody else's, who know nothing of PKD1 and stand behind
+//! us ([`Config::registrars`], [`Config::elsewhere`]): who is authenticated here is told to them in their own words, and
+//! the rest passes.
+//!
 //! [`Softswitch`] does no I/O: messages and time go in, [`Effect`]s come out. [`run`] is the thin loop with the
 //! sockets and the AAA client. Behind a signalling proxy its neighbours are UDP addresses; facing terminals directly,
 //! the proxy engine runs in front of it in the same process and is [`Peer::LocalProxy`] or [`Peer::LocalLane`].
@@ -35,10 +39,12 @@ mod sip;
 mod state;
 mod switch;
 mod transactions;
+mod upstreams;
 mod uri;
 
 pub use config::{
     Config, ConfigError, Elsewhere, Expires, Limits, Listeners, LocalProxy, Peer as PeerConfig, RETRIES_MAX,
+    Registrars, Upstream,
 };
 pub use counters::Counters;
 pub use joined::{Joined, Questions, Seen, Witness};

@@ -35,6 +35,15 @@ fn host(config: &Config, addr: SocketAddr) -> impl Iterator<Item = &PeerConfig> 
     config.peers.iter().filter(move |p| p.addr.ip().to_canonical() == ip)
 }
 
+/// True for a signalling proxy, which registers terminals and sends what they ask for.
+pub(crate) fn is_proxy(config: &Config, from: Peer) -> bool {
+    match from {
+        Peer::Udp(addr) => config_of(config, addr).is_some_and(|p| !p.idsps.is_empty()),
+        Peer::LocalProxy => true,
+        Peer::LocalLane(_) | Peer::Behind(_) => false,
+    }
+}
+
 /// True when messages from this neighbour are listened to.
 pub(crate) fn is_trusted(config: &Config, protocol: Protocol, from: Peer) -> bool {
     match (from, protocol) {

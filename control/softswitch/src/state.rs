@@ -1,7 +1,7 @@
 //! What the protocols share: tables, limits, questions to the AuC and the records of registrations.
 
 use crate::challenges::Challenges;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Peer as PeerConfig};
 use crate::counters::Counters;
 use crate::keyed::Keyed;
 use crate::location::{self, Change, Location, Session};
@@ -9,6 +9,7 @@ use crate::peers::Peer;
 use crate::records::Records;
 use crate::registration::Waiting;
 use crate::transactions::Transactions;
+use crate::upstreams::Upstreams;
 use hashbrown::HashMap;
 use portunus_aaa::{AaaAnswer, AaaRequest, Account, Unreachable};
 use portunus_keydist::softswitch::{Policy, Registration};
@@ -91,6 +92,8 @@ pub struct Gauges {
     pub cache_octets: usize,
     /// Registration records that the AuC does not know yet.
     pub records: usize,
+    /// Registrars behind us that are up.
+    pub registrars: usize,
 }
 
 /// What the protocols share.
@@ -101,6 +104,8 @@ pub(crate) struct Core {
     pub(crate) keyed: Keyed,
     pub(crate) policy: Policy,
     pub(crate) location: Location,
+    /// SIP registrars of somebody else's.
+    pub(crate) upstreams: Upstreams,
     pub(crate) challenges: Challenges,
     pub(crate) transactions: Transactions,
     records: Records,
@@ -118,8 +123,12 @@ pub(crate) struct Core {
 const EXPIRE_AT_ONCE: usize = 1024;
 
 impl Core {
-    pub(crate) fn new(config: Config, mut random: Box<dyn Random + Send>) -> Result<Self, ConfigError> {
+    pub(crate) fn new(mut config: Config, mut random: Box<dyn Random + Send>) -> Result<Self, ConfigError> {
         config.validate()?;
+        for upstream in config.registrars.iter().flat_map(|r| &r.list) {
+            // It relays calls, and registers nobody.
+            config.peers.push(PeerConfig { addr: upstream.address, idsps: Vec::new() });
+        }
         let l = config.limits;
         let policy = Policy::new(config.retries, config.ask_ms as u32, config.challenge_ms as u32).unwrap_or_default();
         let limits = location::Limits {
@@ -130,6 +139,7 @@ impl Core {
         let keyed = Keyed::new(&mut *random);
         Ok(Self {
             location: Location::new(limits, &mut *random),
+            upstreams: Upstreams::new(config.registrars.as_ref()),
             challenges: Challenges::new(l.challenges, config.challenge_ms, &mut *random),
             transactions: Transactions::new(l.cache_octets, config.transaction_ms, &mut *random),
             records: Records::new(l.records, config.record_retry_ms, &mut *random),
@@ -215,6 +225,7 @@ impl Core {
             self.ask_queue.front().map(|(due, _)| *due),
             self.location.next_deadline(),
             self.records.next_deadline(),
+            self.upstreams.next_due(),
         ]
         .into_iter()
         .flatten()
@@ -229,6 +240,7 @@ impl Core {
             asks: self.asks.len(),
             cache_octets: self.transactions.octets(),
             records: self.records.len(),
+            registrars: self.upstreams.up(),
         }
     }
 

@@ -34,7 +34,7 @@ impl Softswitch {
     pub fn new(config: Config, random: Box<dyn Random + Send>) -> Result<Self, ConfigError> {
         let mut core = Core::new(config, random)?;
         let agents: [Box<dyn Agent>; 4] = [
-            Box::new(sip::Registrar::default()),
+            Box::new(sip::Registrar::new(&mut core)),
             Box::new(mgcp::CallAgent::new(&mut core)),
             Box::new(h248::Controller::new(&mut core)),
             Box::new(ras::Gatekeeper::new(&mut core)),

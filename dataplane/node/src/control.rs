@@ -256,7 +256,9 @@ impl Control {
             let now = self.clock.now();
             let work = self.turn(now) + came;
             self.dirty |= work > 0;
-            if self.dirty && now.mono_ms.saturating_sub(self.published_ms) >= PUBLISH_MS {
+            // What a link does by itself, in its own time, is seen no later than the thread looks up.
+            let age_ms = now.mono_ms.saturating_sub(self.published_ms);
+            if age_ms >= if self.dirty { PUBLISH_MS } else { SLEEP_MS } {
                 self.published_ms = now.mono_ms;
                 self.dirty = false;
                 self.publish();

@@ -2,6 +2,7 @@
 
 use crate::patch::Patch;
 use crate::view::digest::PRIVATE;
+use crate::view::uri::put_idc_uri;
 use crate::view::{Digest, Field, Items, Message, Name};
 use crate::write::{Stamp, put_own_via, put_stamped, put_token_uri};
 use core::net::SocketAddr;
@@ -25,8 +26,8 @@ pub(crate) enum Top<'a> {
         path: bool,
         record_route: bool,
     },
-    /// Any other element: complete values.
-    Raw { via: &'a [u8], route: Option<&'a [u8]>, record_route: Option<&'a [u8]> },
+    /// Any other element: complete values, and whose the request is where it says so (RFC 3325).
+    Raw { via: &'a [u8], route: Option<&'a [u8]>, record_route: Option<&'a [u8]>, asserted: Option<Idc<'a>> },
 }
 
 impl Top<'_> {
@@ -42,12 +43,17 @@ impl Top<'_> {
                     }
                 }
             }
-            Self::Raw { via, route, record_route } => {
+            Self::Raw { via, route, record_route, asserted } => {
                 w.put(b"Via: ").put(via).put(b"\r\n");
                 for (value, name) in [(record_route, "Record-Route: "), (route, "Route: ")] {
                     if let Some(value) = value {
                         w.text(name).put(value).put(b"\r\n");
                     }
+                }
+                if let Some(idc) = asserted {
+                    w.put(b"P-Asserted-Identity: <");
+                    put_idc_uri(idc, w);
+                    w.put(b">\r\n");
                 }
             }
         }
@@ -59,8 +65,8 @@ impl Top<'_> {
 pub(crate) enum Routes {
     /// They stay.
     Keep,
-    /// The topmost leaves: it was this element.
-    Pop,
+    /// So many leave from the top: they were this element.
+    Pop(usize),
     /// All leave: where this goes is not the sender's to say.
     Drop,
 }
@@ -68,7 +74,7 @@ pub(crate) enum Routes {
 impl Routes {
     /// `Pop` where the topmost is one's own.
     pub(crate) const fn popped(own: bool) -> Self {
-        if own { Self::Pop } else { Self::Keep }
+        if own { Self::Pop(1) } else { Self::Keep }
     }
 }
 
@@ -120,12 +126,17 @@ pub(crate) fn request(msg: &Message<'_>, edit: &Request<'_>, w: &mut Writer<'_>)
         p.replace(range(msg, msg.uri())).put(uri);
     }
     let mut seen = 0u64;
+    let mut pop = if let Routes::Pop(own) = edit.routes { own } else { 0 };
+    let mut top = Some(edit.top);
     for (name, value, line) in msg.headers() {
         let first = seen & name.bit() == 0;
         seen |= name.bit();
+        // Above every header: some elements put their Record-Route above the Vias, and ours belongs above theirs.
+        if let Some(top) = top.take() {
+            top.put(p.insert(line.start));
+        }
         match name {
             Name::Via if first => {
-                edit.top.put(p.insert(line.start));
                 if let (Some((source, stamp)), Some(via)) = (edit.source, Items::new(value).next()) {
                     put_stamped(via, source, stamp, p.replace(range(msg, via)));
                 }
@@ -134,7 +145,7 @@ pub(crate) fn request(msg: &Message<'_>, edit: &Request<'_>, w: &mut Writer<'_>)
                 _ = p.replace(range(msg, value)).decimal(msg.max_forwards().unwrap_or(70).saturating_sub(1).into());
             }
             Name::Route if edit.routes == Routes::Drop => p.remove(line),
-            Name::Route if first && edit.routes == Routes::Pop => remove_first(msg, value, line, &mut p),
+            Name::Route if pop > 0 => pop -= remove_some(msg, value, line, pop, &mut p),
             Name::Contact => contact(msg, value, line, first, edit.contacts, &mut p),
             Name::Authorization => credentials(msg, value, edit.credentials, &mut p),
             Name::SecurityClient | Name::SecurityVerify if edit.strip_agreement => p.remove(line),
@@ -175,7 +186,7 @@ pub(crate) fn response(msg: &Message<'_>, edit: &Response<'_>, w: &mut Writer<'_
         let first = seen & name.bit() == 0;
         seen |= name.bit();
         match name {
-            Name::Via if first => remove_first(msg, value, line, &mut p),
+            Name::Via if first => _ = remove_some(msg, value, line, 1, &mut p),
             Name::Contact => match edit.contact {
                 Some((binding, expires)) if first => {
                     let w = p.replace(range(msg, value));
@@ -213,12 +224,15 @@ fn range(msg: &Message<'_>, part: &[u8]) -> Range<usize> {
     at..at + part.len()
 }
 
-/// Takes the first element of a list header away; the whole line where it has no other.
-fn remove_first(msg: &Message<'_>, value: &[u8], line: Range<usize>, p: &mut Patch<'_, '_, '_>) {
-    match Items::new(value).nth(1) {
-        Some(second) => p.remove(msg.offset(value)..msg.offset(second)),
+/// Takes the first `n` elements of a list header away, the whole line where it has no others; how many there were.
+fn remove_some(msg: &Message<'_>, value: &[u8], line: Range<usize>, n: usize, p: &mut Patch<'_, '_, '_>) -> usize {
+    let mut items = Items::new(value);
+    let gone = items.by_ref().take(n).count();
+    match items.next() {
+        Some(kept) => p.remove(msg.offset(value)..msg.offset(kept)),
         None => p.remove(line),
     }
+    gone
 }
 
 /// Takes an option tag away; the whole line where it has no other.

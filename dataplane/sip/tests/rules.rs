@@ -299,3 +299,48 @@ fn notes_change_nothing_that_is_written() {
         assert!(noted > params.len());
     }
 }
+
+/// Some elements put their Record-Route above every Via. Ours belongs above theirs all the same, or whoever goes back by
+/// the routes meets the elements in another order than they stand in.
+#[test]
+fn a_record_route_goes_above_one_that_stands_above_the_vias() {
+    use portunus_sip::carriage::core::{Forward, forward_request};
+    let w = World::v4();
+    let theirs = "Record-Route: <sip:198.51.100.50;lr>\r\n";
+    let sent = call(&w);
+    let invite = text(find(&sent, "INVITE", w.softswitch)).replacen("Via: ", &format!("{theirs}Via: "), 1);
+    let msg = Message::parse(invite.as_bytes()).unwrap();
+    let rows = |octets: &[u8]| {
+        let msg = Message::parse(octets).unwrap();
+        let rows = msg.addrs(portunus_sip::view::Name::RecordRoute);
+        rows.map(|a| text(a.whole).to_owned()).collect::<Vec<_>>()
+    };
+    let (before, ours) = (rows(invite.as_bytes()), "<sip:192.0.2.100;lr>");
+    assert_eq!(before[0], "<sip:198.51.100.50;lr>");
+    let forward = Forward {
+        uri: None,
+        via: b"SIP/2.0/UDP 192.0.2.100:5060;branch=z9hG4bKss.1",
+        source: w.core,
+        route: None,
+        pop_routes: 0,
+        record_route: Some(ours.as_bytes()),
+        asserted: portunus_keydist::ident::Idc::new("alice@example.test"),
+    };
+    let mut buf = [0u8; 8192];
+    let mut out = portunus_codec::Writer::new(&mut buf);
+    forward_request(&msg, &forward, &mut out).unwrap();
+    assert_eq!(rows(out.written())[0], ours);
+    assert_eq!(rows(out.written())[1..], before);
+    let written = Message::parse(out.written()).unwrap();
+    assert!(text(written.via().whole).starts_with("SIP/2.0/UDP 192.0.2.100:5060;"));
+    assert_eq!(written.value(portunus_sip::view::Name::PAssertedIdentity), Some(&b"<sip:alice@example.test>"[..]));
+    // So does the proxy's, towards the terminal.
+    let mut buf = [0u8; 8192];
+    let mut out = portunus_codec::Writer::new(&mut buf);
+    Sip.relay_down(&w.hop(), &w.session(), invite.as_bytes(), &mut out).unwrap();
+    assert!(
+        rows(out.written())[0].contains("%40") && rows(out.written())[1..] == before[..],
+        "{:?}",
+        rows(out.written())
+    );
+}

@@ -2,7 +2,9 @@
 
 use super::{Place, count, edge};
 use crate::defaults as d;
-use crate::model::{Aaa, AaaServer, AaaTransport, Digest, Expires, Peer, Softswitch, SoftswitchCapacity};
+use crate::model::{
+    Aaa, AaaServer, AaaTransport, Digest, Expires, Peer, Registrar, RegistrarHealth, Softswitch, SoftswitchCapacity,
+};
 use crate::read::Section;
 use crate::value::{Device, OneOf, Realm, Value as _, Word};
 use core::net::SocketAddr;
@@ -23,6 +25,8 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Softs
     let mut beside = |key| s.key::<SocketAddr>(key).check(edge::specific).optional();
     let (listen_mgcp, listen_h248, listen_ras) = (beside("listen_mgcp"), beside("listen_h248"), beside("listen_ras"));
     let h248_controller = s.key::<SocketAddr>("h248_controller").check(edge::reachable).optional();
+    let registrars: Vec<_> = s.sections("registrar").into_iter().map(registrar).collect();
+    let registrar_health = registrar_health(s.section_or_empty("registrar_health"));
     let peers: Vec<_> = s.sections("peer").into_iter().map(peer).collect();
     let retries = s.key("retries").within(0, 3).or(d::RETRIES);
     let challenge_life = s.key("challenge_life").within_ms(1_000, 60_000).or(d::SOFTSWITCH_CHALLENGE_LIFE);
@@ -39,7 +43,7 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Softs
         }
     };
     let direct = s.section("direct").map(|e| edge::edge(e, place));
-    reachable(&s, listen.is_some(), !peers.is_empty(), direct.is_some());
+    reachable(&s, listen.is_some(), !peers.is_empty() || !registrars.is_empty(), direct.is_some());
     s.finish();
     if direct.as_ref().is_some_and(Option::is_none) {
         return None;
@@ -54,6 +58,8 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Softs
         listen_h248,
         listen_ras,
         h248_controller,
+        registrars: registrars.into_iter().collect::<Option<_>>()?,
+        registrar_health,
         peers: peers.into_iter().collect::<Option<_>>()?,
         retries: u8::try_from(retries).unwrap_or(3),
         challenge_life,
@@ -85,6 +91,25 @@ fn peer(mut p: Section<'_, '_, '_>) -> Option<Peer> {
     let identities = p.key::<Vec<Device>>("identities").required();
     p.finish();
     Some(Peer { address: address?, identities: identities?.into_iter().map(|d| d.0).collect() })
+}
+
+fn registrar(mut r: Section<'_, '_, '_>) -> Option<Registrar> {
+    let address = r.key::<SocketAddr>("address").check(edge::reachable).required();
+    let weight = r.key("weight").within(1, 1_000).or(1);
+    r.finish();
+    Some(Registrar { address: address?, weight: u32::try_from(weight).unwrap_or(1) })
+}
+
+fn registrar_health(mut h: Section<'_, '_, '_>) -> RegistrarHealth {
+    let times = |n: u64| u32::try_from(n).unwrap_or(1);
+    let health = RegistrarHealth {
+        probe_every: h.key("probe_every").within_ms(100, 600_000).or(d::REGISTRAR_PROBE_EVERY),
+        answer_within: h.key("answer_within").within_ms(100, 16_000).or(d::REGISTRAR_ANSWER_WITHIN),
+        down_after: times(h.key("down_after").within(1, 100).or(d::REGISTRAR_DOWN_AFTER)),
+        up_after: times(h.key("up_after").within(1, 100).or(d::REGISTRAR_UP_AFTER)),
+    };
+    h.finish();
+    health
 }
 
 fn expires(mut e: Section<'_, '_, '_>) -> Expires {

@@ -270,9 +270,18 @@ impl Upstream for InProcess {
             ("softswitch_identities", "Identities in the location table", Kind::Gauge, gauges.identities as u64),
             ("softswitch_challenges", "Challenges waiting for their answer", Kind::Gauge, gauges.challenges as u64),
             ("softswitch_asks", "Questions open at the AuC", Kind::Gauge, gauges.asks as u64),
+            (
+                "softswitch_registrars",
+                "Registrars behind the softswitch that are up",
+                Kind::Gauge,
+                gauges.registrars as u64,
+            ),
         ];
         for (name, help, kind, value) in all {
             show(Reading { name, help, kind, value });
+        }
+        for (name, help, value) in self.joined.softswitch().counters().told() {
+            show(Reading { name, help, kind: Kind::Counter, value });
         }
         for (name, help, value) in self.behind.iter().flat_map(|ports| ports.counters().named()) {
             let kind = if name == "behind_open" { Kind::Gauge } else { Kind::Counter };

@@ -5,7 +5,9 @@ use portunus_aaa::DigestAlgorithm;
 use portunus_aaa::net::RunnerConfig;
 use portunus_config::model::{Digest, Softswitch as Model};
 use portunus_softswitch::run::{Handle, start_watched};
-use portunus_softswitch::{Config, Elsewhere, Expires, Limits, Listeners, LocalProxy, PeerConfig, Witness};
+use portunus_softswitch::{
+    Config, Elsewhere, Expires, Limits, Listeners, LocalProxy, PeerConfig, Registrars, Upstream, Witness,
+};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -36,6 +38,7 @@ pub fn config(model: &Model, own: SocketAddr, local: Option<SocketAddr>) -> Conf
     };
     Config {
         elsewhere: model.h248_controller.map(|controller| Elsewhere { controller, ports: c.controller_ports }),
+        registrars: registrars(model),
         listeners: Listeners { mgcp: model.listen_mgcp, h248: model.listen_h248, ras: model.listen_ras },
         domains: model.domains.iter().map(|d| Arc::from(d.as_str())).collect(),
         peers: model.peers.iter().map(peer).collect(),
@@ -56,6 +59,24 @@ pub fn config(model: &Model, own: SocketAddr, local: Option<SocketAddr>) -> Conf
         limits,
         ..Config::new(own, &model.realm)
     }
+}
+
+/// Registrars of somebody else's.
+fn registrars(model: &Model) -> Option<Registrars> {
+    let health = &model.registrar_health;
+    let each = |r: &portunus_config::model::Registrar| Upstream { address: r.address, weight: r.weight };
+    // A little less than the engine waits for us.
+    let patience = model.direct.as_ref().map(|e| millis(e.policy.core_timeout * 7 / 8));
+    let all = Registrars::new(model.registrars.iter().map(each).collect());
+    let all = Registrars {
+        probe_every_ms: millis(health.probe_every),
+        answer_within_ms: u32::try_from(millis(health.answer_within)).unwrap_or(u32::MAX),
+        patience_ms: patience.unwrap_or(all.patience_ms),
+        down_after: health.down_after,
+        up_after: health.up_after,
+        ..all
+    };
+    (!all.list.is_empty()).then_some(all)
 }
 
 /// Starts a softswitch that proxies reach at `config.own`.

@@ -2,6 +2,7 @@
 
 use super::{Lab, Running, bounded};
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,6 +13,7 @@ impl Lab {
     pub fn capture(&self) -> Capture {
         let file = self.path("capture.pcap");
         let sip = [self.sip.port(), self.core.port(), self.softswitch.port()];
+        let sip: Vec<u16> = sip.into_iter().chain(self.registrars.iter().map(SocketAddr::port)).collect();
         let radius = [self.radius.port(), self.accounting.port()];
         let h248 = self.controller.map(|controller| controller.port());
         let ipsec = self.ipsec.port();
@@ -36,7 +38,7 @@ impl Lab {
         assert!(started, "tshark did not begin to capture");
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         std::thread::sleep(Duration::from_millis(700));
-        Capture { child: Running(child), file, sip: sip.to_vec(), radius: radius.to_vec(), h248, ipsec }
+        Capture { child: Running(child), file, sip, radius: radius.to_vec(), h248, ipsec }
     }
 }
 
@@ -91,7 +93,7 @@ impl Seen {
     }
 
     /// Lines of frames that match.
-    fn frames(&self, filter: &str) -> Vec<String> {
+    pub fn frames(&self, filter: &str) -> Vec<String> {
         let text = self.tshark(filter);
         let frame = |l: &&str| l.trim_start().chars().next().is_some_and(|c| c.is_ascii_digit());
         text.lines().filter(frame).map(str::to_owned).collect()

@@ -140,6 +140,8 @@ pub struct Lab {
     softswitch_h248: SocketAddr,
     /// A media gateway controller of somebody else's, which serves the gateways.
     controller: Option<SocketAddr>,
+    /// SIP registrars of somebody else's, which serve the terminals.
+    registrars: Vec<SocketAddr>,
     radius: SocketAddr,
     accounting: SocketAddr,
     next_hop: Option<SocketAddr>,
@@ -168,6 +170,7 @@ impl Lab {
             softswitch: free_port(),
             softswitch_h248: free_port(),
             controller: None,
+            registrars: Vec::new(),
             radius: free_port(),
             accounting: free_port(),
             next_hop: None,
@@ -210,6 +213,12 @@ impl Lab {
     /// Gateways are served by this controller.
     pub fn with_controller(mut self, controller: SocketAddr) -> Self {
         self.controller = Some(controller);
+        self
+    }
+
+    /// Terminals are served by these registrars.
+    pub fn with_registrars(mut self, registrars: &[SocketAddr]) -> Self {
+        self.registrars = registrars.to_vec();
         self
     }
 
@@ -272,8 +281,13 @@ impl Lab {
         let own = self.beside.into_iter().flat_map(|[_, at]| {
             ["mgcp", "h248", "ras"].map(|protocol| format!("\nlisten_{protocol} = \"{at}:{}\"", port(protocol)))
         });
-        let listen =
-            if self.direct { String::new() } else { format!("listen = \"{softswitch}\"{}", own.collect::<String>()) };
+        let registrar = |at: &SocketAddr| format!("[[softswitch.registrar]]\naddress = \"{at}\"\n");
+        let behind: String = self.registrars.iter().map(registrar).chain([behind]).collect();
+        let listen = if self.direct && self.registrars.is_empty() {
+            String::new()
+        } else {
+            format!("listen = \"{softswitch}\"{}", own.collect::<String>())
+        };
         let behind_it = match (self.controller, self.direct) {
             (Some(controller), true) => format!("h248_controller = \"{controller}\""),
             (Some(controller), false) => {
@@ -361,14 +375,19 @@ secret = "lab-radius-secret"
         self.said = Some(told);
     }
 
-    /// The counters of the access side that stands under `role`.
+    /// A counter of the access side that stands under `role`.
     pub fn counter(&self, role: &str, name: &str) -> u64 {
+        let all = self.counters();
+        all[role][name].as_u64().unwrap_or_else(|| panic!("no {name} of {role} in {all}"))
+    }
+
+    /// Every counter of the access sides.
+    pub fn counters(&self) -> serde_json::Value {
         let pid = self.process.as_ref().expect("it runs").0.id().to_string();
         let said = Command::new("kill").args(["-USR1", &pid]).status();
         assert!(said.is_ok_and(|status| status.success()));
         let line = self.said.as_ref().and_then(|said| said.recv_timeout(Duration::from_secs(10)).ok());
-        let line: serde_json::Value = serde_json::from_str(&line.expect("a line of counters")).expect("JSON");
-        line[role][name].as_u64().unwrap_or_else(|| panic!("no {name} of {role} in {line}"))
+        serde_json::from_str(&line.expect("a line of counters")).expect("JSON")
     }
 
     /// The key of a subscriber.
@@ -537,8 +556,19 @@ pub struct Peer;
 impl Peer {
     /// Kamailio listening at `at`, relaying to the lab's softswitch.
     pub fn kamailio(lab: &Lab, at: SocketAddr) -> Running {
-        let template = std::fs::read_to_string(Path::new(PEERS).join("kamailio-path.cfg")).expect("its configuration");
-        let text = template.replace("@LISTEN@", &at.to_string()).replace("@SOFTSWITCH@", &lab.softswitch.to_string());
+        Self::kamailio_as("kamailio-path.cfg", lab, at)
+    }
+
+    /// Kamailio listening at `at`, the registrar behind the lab's softswitch.
+    pub fn kamailio_registrar(lab: &Lab, at: SocketAddr) -> Running {
+        Self::kamailio_as("kamailio-registrar.cfg", lab, at)
+    }
+
+    fn kamailio_as(template: &str, lab: &Lab, at: SocketAddr) -> Running {
+        let template = std::fs::read_to_string(Path::new(PEERS).join(template)).expect("its configuration");
+        let softswitch = lab.softswitch.to_string();
+        let text = template.replace("@LISTEN@", &at.to_string()).replace("@SOFTSWITCH@", &softswitch);
+        let text = text.replace("@PROXY@", &softswitch);
         let file = lab.path("kamailio.cfg");
         std::fs::write(&file, text).expect("its configuration");
         let log = std::fs::File::create(lab.path("kamailio.log")).expect("a log");

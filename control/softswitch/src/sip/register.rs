@@ -7,6 +7,9 @@
 //!   s8, word wrong ─► s3 again, or the one refusal
 //!   vouched refresh ► bindings change, 200, s11
 //! ```
+//!
+//! With registrars of somebody else's behind us, what would change bindings is theirs to grant first: it leaves here as
+//! a [`Granting`], and comes back by [`Core::granted`] or [`Core::turned_down`] (`behind`).
 
 use super::answers::Status;
 use crate::challenges::{Again, Verdict};
@@ -35,6 +38,15 @@ struct Request<'r, 'm> {
     idsp: Arc<str>,
 }
 
+/// A registration that is authenticated, for a registrar behind us to grant.
+pub(super) struct Granting {
+    pub(super) request: Box<[u8]>,
+    from: Peer,
+    transaction: TransactionId,
+    idsp: Arc<str>,
+    proof: Proof,
+}
+
 /// What authenticated a registration.
 enum Proof {
     /// Its answer to this challenge; for PKD1, with the key that it gets.
@@ -60,17 +72,26 @@ impl Request<'_, '_> {
 }
 
 impl Core {
-    pub(crate) fn on_register(&mut self, now: Now, from: Peer, msg: &Message<'_>, out: &mut Vec<Effect>) {
+    pub(super) fn on_register(
+        &mut self,
+        now: Now,
+        from: Peer,
+        msg: &Message<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Option<Granting> {
         // RFC 3261 section 17.2.3: branch and sent-by of the topmost Via (and the method, which is always the same).
         let via = msg.via().whole;
-        let Some(transaction) = self.begin(now, Protocol::Sip, from, via, out) else { return };
+        let transaction = self.begin(now, Protocol::Sip, from, via, out)?;
         let read = read_register(msg);
         let answer = match read {
             Ok(register) => match self.admit(from, msg, &register) {
                 Ok(idsp) => return self.on_read(now, &Request { from, transaction, msg, register, idsp }, out),
                 Err(status) => status,
             },
-            Err(fault) if fault.kind == FaultKind::Unreadable => return self.transactions.forget(transaction),
+            Err(fault) if fault.kind == FaultKind::Unreadable => {
+                self.transactions.forget(transaction);
+                return None;
+            }
             Err(fault) if fault.kind == FaultKind::Forbidden => Status::refused(),
             Err(fault) => {
                 self.counters.malformed += 1;
@@ -78,6 +99,7 @@ impl Core {
             }
         };
         self.conclude(now, (transaction, from), msg, &answer, out);
+        None
     }
 
     /// What must hold before anything is done for a registration.
@@ -103,14 +125,14 @@ impl Core {
         Ok(idsp)
     }
 
-    fn on_read(&mut self, now: Now, r: &Request<'_, '_>, out: &mut Vec<Effect>) {
+    fn on_read(&mut self, now: Now, r: &Request<'_, '_>, out: &mut Vec<Effect>) -> Option<Granting> {
         match r.register.ask {
             Ask::S2(s2) => {
                 let begun = self.begin_pkd1(now, &r.origin(), &s2, (r.uri(), Some(r.register.ipc)), out);
                 self.unless_busy(now, r, begun, out);
             }
             Ask::S8(s8) => match self.judge_pkd1(now, &r.origin(), &s8, r.uri(), out) {
-                Judged::Right(s9) => self.grant(now, r, &Proof::Word(s8.rand, Some(s9)), out),
+                Judged::Right(s9) => return self.grant(now, r, Proof::Word(s8.rand, Some(s9)), out),
                 Judged::Asked => {}
                 Judged::Refused => self.conclude(now, (r.transaction, r.from), r.msg, &Status::refused(), out),
                 Judged::Busy { retry_after_s } => self.unless_busy(now, r, Err(retry_after_s), out),
@@ -126,16 +148,17 @@ impl Core {
                             self.counters.challenge_unknown += 1;
                             self.ask_digest(now, r, self.config.retries, out);
                         }
-                        verdict => self.judged_digest(now, r, verdict, rand, out),
+                        verdict => return self.judged_digest(now, r, verdict, rand, out),
                     }
                 }
                 None => self.refuse(now, r, out),
             },
             Ask::Refresh => {
                 self.counters.vouched += 1;
-                self.grant(now, r, &Proof::Vouched, out);
+                return self.grant(now, r, Proof::Vouched, out);
             }
         }
+        None
     }
 
     /// The octets of a digest response, when its algorithm is the one that is admitted.
@@ -190,11 +213,11 @@ impl Core {
         verdict: Verdict,
         rand: Option<Rand>,
         out: &mut Vec<Effect>,
-    ) {
+    ) -> Option<Granting> {
         match (verdict, rand) {
             (Verdict::Right(None), Some(rand)) => {
                 self.counters.authenticated_digest += 1;
-                self.grant(now, r, &Proof::Word(rand, None), out);
+                return self.grant(now, r, Proof::Word(rand, None), out);
             }
             (Verdict::Again(Again::Digest { retries_left }), _) => {
                 self.counters.word_differs += 1;
@@ -209,6 +232,7 @@ impl Core {
                 self.refuse(now, r, out);
             }
         }
+        None
     }
 
     fn refuse(&mut self, now: Now, r: &Request<'_, '_>, out: &mut Vec<Effect>) {
@@ -228,8 +252,39 @@ impl Core {
         self.finish(now, transaction, to, answer, out);
     }
 
-    /// Changes the bindings and says so: to the terminal by s9 or a plain 200, to the AuC by s11.
-    fn grant(&mut self, now: Now, r: &Request<'_, '_>, proof: &Proof, out: &mut Vec<Effect>) {
+    /// Grants a registration, where it is ours to grant.
+    fn grant(&mut self, now: Now, r: &Request<'_, '_>, proof: Proof, out: &mut Vec<Effect>) -> Option<Granting> {
+        if self.upstreams.is_empty() {
+            self.change(now, r, &proof, None, out);
+            return None;
+        }
+        // What could not be bound here is not asked for.
+        if let Err(status) = self.wanted(r.msg, Some(u32::MAX)) {
+            self.conclude(now, (r.transaction, r.from), r.msg, &status, out);
+            return None;
+        }
+        let (request, idsp) = (r.msg.octets().into(), r.idsp.clone());
+        Some(Granting { request, from: r.from, transaction: r.transaction, idsp, proof })
+    }
+
+    /// A registrar behind us granted this, for so many seconds at most.
+    pub(super) fn granted(&mut self, now: Now, g: &Granting, most_s: u32, out: &mut Vec<Effect>) {
+        // It was read when it came.
+        let Ok(msg) = Message::parse(&g.request) else { return };
+        let Ok(register) = read_register(&msg) else { return };
+        let r = Request { from: g.from, transaction: g.transaction, msg: &msg, register, idsp: g.idsp.clone() };
+        self.change(now, &r, &g.proof, Some(most_s), out);
+    }
+
+    /// No registrar behind us granted this.
+    pub(super) fn turned_down(&mut self, now: Now, g: &Granting, status: &Status, out: &mut Vec<Effect>) {
+        let Ok(msg) = Message::parse(&g.request) else { return };
+        self.conclude(now, (g.transaction, g.from), &msg, status, out);
+    }
+
+    /// Changes the bindings and says so: to the terminal by s9 or a plain 200, to the AuC by s11. `most_s`: what a
+    /// registrar behind us granted.
+    fn change(&mut self, now: Now, r: &Request<'_, '_>, proof: &Proof, most_s: Option<u32>, out: &mut Vec<Effect>) {
         let rand = match proof {
             Proof::Word(rand, _) => *rand,
             // Names the record of a registration that we have forgotten, in a restart for instance.
@@ -240,7 +295,9 @@ impl Core {
             }
         };
         let session = Session { rand, idsp: r.idsp.clone(), ipc: r.register.ipc };
-        let changes = match self.bind(now, r.msg, r.register.idc, &session, proof) {
+        let wanted = self.wanted(r.msg, most_s);
+        let bound = wanted.and_then(|w| self.bind(now, r.msg, r.register.idc, &session, (proof, w.as_deref())));
+        let changes = match bound {
             Ok(changes) => changes,
             Err(status) => return self.conclude(now, (r.transaction, r.from), r.msg, &status, out),
         };
@@ -269,12 +326,11 @@ impl Core {
         msg: &Message<'_>,
         idc: Idc<'_>,
         session: &Session,
-        proof: &Proof,
+        (proof, wanted): (&Proof, Option<&[Wanted<'_>]>),
     ) -> Result<Vec<crate::location::Change>, Status> {
-        let wanted = self.wanted(msg)?;
-        let contacts = match &wanted {
+        let contacts = match wanted {
             None => Contacts::RemoveAll,
-            Some(list) if list.is_empty() => Contacts::Query,
+            Some([]) => Contacts::Query,
             Some(list) => Contacts::List(list),
         };
         let path = msg.values(Name::Path).collect::<Vec<_>>().join(&b", "[..]);
@@ -294,8 +350,9 @@ impl Core {
         })
     }
 
-    /// The Contacts with the lifetimes that they get; `None` for `*`.
-    fn wanted<'m>(&mut self, msg: &Message<'m>) -> Result<Option<Vec<Wanted<'m>>>, Status> {
+    /// The Contacts with the lifetimes that they get; `None` for `*`. `most_s`: what a registrar behind us granted, whose
+    /// limits then hold instead of ours.
+    fn wanted<'m>(&mut self, msg: &Message<'m>, most_s: Option<u32>) -> Result<Option<Vec<Wanted<'m>>>, Status> {
         if msg.contact_star() {
             return match msg.expires() {
                 Some(0) => Ok(None),
@@ -308,8 +365,8 @@ impl Core {
             if list.len() > self.config.limits.bindings_each * 2 {
                 return Err(Status::new(400, "Too Many Contacts"));
             }
-            let asked = msg.contact_expires(&contact).unwrap_or(lifetimes.default_s);
-            if asked > 0 && asked < lifetimes.min_s && asked < HOUR {
+            let asked = msg.contact_expires(&contact).unwrap_or(most_s.unwrap_or(lifetimes.default_s));
+            if most_s.is_none() && asked > 0 && asked < lifetimes.min_s && asked < HOUR {
                 self.counters.too_brief += 1;
                 let least = lifetimes.min_s.to_string();
                 return Err(Status::new(423, "Interval Too Brief").with("Min-Expires", &least));
@@ -318,7 +375,7 @@ impl Core {
                 self.counters.no_route += 1;
                 return Err(Status::new(400, "Path Leads Nowhere"));
             }
-            let expires_s = asked.min(lifetimes.max_s);
+            let expires_s = asked.min(most_s.unwrap_or(lifetimes.max_s));
             list.push(Wanted { uri: contact.uri, q_milli: contact.q_milli(), expires_s });
         }
         Ok(Some(list))

@@ -6,6 +6,7 @@
 //! what it cannot pass on.
 
 use super::answers::Status;
+use super::register::Granting;
 use crate::peers::{self, Peer};
 use crate::state::{Core, Effect};
 use crate::uri;
@@ -23,6 +24,17 @@ struct Target {
     uri: Option<Box<[u8]>>,
     /// Routes to put on top.
     route: Option<Box<[u8]>>,
+    /// How many Routes are taken off.
+    pop: usize,
+    /// True: a registrar behind us, which is told by whom.
+    asserted: bool,
+}
+
+impl Target {
+    /// As it came.
+    fn plain(to: Peer) -> Self {
+        Self { to, uri: None, route: None, pop: 0, asserted: false }
+    }
 }
 
 /// What a request is, once its topmost Route has been looked at.
@@ -35,19 +47,25 @@ enum Way {
     Not(Status),
 }
 
-/// A request, registrations included.
-pub(crate) fn request(sw: &mut Core, now: Now, from: Peer, msg: &Message<'_>, out: &mut Vec<Effect>) {
+/// A request, registrations included; a registration that is for a registrar behind us to grant.
+pub(super) fn request(
+    sw: &mut Core,
+    now: Now,
+    from: Peer,
+    msg: &Message<'_>,
+    out: &mut Vec<Effect>,
+) -> Option<Granting> {
     sign_of_life(sw, now, from, msg, out);
-    let pop_route = own_route(sw, msg);
-    match way(sw, now, msg, pop_route) {
-        Way::Here if msg.method() == Method::Register => sw.on_register(now, from, msg, out),
+    match way(sw, now, from, msg) {
+        Way::Here if msg.method() == Method::Register => return sw.on_register(now, from, msg, out),
         Way::Here => for_us(sw, from, msg, out),
         Way::On(target) => match hop_status(sw, msg) {
-            None => forward(sw, from, msg, pop_route, &target, out),
+            None => forward(sw, from, msg, &target, out),
             Some(status) => answer(sw, from, msg, &status, out),
         },
         Way::Not(status) => answer(sw, from, msg, &status, out),
     }
+    None
 }
 
 /// A proxy passes on nothing of a terminal's but what came in its active session: where there is a candidate, this says
@@ -61,30 +79,66 @@ fn sign_of_life(sw: &mut Core, now: Now, from: Peer, msg: &Message<'_>, out: &mu
     }
 }
 
-/// True when the topmost Route is ours, to be taken off.
-fn own_route(sw: &Core, msg: &Message<'_>) -> bool {
-    let top = msg.addrs(Name::Route).next().and_then(|r| r.sip());
-    top.is_some_and(|uri| peers::is_own(&sw.config, &uri) || uri.user.is_none() && peers::is_ours(&sw.config, &uri))
+/// How many Routes on top are ours, to be taken off: two where a call passed here twice, on its way to a registrar behind
+/// us and from it, which did not stay between the two.
+fn own_routes(sw: &Core, msg: &Message<'_>) -> usize {
+    let own = |uri: &Uri<'_>| peers::is_own(&sw.config, uri) || uri.user.is_none() && peers::is_ours(&sw.config, uri);
+    msg.addrs(Name::Route).take_while(|r| r.sip().is_some_and(|uri| own(&uri))).count()
 }
 
-fn way(sw: &mut Core, now: Now, msg: &Message<'_>, pop_route: bool) -> Way {
-    if let Some(route) = msg.addrs(Name::Route).nth(usize::from(pop_route)) {
+fn way(sw: &mut Core, now: Now, from: Peer, msg: &Message<'_>) -> Way {
+    let pop = own_routes(sw, msg);
+    let uri = Uri::parse(msg.uri());
+    let behind = asks_registrar(sw, from, msg) && !uri.is_some_and(|uri| peers::is_own(&sw.config, &uri));
+    if behind && msg.to().tag().is_none() {
+        // Whoever begins something does not choose a way past the registrar.
+        return registrar(sw, msg, msg.addrs(Name::Route).count());
+    }
+    if let Some(route) = msg.addrs(Name::Route).nth(pop) {
         return match route.sip().and_then(|uri| peers::named(&sw.config, &uri)) {
-            Some(to) => Way::On(Target { to, uri: None, route: None }),
+            Some(to) => Way::On(Target { pop, asserted: behind && is_registrar(sw, to), ..Target::plain(to) }),
             None => no_route(sw),
         };
     }
-    let Some(uri) = Uri::parse(msg.uri()) else { return Way::Not(Status::new(416, "Unsupported URI Scheme")) };
-    if !peers::is_ours(&sw.config, &uri) {
-        return match peers::named(&sw.config, &uri) {
-            Some(to) => Way::On(Target { to, uri: None, route: None }),
-            None => no_route(sw),
-        };
+    let Some(uri) = uri else { return Way::Not(Status::new(416, "Unsupported URI Scheme")) };
+    let ours = peers::is_ours(&sw.config, &uri);
+    if let Some(to) = peers::named(&sw.config, &uri).filter(|_| !ours) {
+        return Way::On(Target { pop, asserted: behind && is_registrar(sw, to), ..Target::plain(to) });
+    }
+    if behind {
+        return registrar(sw, msg, pop);
+    }
+    if !ours {
+        return no_route(sw);
     }
     if uri.user.is_none() || msg.method() == Method::Register {
         return Way::Here;
     }
-    registered(sw, now, &uri)
+    registered(sw, now, &uri, pop)
+}
+
+/// True for what a terminal asks for where registrars behind us serve it: theirs, but for registrations, which are
+/// authenticated here.
+fn asks_registrar(sw: &Core, from: Peer, msg: &Message<'_>) -> bool {
+    !sw.upstreams.is_empty() && msg.method() != Method::Register && peers::is_proxy(&sw.config, from)
+}
+
+fn is_registrar(sw: &Core, to: Peer) -> bool {
+    matches!(to, Peer::Udp(addr) if sw.upstreams.find(addr).is_some())
+}
+
+/// The registrar behind us that serves the sender. CANCEL and ACK follow their INVITE: it is the same one as long as it
+/// is up.
+fn registrar(sw: &mut Core, msg: &Message<'_>, pop: usize) -> Way {
+    let idc = msg.from().sip().and_then(|uri| uri::identity(&uri));
+    let name = idc.as_ref().map_or(msg.call_id(), |idc| idc.as_idc().as_bytes());
+    match sw.upstreams.choose(name, &[]).and_then(|nth| sw.upstreams.address(nth)) {
+        Some(addr) => Way::On(Target { pop, asserted: true, ..Target::plain(Peer::Udp(addr)) }),
+        None => {
+            sw.counters.registrar_none += 1;
+            Way::Not(sw.busy())
+        }
+    }
 }
 
 fn no_route(sw: &mut Core) -> Way {
@@ -93,7 +147,7 @@ fn no_route(sw: &mut Core) -> Way {
 }
 
 /// Looks an identity up.
-fn registered(sw: &mut Core, now: Now, uri: &Uri<'_>) -> Way {
+fn registered(sw: &mut Core, now: Now, uri: &Uri<'_>, pop: usize) -> Way {
     let idc = uri::identity(uri);
     let name = idc.as_ref().map_or("", |idc| idc.as_idc().as_str());
     let Some(binding) = sw.location.best(now.mono_ms, name) else {
@@ -107,7 +161,7 @@ fn registered(sw: &mut Core, now: Now, uri: &Uri<'_>) -> Way {
     let hop = first_uri(&binding.path).unwrap_or(&binding.uri);
     let to = Uri::parse(hop).and_then(|uri| peers::named(&sw.config, &uri));
     let route = (!binding.path.is_empty()).then(|| binding.path.clone());
-    let target = to.map(|to| Target { to, uri: Some(binding.uri.clone()), route });
+    let target = to.map(|to| Target { to, uri: Some(binding.uri.clone()), route, pop, asserted: false });
     match target {
         Some(target) => Way::On(target),
         // The neighbour that it registered through is no longer configured.
@@ -161,7 +215,7 @@ fn loop_hash(sw: &Core, msg: &Message<'_>) -> u64 {
     sw.keyed.parts(3, &[msg.uri(), &routes, tag, msg.call_id(), &number])
 }
 
-fn forward(sw: &mut Core, from: Peer, msg: &Message<'_>, pop_route: bool, target: &Target, out: &mut Vec<Effect>) {
+fn forward(sw: &mut Core, from: Peer, msg: &Message<'_>, target: &Target, out: &mut Vec<Effect>) {
     let Some(source) = peers::address(&sw.config, from) else { return };
     let own = sw.config.own;
     // The branch follows the request's own, so that CANCEL and ACK share it.
@@ -172,13 +226,16 @@ fn forward(sw: &mut Core, from: Peer, msg: &Message<'_>, pop_route: bool, target
     via.push(b'-');
     via.extend_from_slice(&suffix);
     let record = format!("<sip:{own};lr>");
+    // Proxies let nobody's request pass but by its sender's own name.
+    let idc = msg.from().sip().and_then(|uri| uri::identity(&uri)).filter(|_| target.asserted);
     let forward = Forward {
         uri: target.uri.as_deref(),
         via: &via,
         source,
         route: target.route.as_deref(),
-        pop_route,
+        pop_routes: target.pop,
         record_route: msg.method().forms_dialog().then_some(record.as_bytes()),
+        asserted: idc.as_ref().map(|idc| idc.as_idc()),
     };
     if let Some(bytes) = sw.write(|w| forward_request(msg, &forward, w)) {
         sw.counters.relayed_request += 1;

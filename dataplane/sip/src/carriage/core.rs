@@ -221,10 +221,12 @@ pub struct Forward<'a> {
     pub source: SocketAddr,
     /// Route values to put on top (a binding's Path); `None`: none.
     pub route: Option<&'a [u8]>,
-    /// True: takes the topmost Route away, it was the proxy's own.
-    pub pop_route: bool,
+    /// How many Routes are taken away from the top: they were the proxy's own.
+    pub pop_routes: usize,
     /// A Record-Route value to add; `None`: none.
     pub record_route: Option<&'a [u8]>,
+    /// Whose request this is, said to an element that trusts the proxy (P-Asserted-Identity, RFC 3325).
+    pub asserted: Option<Idc<'a>>,
 }
 
 /// Writes a request onwards. Max-Forwards is counted down (70 where there is none); the caller answered 483 to 0.
@@ -234,9 +236,9 @@ pub struct Forward<'a> {
 pub fn forward_request(msg: &Message<'_>, f: &Forward<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
     let edit = edit::Request {
         uri: f.uri,
-        top: Top::Raw { via: f.via, route: f.route, record_route: f.record_route },
+        top: Top::Raw { via: f.via, route: f.route, record_route: f.record_route, asserted: f.asserted },
         source: Some((f.source, Stamp::Asked)),
-        routes: edit::Routes::popped(f.pop_route),
+        routes: edit::Routes::Pop(f.pop_routes),
         contacts: Contacts::Keep,
         credentials: edit::Credentials::Keep,
         strip_agreement: false,

@@ -309,8 +309,9 @@ pub fn call(w: &World) -> Vec<Sent> {
         via: via.as_bytes(),
         source: w.core,
         route: Some(path),
-        pop_route: false,
+        pop_routes: 0,
         record_route: None,
+        asserted: None,
     };
     let onward = write(|o| core::forward_request(&Message::parse(&up).unwrap(), &forward, o));
     let down = write(|o| Sip.relay_down(&hop, &session, &onward, o));
