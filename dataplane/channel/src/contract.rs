@@ -3,6 +3,7 @@
 use crate::esp::Esp;
 use crate::keys::{Keys, TrafficKey};
 use crate::sealed::Sealed;
+use crate::tls;
 use core::hint::black_box;
 use core::ops::Range;
 use portunus_codec::Writer;
@@ -390,6 +391,7 @@ pub struct Room {
 pub const TABLE: &[Room] = &[
     Room { mech: Mech::Sealed, carrier: Carrier::Datagram(&Sealed) },
     Room { mech: Mech::Esp, carrier: Carrier::Datagram(&Esp) },
+    tls::ROOM,
 ];
 
 /// The line of a mechanism.

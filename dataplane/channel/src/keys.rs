@@ -29,6 +29,11 @@ impl TrafficKey {
         Self { key, salt }
     }
 
+    /// The 32 octets, for a mechanism that keys something else with them.
+    pub(crate) const fn octets(&self) -> &[u8; 32] {
+        &self.key
+    }
+
     /// Any octet of it, read so that its cache line is there when it is needed.
     pub(crate) const fn touch(&self) -> u8 {
         self.key[0]

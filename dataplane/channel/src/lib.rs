@@ -13,6 +13,7 @@ mod contract;
 pub mod esp;
 mod keys;
 pub mod sealed;
+pub mod tls;
 pub mod window;
 
 pub use contract::{

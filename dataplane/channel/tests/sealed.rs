@@ -1,7 +1,7 @@
 //! `x-pkd-sealed` on the wire: the header octet by octet, and what is dropped under which name.
 
 use portunus_channel::sealed::{HEADER_LEN, Header, NO_PROTOCOL, PORT, Sealed, TAG_LEN};
-use portunus_channel::{Dropped, Flow, Handles, Mechanism as _, Opened, Said, TrafficKey, datagrams, room};
+use portunus_channel::{Dropped, Flow, Handles, Mechanism as _, Opened, Said, TrafficKey, datagrams};
 use portunus_codec::Writer;
 use portunus_keydist::mech::Mech;
 use portunus_keydist::schedule::TrafficCtx;
@@ -113,7 +113,7 @@ fn the_table_has_its_line() {
     let format = line.format();
     assert_eq!((format.port, format.head, format.tail, format.seq_max), (PORT, 20, 16, (1 << 32) - 1));
     assert_eq!((format.handles, format.worker_octet), (Handles::Wide, 4));
-    assert!(room(Mech::Tls).is_none(), "a policy may not allow what is not here");
+    assert!(datagrams(Mech::Tls).is_none(), "no datagrams");
 }
 
 proptest! {

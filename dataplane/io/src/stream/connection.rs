@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use mio::net::TcpStream;
 
 use super::frame::Framing;
+use super::layer::{Layer, LayerEnd};
 
-#[derive(Debug)]
 pub(super) struct Connection {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
@@ -27,6 +27,24 @@ pub(super) struct Connection {
     pub(super) active_ms: u64,
     pub(super) older: u32,
     pub(super) newer: u32,
+    /// What stands between its octets and its messages.
+    pub(super) layer: Option<Box<dyn Layer>>,
+    /// The layer has something without further octets.
+    pub(super) more_behind: bool,
+    /// The owner has heard that its layer is open.
+    pub(super) opened: bool,
+    /// When its layer must be open.
+    pub(super) opening_ends_ms: u64,
+    /// To be closed when everything is sent.
+    pub(super) finishing: bool,
+    /// The owner's number.
+    pub(super) mark: u64,
+}
+
+impl core::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Connection").field("peer", &self.peer).field("listener", &self.listener).finish_non_exhaustive()
+    }
 }
 
 /// Why a turn ended a connection.
@@ -35,6 +53,8 @@ pub(super) enum End {
     Closed,
     /// By the framing.
     Broken,
+    /// By its layer.
+    Layer(LayerEnd),
     /// It was closed before its turn came.
     Stale,
 }
@@ -51,6 +71,50 @@ pub(super) enum Input {
 }
 
 impl Connection {
+    pub(super) fn new(
+        stream: TcpStream,
+        (peer, listener, framing): (SocketAddr, u8, Framing),
+        now_ms: u64,
+    ) -> Box<Self> {
+        // Answers are small and awaited: nothing gains from Nagle's delay. A failure costs latency only.
+        let _ = stream.set_nodelay(true);
+        Box::new(Self {
+            stream,
+            peer,
+            listener,
+            framing,
+            held: Vec::new(),
+            more_held: false,
+            out: Vec::new(),
+            out_from: 0,
+            queued: false,
+            dirty: false,
+            closing: false,
+            active_ms: now_ms,
+            older: super::NONE,
+            newer: super::NONE,
+            layer: None,
+            more_behind: false,
+            opened: false,
+            opening_ends_ms: u64::MAX,
+            finishing: false,
+            mark: 0,
+        })
+    }
+
+    /// Reads once, through the layer where there is one; `raw` is what that is shown.
+    pub(super) fn fill(&mut self, room: &mut [u8], raw: &mut [u8]) -> Result<(usize, Input), End> {
+        if self.layer.is_none() {
+            return self.read(room);
+        }
+        let behind = core::mem::take(&mut self.more_behind);
+        let (count, input) = if behind { (0, Input::More) } else { self.read(raw)? };
+        let Some(layer) = &mut self.layer else { return Ok((0, input)) };
+        let passed = layer.take(raw.get(..count).unwrap_or_default(), room, &mut self.out).map_err(End::Layer)?;
+        self.more_behind = passed.more;
+        Ok((passed.octets, if passed.more { Input::More } else { input }))
+    }
+
     /// Reads once. After a sign that the peer has closed, a short read is no proof that nothing is left.
     pub(super) fn read(&mut self, room: &mut [u8]) -> Result<(usize, Input), End> {
         match self.stream.read(room) {

@@ -64,6 +64,8 @@ impl Framing {
 #[derive(Debug)]
 pub struct Scratch {
     pub(super) octets: Box<[u8]>,
+    /// What is read for a layer.
+    pub(super) raw: Box<[u8]>,
     pub(super) frames: Vec<Range<usize>>,
 }
 

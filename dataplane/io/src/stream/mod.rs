@@ -19,20 +19,24 @@
 
 mod connection;
 mod frame;
+mod idle;
+mod layer;
 mod limits;
+mod send;
 
 use core::ops::Range;
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 
 use connection::{Connection, End, Input};
 use frame::{FRAMES, cut};
 pub use frame::{Frame, Framing, HEADER, Header, Scratch};
+pub use layer::{Departing, LAYER_ENDS, Layer, LayerEnd, MakeLayer, Passed};
 pub use limits::{StreamCounters, StreamLimits, Undeliverable};
 
 const NONE: u32 = u32::MAX;
@@ -55,13 +59,27 @@ pub struct Turn {
     pub listener: u8,
     /// The peer.
     pub peer: SocketAddr,
+    /// The owner's number ([`Streams::mark`]), 0 where it gave none.
+    pub mark: u64,
+    /// What its layer asks for ([`Streams::answer`]).
+    pub asks: Option<u128>,
+    /// Its layer lets messages pass from now on.
+    pub opened: bool,
+}
+
+/// A listener and what its connections are.
+struct Listening {
+    socket: TcpListener,
+    number: u8,
+    framing: Framing,
+    layer: Option<MakeLayer>,
 }
 
 /// Listeners and their connections.
 pub struct Streams {
     limits: StreamLimits,
     tokens: Range<usize>,
-    listeners: Vec<(TcpListener, u8, Framing)>,
+    listeners: Vec<Listening>,
     slots: Vec<Slot>,
     free: Vec<u32>,
     ready: VecDeque<u32>,
@@ -72,6 +90,12 @@ pub struct Streams {
     oldest: u32,
     newest: u32,
     open: usize,
+    /// Connections whose layer is not open yet, or was not when they came, in the order of their deadlines.
+    opening: VecDeque<(u64, u32)>,
+    /// See [`Streams::take_ended`].
+    ended: VecDeque<(u64, u32)>,
+    /// Messages on their way through a layer.
+    plain: Vec<u8>,
     counters: StreamCounters,
 }
 
@@ -103,6 +127,9 @@ impl Streams {
             oldest: NONE,
             newest: NONE,
             open: 0,
+            opening: VecDeque::new(),
+            ended: VecDeque::new(),
+            plain: Vec::new(),
             counters: StreamCounters::default(),
         }
     }
@@ -125,7 +152,7 @@ impl Streams {
     /// A buffer for [`Streams::turn`].
     pub fn scratch(&self) -> Scratch {
         let octets = vec![0; HEADER + self.limits.message_max + READ].into_boxed_slice();
-        Scratch { octets, frames: Vec::with_capacity(FRAMES) }
+        Scratch { octets, raw: vec![0; READ].into_boxed_slice(), frames: Vec::with_capacity(FRAMES) }
     }
 
     /// Adds a bound, non-blocking listener. `listener` comes back with every message of its connections, which
@@ -140,12 +167,26 @@ impl Streams {
         listener: u8,
         framing: Framing,
     ) -> io::Result<()> {
+        self.listen_behind(registry, socket, listener, (framing, None))
+    }
+
+    /// As [`Streams::listen`], with a layer for each connection where one is made.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn listen_behind(
+        &mut self,
+        registry: &Registry,
+        socket: std::net::TcpListener,
+        number: u8,
+        (framing, layer): (Framing, Option<MakeLayer>),
+    ) -> io::Result<()> {
         if self.listeners.len() == LISTENERS_MAX {
             return Err(io::Error::from(io::ErrorKind::QuotaExceeded));
         }
         let mut socket = TcpListener::from_std(socket);
         registry.register(&mut socket, Token(self.tokens.start + self.listeners.len()), Interest::READABLE)?;
-        self.listeners.push((socket, listener, framing));
+        self.listeners.push(Listening { socket, number, framing, layer });
         Ok(())
     }
 
@@ -182,15 +223,21 @@ impl Streams {
             return;
         }
         for nth in 0..self.listeners.len() {
-            while let Some((socket, listener, framing)) = self.listeners.get(nth) {
+            while let Some(at) = self.listeners.get(nth) {
                 if budget == 0 {
                     self.accepting = true;
                     return;
                 }
                 budget -= 1;
-                let from = (*listener, *framing);
-                match socket.accept() {
-                    Ok((stream, peer)) => self.welcome(registry, stream, peer, from, now_ms),
+                match at.socket.accept() {
+                    Ok((stream, peer)) => {
+                        let from = (crate::addr::canonical(peer), at.number, at.framing);
+                        let mut connection = Connection::new(stream, from, now_ms);
+                        connection.layer = at.layer.as_ref().map(|make| make());
+                        connection.opening_ends_ms = now_ms.saturating_add(self.limits.opening_ms);
+                        let settled = self.settle(registry, connection);
+                        self.counters.accepted += u64::from(settled.is_some());
+                    }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => {
                         self.counters.accept_failed += 1;
@@ -205,96 +252,16 @@ impl Streams {
         }
     }
 
-    fn welcome(
-        &mut self,
-        registry: &Registry,
-        stream: TcpStream,
-        peer: SocketAddr,
-        (listener, framing): (u8, Framing),
-        now_ms: u64,
-    ) {
-        if self.open >= self.limits.connections {
-            self.counters.refused += 1;
-            return;
-        }
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            (self.slots.len() - 1) as u32
-        });
-        let mut connection = Box::new(Connection {
-            stream,
-            peer: crate::addr::canonical(peer),
-            listener,
-            framing,
-            held: Vec::new(),
-            more_held: false,
-            out: Vec::new(),
-            out_from: 0,
-            queued: false,
-            dirty: false,
-            closing: false,
-            active_ms: now_ms,
-            older: NONE,
-            newer: NONE,
-        });
-        // Answers are small and awaited: nothing gains from Nagle's delay. A failure costs latency only.
-        let _ = connection.stream.set_nodelay(true);
-        let token = Token(self.tokens.start + LISTENERS_MAX + slot as usize);
-        let both = Interest::READABLE | Interest::WRITABLE;
-        if registry.register(&mut connection.stream, token, both).is_err() {
-            self.counters.accept_failed += 1;
-            self.free.push(slot);
-            return;
-        }
-        let Some(place) = self.slots.get_mut(slot as usize) else { return };
-        place.generation = if place.generation >= 0xFFF { 1 } else { place.generation + 1 };
-        place.connection = Some(connection);
-        self.open += 1;
-        self.counters.accepted += 1;
-        self.append(slot);
-    }
-
     fn connection(&mut self, slot: u32) -> Option<&mut Connection> {
         self.slots.get_mut(slot as usize)?.connection.as_deref_mut()
     }
 
-    /// Puts a connection at the young end of the idle list.
-    fn append(&mut self, slot: u32) {
-        let last = self.newest;
-        if let Some(connection) = self.connection(slot) {
-            connection.older = last;
-            connection.newer = NONE;
-        }
-        match self.connection(last) {
-            Some(connection) => connection.newer = slot,
-            None => self.oldest = slot,
-        }
-        self.newest = slot;
-    }
-
-    /// Takes a connection out of the idle list.
-    fn unlink(&mut self, slot: u32) {
-        let Some((older, newer)) = self.connection(slot).map(|c| (c.older, c.newer)) else { return };
-        match self.connection(older) {
-            Some(connection) => connection.newer = newer,
-            None => self.oldest = newer,
-        }
-        match self.connection(newer) {
-            Some(connection) => connection.older = older,
-            None => self.newest = older,
-        }
-    }
-
-    fn close(&mut self, slot: u32) {
-        self.unlink(slot);
-        let Some(place) = self.slots.get_mut(slot as usize) else { return };
-        // Closing the descriptor takes it out of epoll, too.
-        let Some(connection) = place.connection.take() else { return };
-        self.free.push(slot);
-        self.open -= 1;
-        let Connection { held, out, .. } = *connection;
-        shelve(&mut self.spare, held);
-        shelve(&mut self.spare, out);
+    /// The slot and the connection of a handle.
+    fn of(&mut self, conn: u32) -> Option<(u32, &mut Connection)> {
+        let slot = conn & ((1 << SLOT_BITS) - 1);
+        let place = self.slots.get_mut(slot as usize)?;
+        let current = handle(slot, place.generation) == conn;
+        Some((slot, place.connection.as_deref_mut().filter(|_| current)?))
     }
 
     /// Reads once from the next connection that has something, and cuts it. `None` when none is left.
@@ -310,19 +277,27 @@ impl Streams {
                     self.unlink(slot);
                     self.append(slot);
                 }
-                let place = self.slots.get(slot as usize)?;
-                let connection = place.connection.as_deref()?;
-                let conn = handle(slot, place.generation);
-                return Some(Turn { conn, listener: connection.listener, peer: connection.peer });
+                let place = self.slots.get_mut(slot as usize)?;
+                let connection = place.connection.as_deref_mut()?;
+                let layer = connection.layer.as_deref();
+                let (asks, open) = (layer.and_then(Layer::asks), layer.is_some_and(Layer::is_open));
+                let opened = open && !core::mem::replace(&mut connection.opened, open);
+                let Connection { listener, peer, mark, .. } = *connection;
+                return Some(Turn { conn: handle(slot, place.generation), listener, peer, mark, asks, opened });
             }
             Err(End::Closed) => self.counters.closed += 1,
             Err(End::Broken) => self.counters.broken += 1,
+            Err(End::Layer(why)) => {
+                self.counters.layer_ended(why);
+                self.last_words(slot);
+            }
             Err(End::Stale) => {}
         }
         // What arrived before the end is not served: nobody could be answered.
         scratch.frames.clear();
         self.close(slot);
-        Some(Turn { conn: 0, listener: 0, peer: SocketAddr::from(([0, 0, 0, 0], 0)) })
+        let peer = SocketAddr::from(([0, 0, 0, 0], 0));
+        Some(Turn { conn: 0, listener: 0, peer, mark: 0, asks: None, opened: false })
     }
 
     /// One read of one connection. Says whether a message, or what passes for a sign of life, was complete.
@@ -341,8 +316,12 @@ impl Streams {
             // Of a message that is not complete its header and `message_max` octets are held, so at least READ are free.
             self.counters.calls += 1;
             let count;
-            (count, input) = connection.read(scratch.octets.get_mut(filled..).unwrap_or_default())?;
+            let room = scratch.octets.get_mut(filled..).unwrap_or_default();
+            (count, input) = connection.fill(room, &mut scratch.raw)?;
             filled += count;
+            if !connection.out.is_empty() && !core::mem::replace(&mut connection.dirty, true) {
+                self.dirty.push(slot);
+            }
         }
         let (at, alive) = cut(scratch, filled, connection.framing, self.limits.message_max)?;
         if input == Input::Ended && scratch.frames.is_empty() {
@@ -366,118 +345,6 @@ impl Streams {
             connection.active_ms = now_ms;
         }
         Ok(alive)
-    }
-
-    /// Queues what `write` writes into the buffer of `max` octets that it is given; [`Streams::flush`] sends it.
-    ///
-    /// # Errors
-    /// [`Undeliverable`]: nothing was queued.
-    pub fn write_with(
-        &mut self,
-        conn: u32,
-        max: usize,
-        write: impl FnOnce(&mut [u8]) -> Option<usize>,
-    ) -> Result<(), Undeliverable> {
-        let slot = conn & ((1 << SLOT_BITS) - 1);
-        let current = self.slots.get(slot as usize).is_some_and(|place| handle(slot, place.generation) == conn);
-        let spare = &mut self.spare;
-        let place = self.slots.get_mut(slot as usize).and_then(|place| place.connection.as_deref_mut());
-        let Some(connection) = place.filter(|_| current) else {
-            self.counters.gone += 1;
-            return Err(Undeliverable::Gone);
-        };
-        if connection.out.capacity() == 0 {
-            connection.out = spare.pop().unwrap_or_default();
-        }
-        let from = connection.out.len();
-        if from - connection.out_from >= self.limits.write_max {
-            self.counters.slow += 1;
-            self.close(slot);
-            return Err(Undeliverable::Slow);
-        }
-        let lead = connection.framing.lead();
-        connection.out.resize(from + lead + max, 0);
-        let len = connection.out.get_mut(from + lead..).and_then(write).filter(|&len| len <= max);
-        let framed = len.filter(|&len| put_header(&connection.framing, connection.out.get_mut(from..), len));
-        connection.out.truncate(framed.map_or(from, |len| from + lead + len));
-        if framed.is_none() {
-            return Err(Undeliverable::Declined);
-        }
-        if !connection.dirty {
-            connection.dirty = true;
-            self.dirty.push(slot);
-        }
-        Ok(())
-    }
-
-    /// Sends what was queued, one call a connection; what the system does not take waits for its readiness.
-    pub fn flush(&mut self) {
-        while let Some(slot) = self.dirty.pop() {
-            let Some(connection) = self.slots.get_mut(slot as usize).and_then(|s| s.connection.as_deref_mut()) else {
-                continue;
-            };
-            connection.dirty = false;
-            let waiting = connection.out.get(connection.out_from..).unwrap_or_default();
-            if waiting.is_empty() {
-                continue;
-            }
-            self.counters.calls += 1;
-            match connection.stream.write(waiting) {
-                Ok(0) => {
-                    self.counters.closed += 1;
-                    self.close(slot);
-                }
-                Ok(count) if count == waiting.len() => {
-                    connection.out_from = 0;
-                    shelve(&mut self.spare, core::mem::take(&mut connection.out));
-                }
-                Ok(count) => {
-                    connection.out_from += count;
-                    // Keeps the buffer from growing by what has left already.
-                    if connection.out_from > connection.out.len() / 2 {
-                        connection.out.drain(..connection.out_from);
-                        connection.out_from = 0;
-                    }
-                }
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                Err(_) => {
-                    self.counters.closed += 1;
-                    self.close(slot);
-                }
-            }
-        }
-    }
-
-    /// Closes connections that were idle for too long; the oldest ones first, so it costs what it closes. Call it
-    /// from time to time even before [`Streams::next_deadline`]: it also takes up accepting again after a want of
-    /// descriptors.
-    pub fn on_timer(&mut self, now_ms: u64) {
-        self.accepting |= core::mem::take(&mut self.accept_later);
-        while let Some(deadline) = self.next_deadline() {
-            if now_ms < deadline {
-                break;
-            }
-            self.counters.idle += 1;
-            self.close(self.oldest);
-        }
-    }
-
-    /// When the connection that is idle for longest will have been so for too long, in milliseconds.
-    pub fn next_deadline(&self) -> Option<u64> {
-        let oldest = self.slots.get(self.oldest as usize)?.connection.as_deref()?;
-        Some(oldest.active_ms.saturating_add(self.limits.idle_ms))
-    }
-}
-
-/// Writes what precedes a message of `len` octets; false when there is no such header.
-fn put_header(framing: &Framing, place: Option<&mut [u8]>, len: usize) -> bool {
-    let Some(header) = framing.header else { return true };
-    match (header(len), place.and_then(|place| place.first_chunk_mut())) {
-        (Some(header), Some(place)) => {
-            *place = header;
-            true
-        }
-        _ => false,
     }
 }
 
