@@ -85,7 +85,7 @@ impl Engine {
         // A connected stream has proven its source.
         let budget = match access.transport {
             Transport::Udp => bytes.len().saturating_mul(AMPLIFICATION),
-            Transport::Tcp => usize::MAX,
+            Transport::Tcp | Transport::Tls => usize::MAX,
         };
         Some(Taken::Unprotected(Incoming { meta, bytes, access, source, of, budget, marks }, said))
     }

@@ -130,6 +130,10 @@ pub trait Sink {
 
     /// Something that the control side keeps account of.
     fn event(&mut self, event: Event<'_>);
+
+    /// Closes a connection of mechanism `tls` once it has been sent what waits. Sinks without connections have nothing to
+    /// do.
+    fn hang_up(&mut self, _conn: u32) {}
 }
 
 /// Why a session ended.

@@ -18,6 +18,8 @@ pub const SESSIONS_MAX: usize = (1 << 24) - 1;
 pub struct Config {
     /// This worker's number: the top octet of tickets and key ids.
     pub worker: u8,
+    /// How many workers the proxy has; 0 counts as 1. What a session of `tls` is named by names the worker among them.
+    pub workers: u8,
     /// The proxy's identity (spec section 1).
     pub idsp: String,
     /// The digest realm of its domain.
@@ -54,6 +56,11 @@ pub enum ListenerKind {
     },
     /// Datagrams of a mechanism, of any protocol that some access listener speaks.
     Protected(&'static dyn Mechanism),
+    /// Connections of mechanism `tls`, for one protocol. Their messages come by [`crate::Engine::on_inside`].
+    Tls {
+        /// The protocol spoken inside.
+        signalling: &'static dyn Signalling,
+    },
 }
 
 /// Fixed sizes of one engine, reserved when it is made and touched only when used.
@@ -244,7 +251,7 @@ impl Policy {
             ("mechanisms", "at least one", !self.mechanisms.is_empty()),
             (
                 "mechanisms",
-                "among those that exist here: x-pkd-sealed, ipsec-man",
+                "among those that exist here: x-pkd-sealed, ipsec-man, tls",
                 self.mechanisms.iter().all(|m| room(*m).is_some()),
             ),
             ("life_s", "60 to 604800", (60..=604_800).contains(&self.life_s)),

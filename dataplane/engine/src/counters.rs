@@ -143,6 +143,11 @@ counters! {
     Counter sealed_marker "Key exchange messages where ESP is listened for, dropped";
     Counter sealed_dummy "Dummies, which say nothing";
     Counter sealed_moved "Sessions whose verified source changed";
+    Counter tls_handshakes "Connections of mechanism tls whose handshake proved the key of a session";
+    Counter tls_unknown_id "ClientHellos whose identity names no session; answered as a wrong key is";
+    Counter tls_replaced "Connections of mechanism tls closed for a newer one of the same session";
+    Counter tls_session_gone "Handshakes and messages inside connections whose session has ended";
+    Counter tls_no_connection "Messages for terminals whose session of mechanism tls has no connection, dropped";
     Counter plain_up "Stock phones' messages sent on";
     Counter plain_down "Core messages sent plain to stock phones";
     Counter relay_refused "Messages inside sessions answered with a refusal";

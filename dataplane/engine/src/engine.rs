@@ -81,10 +81,11 @@ impl Engine {
         policy.validate()?;
         let (c, worker, hash) = (config.capacity, config.worker, keys.process.hash().clone());
         let seeds = rng.next_u64();
+        let site = Site::new(config);
         let sizes = Sizes { replay: c.replay, lockout: c.lockout };
         Ok(Self {
             role: Proxy::new(&keys.process, worker, sizes, rules(&policy)),
-            sessions: Sessions::new(c.sessions, c.session_text, hash.clone(), worker, seeds as u32),
+            sessions: Sessions::new(c.sessions, c.session_text, (hash.clone(), site.has_tls()), worker, seeds as u32),
             staged: Stage::new(),
             asked: Asked::new(),
             pendings: Pendings::new(c.pendings, c.request, (seeds >> 32) as u32),
@@ -92,7 +93,7 @@ impl Engine {
             wheel: Wheel::new(c.pendings + c.sessions),
             scratch: vec![0; c.message],
             first_session_timer: c.pendings as u32,
-            site: Site::new(config),
+            site,
             policy,
             prk: keys.prk,
             hash,

@@ -234,7 +234,7 @@ impl Engine {
             Some(idc) => self.sessions.by_idc(idc.as_idc(), confirmed),
             None => self.session_on(signalling.protocol(), packet.lane),
         };
-        match slot.filter(|slot| self.speaks(*slot, signalling.protocol())) {
+        match slot.filter(|slot| self.speaks(*slot, signalling.protocol()) && self.is_reachable(*slot)) {
             Some(slot) => _ = self.relay_down(signalling, slot, packet, sink),
             None => {
                 self.counters.core_unreachable += 1;

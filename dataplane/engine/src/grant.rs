@@ -2,6 +2,7 @@
 //! together.
 
 use crate::api::{Meta, Sink};
+use crate::choice::Choice;
 use crate::config::Policy;
 use crate::counters::Counters;
 use crate::engine::Engine;
@@ -13,15 +14,13 @@ use crate::store::sessions::{Opening, Sessions, State};
 use crate::store::wheel::Wheel;
 use arrayvec::ArrayVec;
 use core::ops::Range;
-use portunus_channel::{End, Mechanism, datagrams};
 use portunus_keydist::batch::{MacJob, OpenJob, Opened, mac_batch, open_batch};
 use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::ident::IdcBuf;
-use portunus_keydist::mech::{Mech, MechList};
+use portunus_keydist::mech::MechList;
 use portunus_keydist::proxy::{Granted, Source};
-use portunus_keydist::schedule::TrafficCtx;
 use portunus_keydist::steps::{Refusal, S9, S10};
-use portunus_keydist::{Idc, N1, Now, Prk, Random};
+use portunus_keydist::{Idc, Now, Prk, Random};
 use portunus_signalling::{BINDING_MAX, Hop, Signalling, Writer};
 
 /// Most s9 of one batch.
@@ -75,7 +74,7 @@ struct Desk<'e> {
 impl Desk<'_> {
     /// Makes the provisional session and writes its s10, but for the MAC.
     fn write(&mut self, now: Now, case: &Case<'_>, opened: &Opened) -> Outcome {
-        let Some((mechanism, terminal, port)) = self.choose(case) else {
+        let Some(choice) = Choice::of(self.site, self.policy, case.mechs, (case.meta.listener, case.signalling)) else {
             self.counters.mechanism_refused += 1;
             return Outcome::Refused(Refusal::Mechanism);
         };
@@ -86,9 +85,11 @@ impl Desk<'_> {
             self.counters.write_full += 1;
             return Outcome::Refused(Refusal::Malformed);
         };
-        let n2b = N1::from_bits(self.rng.next_u64());
-        let (idc, idsp, token) = (case.idc, case.hop.own.idsp, mechanism.mech().token());
-        let ctx = TrafficCtx { idc, idsp, n1b: &case.granted.n1b, n2b: &n2b, token };
+        let (idc, idsp, n1b) = (case.idc, case.hop.own.idsp, &case.granted.n1b);
+        let Some((n2b, keys)) = choice.keys(self.site, &opened.secret, (idc, idsp, n1b), self.rng) else {
+            self.counters.session_full += 1;
+            return Outcome::Refused(Refusal::Busy { retry_after_s: 0 });
+        };
         // A newer provisional session takes the place of an older one that nobody has confirmed.
         if let Some(older) = self.sessions.by_idc_on(idc, case.lane, |state| state == State::Provisional) {
             self.wheel.disarm(self.first_timer + older);
@@ -101,20 +102,18 @@ impl Desk<'_> {
             lane: case.lane,
             binding,
             meta: case.meta,
-            protected: Some((mechanism.mech(), terminal)),
+            protected: Some((choice.mech(), choice.terminal())),
             protocol: case.signalling.protocol(),
             state: State::Provisional,
             ends_s: (now.mono_ms / 1000) as u32 + self.policy.life_s,
         };
-        let session = self.sessions.open(&opening, mechanism.derive(&opened.secret, &ctx));
-        let session = session.and_then(|slot| Some((slot, self.sessions.handle(slot, mechanism)?)));
-        let Some((session, handle)) = session else {
+        let session = self.sessions.open(&opening, keys);
+        let session = session.and_then(|slot| Some((slot, choice.answer(self.site, self.sessions, slot)?)));
+        let Some((session, sel)) = session else {
             self.counters.session_full += 1;
             return Outcome::Refused(Refusal::Busy { retry_after_s: 0 });
         };
         self.counters.sessions_provisional += 1;
-        let own = End { handle, port: self.site.inner_port(opening.protocol) };
-        let sel = mechanism.answer(own, port);
         let s10 = S10 {
             idsp,
             n1: case.granted.n1b,
@@ -126,16 +125,6 @@ impl Desk<'_> {
             mechs: case.mechs.as_str(),
         };
         self.put(now, case, &s10, session)
-    }
-
-    /// The mechanism, the terminal's end and the port that the terminal is told.
-    fn choose(&self, case: &Case<'_>) -> Option<(&'static dyn Mechanism, End, u16)> {
-        let port = |mech: Mech| self.site.protected_port(case.meta.listener, mech);
-        let usable = |mech: Mech| datagrams(mech).is_some() && port(mech).is_some();
-        let entry = case.mechs.choose(&self.policy.mechanisms, usable)?;
-        let mech = entry.mech?;
-        let mechanism = datagrams(mech)?;
-        Some((mechanism, mechanism.offered(&entry)?, port(mech)?))
     }
 
     fn put(&mut self, now: Now, case: &Case<'_>, s10: &S10<'_>, session: u32) -> Outcome {

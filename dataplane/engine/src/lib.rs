@@ -9,6 +9,7 @@
 
 mod access;
 mod api;
+mod choice;
 mod config;
 mod counters;
 mod engine;
@@ -22,6 +23,7 @@ mod site;
 mod stock;
 mod store;
 mod timers;
+mod tls;
 mod traffic;
 
 pub use api::{Command, CorePacket, EndReason, Event, Lane, Meta, Packet, Sink, To, Why};

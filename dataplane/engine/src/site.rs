@@ -60,6 +60,8 @@ pub(crate) struct Access {
 /// The proxy's names and places.
 pub(crate) struct Site {
     pub(crate) worker: u8,
+    /// See [`Config::workers`].
+    pub(crate) workers: u8,
     idsp: String,
     realm: String,
     core: SocketAddr,
@@ -79,8 +81,8 @@ impl Site {
                 place.get_or_insert((signalling, listener.address.port()));
             }
         }
-        let Config { worker, idsp, realm, core, listeners, .. } = config;
-        Self { worker, idsp, realm, core, listeners, protocols }
+        let Config { worker, workers, idsp, realm, core, listeners, .. } = config;
+        Self { worker, workers, idsp, realm, core, listeners, protocols }
     }
 
     /// The proxy's identity.
@@ -101,7 +103,7 @@ impl Site {
             ListenerKind::Access { signalling, transport, stock_phones } => {
                 Some(Access { signalling, transport, stock_phones })
             }
-            ListenerKind::Protected(_) => None,
+            ListenerKind::Protected(_) | ListenerKind::Tls { .. } => None,
         }
     }
 
@@ -109,8 +111,21 @@ impl Site {
     pub(crate) fn protected(&self, number: u8) -> Option<&'static dyn Mechanism> {
         match self.listener(number)?.kind {
             ListenerKind::Protected(mechanism) => Some(mechanism),
-            ListenerKind::Access { .. } => None,
+            ListenerKind::Access { .. } | ListenerKind::Tls { .. } => None,
         }
+    }
+
+    /// The protocol inside the connections of a listener for mechanism `tls`.
+    pub(crate) fn tls(&self, number: u8) -> Option<&'static dyn Signalling> {
+        match self.listener(number)?.kind {
+            ListenerKind::Tls { signalling } => Some(signalling),
+            ListenerKind::Access { .. } | ListenerKind::Protected(_) => None,
+        }
+    }
+
+    /// True when some listener is for mechanism `tls`.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.listeners.iter().any(|l| matches!(l.kind, ListenerKind::Tls { .. }))
     }
 
     /// The protocol of this number, as some access listener speaks it.
@@ -124,20 +139,28 @@ impl Site {
         self.protocols.get(protocol as usize).copied().flatten().map_or(0, |(_, port)| port)
     }
 
-    /// The listener of a mechanism for terminals that register at `access`: the same address if possible, else the same
-    /// family.
-    pub(crate) fn protected_port(&self, access: u8, mech: Mech) -> Option<u16> {
+    /// The listener of a mechanism for terminals that register at `access` and speak `protocol`: the same address if
+    /// possible, else the same family.
+    pub(crate) fn protected_port(&self, access: u8, mech: Mech, protocol: Protocol) -> Option<u16> {
         let near = self.listener(access)?.address.ip();
-        let of = |l: &&Listener| matches!(l.kind, ListenerKind::Protected(mechanism) if mechanism.mech() == mech);
+        let of = |l: &&Listener| match l.kind {
+            ListenerKind::Protected(mechanism) => mechanism.mech() == mech,
+            ListenerKind::Tls { signalling } => mech == Mech::Tls && signalling.protocol() == protocol,
+            ListenerKind::Access { .. } => false,
+        };
         let own = || self.listeners.iter().filter(of);
         let same = own().find(|l| l.address.ip() == near);
         same.or_else(|| own().find(|l| l.address.is_ipv4() == near.is_ipv4())).map(|l| l.address.port())
     }
 
-    /// One message's way. Listeners for protected messages carry datagrams.
+    /// One message's way. Listeners for protected messages carry datagrams, but for those of `tls`.
     pub(crate) fn hop(&self, listener: u8, source: SocketAddr, ticket: Ticket, salt: u64) -> Hop<'_> {
         let access = self.listener(listener).map_or(self.core, |l| l.address);
-        let transport = self.access(listener).map_or(Transport::Udp, |a| a.transport);
+        let transport = match self.listener(listener).map(|l| l.kind) {
+            Some(ListenerKind::Access { transport, .. }) => transport,
+            Some(ListenerKind::Tls { .. }) => Transport::Tls,
+            Some(ListenerKind::Protected(_)) | None => Transport::Udp,
+        };
         let own = Own { idsp: self.idsp(), realm: &self.realm, access, core: self.core };
         Hop { own, source, transport, ticket, salt, marks: &Marks::NONE }
     }

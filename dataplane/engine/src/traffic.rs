@@ -125,6 +125,9 @@ impl Engine {
         {
             sink.event(Event::Ended { idc: known.idc, kid, why });
         }
+        if let Some(conn) = session.stream().filter(|conn| *conn != 0) {
+            sink.hang_up(conn);
+        }
         self.wheel.disarm(self.session_timer(slot));
         self.staged.take(kid);
         self.asked.forget(kid);
@@ -321,11 +324,18 @@ impl Engine {
     /// Sends the first `len` octets of the scratch buffer to the session's terminal, protected where it has a key.
     fn send_down(&mut self, slot: u32, len: usize, sink: &mut dyn Sink) {
         let Some(session) = self.sessions.get(slot) else { return };
-        if session.is_keyed() {
+        let stream = session.stream();
+        if stream == Some(0) {
+            // What it registered by is known, but nothing may go there in the clear.
+            self.counters.tls_no_connection += 1;
+            return;
+        }
+        if session.is_keyed() && stream.is_none() {
             return self.seal(slot, len, sink);
         }
         let octets = self.scratch.get(..len).unwrap_or_default();
         let sent = send_octets(sink, &mut self.counters, session.meta().back(), usize::MAX, octets);
-        self.counters.plain_down += u64::from(sent);
+        *(if stream.is_some() { &mut self.counters.sealed_down } else { &mut self.counters.plain_down }) +=
+            u64::from(sent);
     }
 }

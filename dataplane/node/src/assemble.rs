@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use crossbeam::channel::Sender;
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use portunus_channel::tls::{Limits, Server};
 use portunus_io::listen;
 use portunus_io::ring::ring;
 use portunus_io::stream::{Framing, Streams};
@@ -25,6 +26,7 @@ use crate::pace::Pacer;
 use crate::readings::{Board, ControlCounters};
 use crate::route::Router;
 use crate::udp::UdpLink;
+use crate::secured::{Neighbour, Neighbours, layers};
 use crate::upstream::Upstream;
 use crate::worker::{Bell, LINK, PORTS, STREAMS, WAKER, Worker, WorkerShared};
 
@@ -36,7 +38,7 @@ const BACKLOG: u32 = 1024;
 /// Sockets of one listener, one for each worker.
 enum Group {
     Udp(Vec<std::net::UdpSocket>),
-    Tcp(Vec<std::net::TcpListener>, Framing),
+    Tcp(Vec<std::net::TcpListener>, Framing, Option<Arc<Server>>),
 }
 
 /// Everything of a worker but its handler.
@@ -76,14 +78,18 @@ pub(crate) fn start<H: Handler>(
     };
     let (mut intakes, mut ready) = (Vec::new(), Vec::new());
     let order = (workers > 1 || upstream.follows_sessions()).then(|| Arc::new(AtomicU64::new(0)));
-    for (number, bench) in benches(plan, groups, workers)?.into_iter().enumerate() {
+    let benches = benches(plan, groups, workers)?;
+    let neighbours: Arc<[Neighbour]> = benches.iter().map(|bench| Neighbour::new(Arc::clone(&bench.bell))).collect();
+    for (number, bench) in benches.into_iter().enumerate() {
         let seat = Seat { worker: number as u8, workers: workers as u8, listeners: &reached, core };
         // Several workers share what the control thread keeps.
         let link = match workers {
             1 => upstream.yield_link(bench.poll.registry(), LINK).map_err(StartError::Upstream)?,
             _ => None,
         };
-        let parts = Parts { clock, link, control: Arc::clone(&bell), topology: &plan.topology, order: order.clone() };
+        let neighbours = Neighbours { all: Arc::clone(&neighbours), own: seat.worker };
+        let (topology, order) = (&plan.topology, order.clone());
+        let parts = Parts { clock, link, control: Arc::clone(&bell), topology, order, neighbours };
         let (worker, way, intake) = parts.worker(bench, make(&seat)?);
         hub.ways.push(way);
         intakes.push(intake);
@@ -127,7 +133,7 @@ const DESCRIPTORS: usize = 256;
 
 /// Asks for the descriptors that may be needed, and warns where the system grants fewer.
 fn descriptors(plan: &Plan, workers: usize, upstream: &dyn Upstream, report: &mut StartReport) {
-    let connects = plan.listeners.iter().any(|listener| matches!(listener.kind, PlanKind::Tcp(_)));
+    let connects = plan.listeners.iter().any(|listener| matches!(listener.kind, PlanKind::Tcp(_) | PlanKind::Tls(_)));
     let connections = if connects { plan.topology.streams.connections * workers } else { 0 };
     let most = DESCRIPTORS + plan.listeners.len() * workers + connections + upstream.descriptors();
     // Where the limit cannot even be read, the first socket that cannot be opened tells.
@@ -247,10 +253,11 @@ fn open_one(
             }
             Ok((Group::Udp(sockets), address))
         }
-        PlanKind::Tcp(framing) => {
+        PlanKind::Tcp(framing) | PlanKind::Tls(framing) => {
             let sockets = listen::tcp_group(listener.bind, workers, BACKLOG)?;
             let address = sockets.first().ok_or_else(missing)?.local_addr()?;
-            Ok((Group::Tcp(sockets, framing), address))
+            let secured = if let PlanKind::Tls(_) = listener.kind { Some(server()?) } else { None };
+            Ok((Group::Tcp(sockets, framing, secured), address))
         }
     }
 }
@@ -270,15 +277,21 @@ fn benches(plan: &Plan, groups: Vec<Group>, workers: usize) -> Result<Vec<Bench>
                     add_port(plan, bench, worker as u8, listener as u8, socket).map_err(system)?;
                 }
             }
-            Group::Tcp(sockets, framing) => {
+            Group::Tcp(sockets, framing, secured) => {
                 for (bench, socket) in benches.iter_mut().zip(sockets) {
                     let Bench { poll, streams, .. } = bench;
-                    streams.listen(poll.registry(), socket, listener as u8, framing).map_err(system)?;
+                    let behind = (framing, secured.as_ref().map(layers));
+                    streams.listen_behind(poll.registry(), socket, listener as u8, behind).map_err(system)?;
                 }
             }
         }
     }
     Ok(benches)
+}
+
+/// The proxy's end of all TLS connections of a listener. A want of memory, or an OpenSSL without TLS 1.3.
+fn server() -> std::io::Result<Arc<Server>> {
+    Server::new(Limits::default()).map(Arc::new).map_err(std::io::Error::other)
 }
 
 fn add_port(
@@ -314,6 +327,7 @@ struct Parts<'a> {
     topology: &'a Topology,
     /// The count that puts the workers' news in order, where anybody wants them.
     order: Option<Arc<AtomicU64>>,
+    neighbours: Neighbours,
 }
 
 impl Parts<'_> {
@@ -350,6 +364,7 @@ impl Parts<'_> {
             from_core,
             orders,
             bell: bench.bell,
+            neighbours: self.neighbours,
             control: self.control,
             shared,
             pacer: Pacer::new(self.topology.pace),

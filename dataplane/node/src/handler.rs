@@ -1,6 +1,7 @@
 //! What a worker runs: the proxy engine, or a floor that the engine is measured against.
 
-use portunus_engine::{Command, CorePacket, Engine, Packet, Reading, Sink};
+use portunus_channel::tls::{Identity, Psk};
+use portunus_engine::{Command, CorePacket, Engine, Meta, Packet, Reading, Sink};
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
@@ -19,6 +20,23 @@ pub trait Handler: Send + 'static {
 
     /// The time that [`Handler::next_deadline`] named has come.
     fn on_timer(&mut self, now: Now, sink: &mut dyn Sink);
+
+    /// The session that a ClientHello of mechanism `tls` names: its number, never 0, and its PSK. Handlers without such
+    /// sessions know none.
+    fn tls_session(&mut self, _id: &Identity) -> Option<(u64, Psk)> {
+        None
+    }
+
+    /// A connection's handshake proved the key of session `kid`. False: it is to be closed.
+    fn on_secured(&mut self, _now: Now, _kid: u64, _meta: &Meta, _sink: &mut dyn Sink) -> bool {
+        false
+    }
+
+    /// Messages from inside a connection of session `kid`.
+    fn on_inside(&mut self, _kid: u64, _packets: &mut [Packet<'_>], _sink: &mut dyn Sink) {}
+
+    /// A connection that named session `kid` is gone.
+    fn on_connection_gone(&mut self, _kid: u64, _conn: u32) {}
 
     /// When [`Handler::on_timer`] is wanted next, on the monotonic clock in milliseconds.
     fn next_deadline(&self) -> Option<u64>;
@@ -42,6 +60,22 @@ impl Handler for Engine {
 
     fn on_timer(&mut self, now: Now, sink: &mut dyn Sink) {
         Engine::on_timer(self, now, sink);
+    }
+
+    fn tls_session(&mut self, id: &Identity) -> Option<(u64, Psk)> {
+        Engine::tls_session(self, id)
+    }
+
+    fn on_secured(&mut self, now: Now, kid: u64, meta: &Meta, sink: &mut dyn Sink) -> bool {
+        Engine::on_secured(self, now, kid, meta, sink)
+    }
+
+    fn on_inside(&mut self, kid: u64, packets: &mut [Packet<'_>], sink: &mut dyn Sink) {
+        Engine::on_inside(self, kid, packets, sink);
+    }
+
+    fn on_connection_gone(&mut self, kid: u64, conn: u32) {
+        Engine::on_connection_gone(self, kid, conn);
     }
 
     fn next_deadline(&self) -> Option<u64> {

@@ -29,6 +29,7 @@ mod outputs;
 mod pace;
 mod readings;
 pub mod route;
+mod secured;
 pub mod udp;
 pub mod upstream;
 mod worker;

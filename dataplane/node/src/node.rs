@@ -93,6 +93,8 @@ pub enum PlanKind {
     Udp(Steer),
     /// Connections, cut into messages like this.
     Tcp(Framing),
+    /// Connections of mechanism `tls`; what is inside is cut into messages like this.
+    Tls(Framing),
 }
 
 /// One listener of a [`Plan`].
@@ -214,6 +216,7 @@ impl Node {
             let listeners = config.listeners.iter().zip(seat.listeners);
             let engine = Config {
                 worker: seat.worker,
+                workers: seat.workers,
                 idsp: config.idsp.clone(),
                 realm: config.realm.clone(),
                 core: seat.core,
@@ -259,6 +262,9 @@ fn plan_listeners(config: &NodeConfig, seed: u32) -> Result<Vec<PlanListener>, S
         ListenerKind::Access { transport: Transport::Udp, .. } => Ok(PlanKind::Udp(Steer::Source { seed })),
         ListenerKind::Access { signalling, .. } => {
             framing::of(signalling.protocol()).map(PlanKind::Tcp).ok_or(StartError::NoStreams { index })
+        }
+        ListenerKind::Tls { signalling } => {
+            framing::of(signalling.protocol()).map(PlanKind::Tls).ok_or(StartError::NoStreams { index })
         }
     };
     let listeners = config.listeners.iter().enumerate();

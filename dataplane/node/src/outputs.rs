@@ -224,6 +224,7 @@ impl Outputs {
         c.stream_idle = s.idle;
         c.stream_gone = s.gone;
         c.stream_open = self.streams.open() as u64;
+        crate::secured::tally(c, s);
     }
 }
 
@@ -263,6 +264,10 @@ impl Sink for Outputs {
             }
             To::Core { protocol, affinity, lane } => self.send_core((protocol, affinity, lane), write),
         }
+    }
+
+    fn hang_up(&mut self, conn: u32) {
+        self.streams.finish(conn);
     }
 
     fn event(&mut self, event: Event<'_>) {

@@ -27,6 +27,7 @@ use crate::outputs::{AFFINITY_SHIFT, Outputs, take_core};
 use crate::pace::Pacer;
 use crate::readings::Board;
 use crate::udp::UdpLink;
+use crate::secured::Neighbours;
 
 /// How a thread of a node is woken.
 pub(crate) type Bell = Doorbell<mio::Waker>;
@@ -73,6 +74,7 @@ pub(crate) struct Worker<H> {
     pub(crate) from_core: Consumer,
     pub(crate) orders: rtrb::Consumer<Command>,
     pub(crate) bell: Arc<Bell>,
+    pub(crate) neighbours: Neighbours,
     pub(crate) control: Arc<Bell>,
     pub(crate) shared: Arc<WorkerShared>,
     pub(crate) pacer: Pacer,
@@ -115,6 +117,10 @@ impl<H: Handler> Worker<H> {
         for nth in 0..self.out.ports.len() {
             work += self.receive(nth, now);
         }
+        while let Some((kid, conn)) = self.out.streams.take_ended() {
+            self.handler.on_connection_gone(kid, conn);
+        }
+        work += self.neighbours.adopt(now, self.poll.registry(), &mut self.handler, &mut self.out);
         if self.out.streams.hungry() {
             work += self.read_streams(now);
         }
@@ -125,6 +131,10 @@ impl<H: Handler> Worker<H> {
         }
         if self.handler.next_deadline().is_some_and(|at| at <= now.mono_ms) {
             self.handler.on_timer(now, &mut self.out);
+            self.dirty = true;
+        }
+        if self.out.streams.next_deadline().is_some_and(|at| at <= now.mono_ms) {
+            self.out.streams.on_timer(now.mono_ms);
             self.dirty = true;
         }
         if self.out.flush() && self.control.ring() {
@@ -177,6 +187,14 @@ impl<H: Handler> Worker<H> {
         for _ in 0..TURN_READS {
             let Some(turn) = self.out.streams.turn(now.mono_ms, &mut self.scratch) else { break };
             let meta = Meta { source: turn.peer, listener: turn.listener, conn: turn.conn };
+            if let Some(name) = turn.asks {
+                self.neighbours.asked(self.poll.registry(), (turn.conn, name), &mut self.handler, &mut self.out);
+                continue;
+            }
+            if turn.opened && !self.handler.on_secured(now, turn.mark, &meta, &mut self.out) {
+                self.out.streams.finish(turn.conn);
+                continue;
+            }
             let mut messages = self.scratch.messages();
             loop {
                 let mut hand: ArrayVec<Packet<'_>, HAND> = ArrayVec::new();
@@ -187,7 +205,10 @@ impl<H: Handler> Worker<H> {
                     break;
                 }
                 work += hand.len();
-                self.handler.on_batch(now, &mut hand, &mut self.out);
+                match turn.mark {
+                    0 => self.handler.on_batch(now, &mut hand, &mut self.out),
+                    kid => self.handler.on_inside(kid, &mut hand, &mut self.out),
+                }
             }
         }
         self.out.counters.io_rx_stream_messages += work as u64;
@@ -309,7 +330,7 @@ impl<H: Handler> Worker<H> {
             return Ok(());
         }
         self.bell.prepare();
-        if self.from_core.is_empty() && self.orders.is_empty() {
+        if self.from_core.is_empty() && self.orders.is_empty() && self.neighbours.is_empty() {
             let timeout = self.timeout(now);
             let event = self.look(timeout)?;
             if !event && timeout >= Duration::from_millis(SLEEP_MS) {

@@ -36,6 +36,8 @@ pub enum Transport {
     Udp,
     /// A stream that the I/O side already cut into messages.
     Tcp,
+    /// The same inside TLS.
+    Tls,
 }
 
 /// A handle that the engine gives with everything it sends towards the core and gets back with every answer: the

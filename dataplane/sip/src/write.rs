@@ -88,11 +88,12 @@ pub(crate) fn put_number(name: &str, value: u64, w: &mut Writer<'_>) {
     w.put(b", ").text(name).put(b"=\"").decimal(value).put(b"\"");
 }
 
-/// `UDP` or `TCP`.
+/// `UDP`, `TCP` or `TLS`.
 pub(crate) const fn transport(t: Transport) -> &'static str {
     match t {
         Transport::Udp => "UDP",
         Transport::Tcp => "TCP",
+        Transport::Tls => "TLS",
     }
 }
 

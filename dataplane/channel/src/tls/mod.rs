@@ -58,6 +58,14 @@ impl Identity {
         text
     }
 
+    /// Which of so many workers it belongs to: a connection may arrive at any of them. A proxy draws N2b until the
+    /// identity that follows from it names the worker that holds the session.
+    pub const fn worker(&self, workers: u8) -> u8 {
+        let [high, low, ..] = self.0;
+        let workers = if workers == 0 { 1 } else { workers as u16 };
+        (u16::from_be_bytes([high, low]) % workers) as u8
+    }
+
     /// `None` for what [`Identity::text`] never wrote.
     pub fn from_text(text: &[u8]) -> Option<Self> {
         let mut id = [0; ID_LEN];
@@ -87,12 +95,18 @@ impl fmt::Debug for Psk {
     }
 }
 
+/// The identity of a session, from S.
+pub fn identity(secret: &Secret, ctx: &TrafficCtx<'_>) -> Identity {
+    let mut id = [0; ID_LEN];
+    secret.traffic("tls id", ctx, &mut id);
+    Identity(id)
+}
+
 /// The identity and the PSK of a session, from S.
 pub fn derive(secret: &Secret, ctx: &TrafficCtx<'_>) -> (Identity, Psk) {
-    let (mut id, mut psk) = ([0; ID_LEN], [0; PSK_LEN]);
-    secret.traffic("tls id", ctx, &mut id);
+    let mut psk = [0; PSK_LEN];
     secret.traffic("tls psk", ctx, &mut psk);
-    let derived = (Identity(id), Psk(psk));
+    let derived = (identity(secret, ctx), Psk(psk));
     psk.zeroize();
     derived
 }

@@ -5,6 +5,7 @@ use super::index::Index;
 use super::text::Texts;
 use crate::api::{Lane, Meta};
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use portunus_channel::tls::{Identity, Psk};
 use portunus_channel::{End, Handles, Keys, Mechanism, ReplayWindow, Sequence};
 use portunus_keydist::Idc;
 use portunus_keydist::mech::Mech;
@@ -42,6 +43,11 @@ pub(crate) enum Carried {
         /// The terminal's handle, 0 where it has none of its own.
         handle: u32,
     },
+    /// A connection of mechanism `tls`: the newest one whose handshake succeeded, 0 where there is none now.
+    Stream {
+        /// See [`Meta::conn`].
+        conn: u32,
+    },
 }
 
 /// One session, 256 octets.
@@ -76,7 +82,7 @@ impl Session {
             _ => IpAddr::V6(v6),
         };
         let conn = match self.carried {
-            Carried::Plain { conn } => conn,
+            Carried::Plain { conn } | Carried::Stream { conn } => conn,
             Carried::Protected { .. } => 0,
         };
         Meta { source: SocketAddr::new(ip, self.port), listener: self.listener, conn }
@@ -91,6 +97,33 @@ impl Session {
         (self.port, self.listener) = (meta.source.port(), meta.listener);
         if let Carried::Plain { conn } = &mut self.carried {
             *conn = meta.conn;
+        }
+    }
+
+    /// A connection of `tls` proved that it is the terminal's, and is the one that it is reached by from now on. Returns
+    /// the one before, 0 for none.
+    pub(crate) fn set_stream(&mut self, meta: &Meta) -> u32 {
+        self.set_meta(meta);
+        match &mut self.carried {
+            Carried::Stream { conn } => core::mem::replace(conn, meta.conn),
+            Carried::Plain { .. } | Carried::Protected { .. } => 0,
+        }
+    }
+
+    /// This connection is gone.
+    pub(crate) fn forget_stream(&mut self, gone: u32) {
+        if let Carried::Stream { conn } = &mut self.carried
+            && *conn == gone
+        {
+            *conn = 0;
+        }
+    }
+
+    /// The connection that it is reached by, for a session of `tls`; 0: none.
+    pub(crate) const fn stream(&self) -> Option<u32> {
+        match self.carried {
+            Carried::Stream { conn } => Some(conn),
+            Carried::Plain { .. } | Carried::Protected { .. } => None,
         }
     }
 
@@ -118,6 +151,17 @@ pub(crate) struct Opening<'a> {
     pub(crate) ends_s: u32,
 }
 
+/// What a session of `tls` is named by in a ClientHello.
+fn tls_id(keys: &Keys) -> Identity {
+    <(Identity, Psk)>::from(keys).0
+}
+
+/// An identity is as good as random, and nobody chooses it: some of its octets are the hash.
+const fn tls_hash(id: &Identity) -> u32 {
+    let [.., a, b, c, d] = id.0;
+    u32::from_be_bytes([a, b, c, d])
+}
+
 const SLOT_BITS: u32 = 32;
 const GENERATION: u32 = (1 << 24) - 1;
 
@@ -129,6 +173,8 @@ pub(crate) struct Sessions {
     by_idc: Index,
     /// Stock phones only.
     by_source: Index,
+    /// Sessions of `tls` only; no room where no listener is for them.
+    by_tls: Index,
     hash: HashKey,
     free: u32,
     worker: u8,
@@ -138,14 +184,16 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Room for `capacity` sessions and `text` octets of identities and bindings; `seed` starts the generations.
-    pub(crate) fn new(capacity: usize, text: usize, hash: HashKey, worker: u8, seed: u32) -> Self {
+    /// Room for `capacity` sessions, any number of them of `tls` where `tls` says so, and `text` octets of identities and
+    /// bindings; `seed` starts the generations.
+    pub(crate) fn new(capacity: usize, text: usize, (hash, tls): (HashKey, bool), worker: u8, seed: u32) -> Self {
         Self {
             slots: Vec::with_capacity(capacity),
             capacity,
             texts: Texts::new(text),
             by_idc: Index::new(capacity),
             by_source: Index::new(capacity),
+            by_tls: Index::new(if tls { capacity } else { 0 }),
             hash,
             free: 0,
             worker,
@@ -201,6 +249,18 @@ impl Sessions {
         let session = self.get(slot)?;
         let own = matches!(session.carried, Carried::Protected { mech, .. } if mech == mechanism.mech());
         (own && self.handle_of(handles, slot, session.generation) == handle).then_some(slot)
+    }
+
+    /// The session of this number, in one step.
+    pub(crate) fn by_kid(&self, kid: u64) -> Option<u32> {
+        let slot = self.slot_of(Handles::Wide, kid);
+        (self.kid(slot) == Some(kid)).then_some(slot)
+    }
+
+    /// The session of `tls` that an identity names.
+    pub(crate) fn by_tls(&self, id: &Identity) -> Option<u32> {
+        let named = |slot: u32| self.get(slot).is_some_and(|s| s.stream().is_some() && tls_id(&s.keys) == *id);
+        self.by_tls.find(tls_hash(id), named)
     }
 
     /// The session, of any kind, whose key id has these 20 low bits of the generation.
@@ -292,6 +352,7 @@ impl Sessions {
         let idc = opening.idc.as_bytes();
         let (idc_len, binding_len) = (idc.len().try_into().ok()?, opening.binding.len().try_into().ok()?);
         let carried = match opening.protected {
+            Some((Mech::Tls, _)) => Carried::Stream { conn: 0 },
             Some((mech, end)) => Carried::Protected { mech, port: end.port, handle: end.handle.try_into().ok()? },
             None => Carried::Plain { conn: 0 },
         };
@@ -315,6 +376,9 @@ impl Sessions {
         };
         session.set_meta(&opening.meta);
         self.by_idc.insert(opening.lane as u32, slot);
+        if session.stream().is_some() {
+            self.by_tls.insert(tls_hash(&tls_id(&session.keys)), slot);
+        }
         if opening.state == State::Stock {
             self.by_source.insert(self.hash_source(&opening.meta), slot);
         }
@@ -352,7 +416,11 @@ impl Sessions {
         let (Some(session), Some(known)) = (self.get(slot), self.known(slot)) else { return };
         let (idc_hash, text, len) = (self.lane(known.idc) as u32, session.text, session.text_len());
         let source = (session.state == State::Stock).then(|| self.hash_source(&session.meta()));
+        let tls = session.stream().map(|_| tls_hash(&tls_id(&session.keys)));
         self.by_idc.remove(idc_hash, slot);
+        if let Some(hash) = tls {
+            self.by_tls.remove(hash, slot);
+        }
         if let Some(hash) = source {
             self.by_source.remove(hash, slot);
         }
@@ -373,7 +441,7 @@ mod tests {
     use portunus_channel::sealed::Sealed;
 
     fn sessions(capacity: usize) -> Sessions {
-        Sessions::new(capacity, 64 << 10, HashKey::new(1, 2), 7, 0xffff_ffff)
+        Sessions::new(capacity, 64 << 10, (HashKey::new(1, 2), true), 7, 0xffff_ffff)
     }
 
     fn meta(port: u16) -> Meta {
@@ -435,7 +503,7 @@ mod tests {
     #[test]
     fn an_spi_names_worker_slot_and_generation_and_is_never_reserved() {
         for capacity in [1, 3, 4, 1000, crate::SESSIONS_MAX] {
-            let mut table = Sessions::new(capacity, 64 << 10, HashKey::new(1, 2), 0, 0);
+            let mut table = Sessions::new(capacity, 64 << 10, (HashKey::new(1, 2), false), 0, 0);
             let esp = Some((Mech::Esp, End { handle: 0xc000_0101, port: 5062 }));
             let mut seen = Vec::new();
             for _ in 0..3 {
@@ -455,9 +523,31 @@ mod tests {
             // A table of the largest size has no bits left to tell uses of a slot apart.
             assert_eq!(seen.len(), if capacity == crate::SESSIONS_MAX { 1 } else { 3 }, "capacity {capacity}");
         }
-        let table = Sessions::new(crate::SESSIONS_MAX, 4096, HashKey::new(1, 2), 254, 0);
+        let table = Sessions::new(crate::SESSIONS_MAX, 4096, (HashKey::new(1, 2), false), 254, 0);
         let last = table.handle_of(Handles::Narrow, crate::SESSIONS_MAX as u32 - 1, GENERATION);
         assert_eq!((last, table.slot_of(Handles::Narrow, last)), (0xffff_fffe, crate::SESSIONS_MAX as u32 - 1));
+    }
+
+    #[test]
+    fn an_identity_names_a_session_of_tls_alone_and_a_plain_connection_is_never_its_own() {
+        let mut table = sessions(2);
+        let (id, psk) = (Identity([7; 16]), Psk::new([8; 32]));
+        let idc = Idc::new("alice").unwrap();
+        let meta = Meta { conn: 77, ..meta(1) };
+        let protected = Some((Mech::Tls, End::default()));
+        let (lane, state, protocol) = (table.lane(idc), State::Active, Protocol::Sip);
+        let opening = Opening { idc, lane, binding: b"x", meta, protected, protocol, state, ends_s: 9 };
+        let slot = table.open(&opening, Keys::from((id, psk.clone()))).unwrap();
+        assert_eq!((table.by_tls(&id), table.by_tls(&Identity([9; 16]))), (Some(slot), None));
+        assert_eq!(table.get(slot).unwrap().stream(), Some(0), "it registered over that one, in the clear");
+        assert_eq!(table.get_mut(slot).unwrap().set_stream(&Meta { conn: 5, ..meta }), 0);
+        assert_eq!(table.get_mut(slot).unwrap().set_stream(&Meta { conn: 6, ..meta }), 5);
+        assert_eq!(table.get(slot).unwrap().meta().conn, 6);
+        let sealed = Opening { protected: Some((Mech::Sealed, End::default())), ..opening };
+        let other = table.open(&sealed, Keys::from((Identity([9; 16]), psk))).unwrap();
+        assert_eq!((table.by_tls(&Identity([9; 16])), table.get(other).unwrap().stream()), (None, None));
+        table.close(slot);
+        assert_eq!(table.by_tls(&id), None);
     }
 
     #[test]

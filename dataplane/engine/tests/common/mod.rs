@@ -7,6 +7,7 @@ pub mod session;
 
 use portunus_channel::esp::Esp;
 use portunus_channel::sealed::Sealed;
+use portunus_channel::tls;
 use portunus_codec::Writer;
 use portunus_engine::{
     Capacity, Command, Config, CorePacket, Counters, EndReason, Engine, Event, Keys, Listener, ListenerKind, Meta,
@@ -172,6 +173,8 @@ pub struct Phone {
     pub rand: Rand,
     pub clock_ms: i64,
     pub session: Option<Session>,
+    /// What an answer of mechanism `tls` leads to, and the proxy's port.
+    pub tls: Option<(tls::Identity, tls::Psk, u16)>,
     pub rng: Seeded,
 }
 
@@ -191,6 +194,7 @@ impl Phone {
             rand: [0; 16],
             clock_ms: 0,
             session: None,
+            tls: None,
             rng: Seeded(seed),
         }
     }
@@ -288,6 +292,11 @@ impl Phone {
         let sel = Sel::parse(s10.sel).unwrap();
         let (idc, token) = (Idc::new(&self.idc).unwrap(), sel.mech().token());
         let ctx = TrafficCtx { idc, idsp, n1b: &self.n1b, n2b: &s10.n2, token };
+        if sel.mech() == Mech::Tls {
+            let (id, psk) = tls::derive(&secret, &ctx);
+            self.tls = Some((id, psk, sel.port().expect("a port")));
+            return true;
+        }
         self.session = Some(Session::agreed(&self.mechs, &sel, Protocol::Sip, &secret, &ctx));
         true
     }
@@ -333,6 +342,7 @@ pub fn config(capacity: Capacity) -> Config {
         |transport, stock_phones| ListenerKind::Access { signalling: &SIP as &dyn Signalling, transport, stock_phones };
     let at = |port, kind| Listener { address: SocketAddr::new("203.0.113.5".parse().unwrap(), port), kind };
     Config {
+        workers: 1,
         worker: 3,
         idsp: IDSP.into(),
         realm: REALM.into(),
