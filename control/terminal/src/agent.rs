@@ -1,13 +1,13 @@
 //! What a signalling protocol is to a terminal: how steps are written and read, and what is said inside the session.
 
-use crate::endpoint::{Base, Path, Wish};
+use crate::endpoint::{Base, Wish};
 use crate::event::Event;
 use crate::profile::Profile;
 use core::net::SocketAddr;
 use core::ops::Range;
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S10};
 use portunus_keydist::{Idc, N1, Now, Random};
-use portunus_signalling::{Protocol, Text};
+use portunus_signalling::{Protocol, Text, Transport};
 
 /// Who writes, for steps.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +18,8 @@ pub struct Env<'a> {
     pub idc: Idc<'a>,
     /// The address that it is reached at.
     pub local: SocketAddr,
+    /// What carries what is written.
+    pub carrier: Transport,
     /// The owner's number for it: terminals that share a socket keep their transaction ids apart by it.
     pub tag: u32,
 }
@@ -201,7 +203,7 @@ impl Ctx<'_> {
     pub fn say(&mut self, message: &[u8]) -> bool {
         let session = self.base.session.as_mut();
         let sealed = session.and_then(|s| Some((s.to, s.seal(message)?)));
-        sealed.map(|(to, octets)| self.base.send(Path::Sealed, to, octets)).is_some()
+        sealed.map(|(to, (path, octets))| self.base.send(path, to, octets)).is_some()
     }
 
     /// As [`Ctx::say`], for a repetition, which is counted.

@@ -76,6 +76,13 @@ pub enum Event {
         /// The handle that the proxy's datagrams bear.
         kid: u64,
     },
+    /// A session of mechanism `tls` wants a connection: [`crate::Endpoint::connection_key`] says where to and with which
+    /// key, and [`crate::Endpoint::on_secured`] or [`crate::Endpoint::on_secured_lost`] hears what came of it. With
+    /// [`Event::Forget`] it is to be closed.
+    Connect {
+        /// Names the session.
+        kid: u64,
+    },
     /// The key was confirmed both ways: the session is active.
     Active(Active),
     /// An attempt failed.
@@ -122,6 +129,7 @@ impl fmt::Debug for Event {
         match self {
             Self::Step { step, at_ms } => write!(f, "Step({} at {at_ms} ms)", step.name()),
             Self::Keyed { kid } => write!(f, "Keyed({kid:016x})"),
+            Self::Connect { kid } => write!(f, "Connect({kid:016x})"),
             Self::Active(a) => write!(f, "{a:?}"),
             Self::Failed { why, retry_in_ms } => write!(f, "Failed({why:?}, retry in {retry_in_ms:?} ms)"),
             Self::Refreshed { expires_s } => write!(f, "Refreshed({expires_s} s)"),

@@ -1,7 +1,7 @@
 //! What a terminal is told before it starts. One [`Profile`] is shared by a whole fleet.
 
 use core::net::SocketAddr;
-use portunus_channel::{TABLE, datagrams};
+use portunus_channel::{TABLE, room};
 use portunus_keydist::Idsp;
 use portunus_keydist::mech::{Mech, MechList};
 use portunus_keydist::terminal::Config as Registering;
@@ -17,7 +17,7 @@ pub struct Profile {
     pub protocol: Protocol,
     /// The proxy's access listener for it, where s1 and s7 go.
     pub server: SocketAddr,
-    /// What carries s1 and s7. Protected datagrams are UDP whatever this says.
+    /// What carries s1 and s7: UDP or TCP. What follows them is carried as the mechanism wants, whatever this says.
     pub transport: Transport,
     /// The proxy that the terminal means to register through.
     pub idsp: String,
@@ -66,7 +66,7 @@ impl core::fmt::Display for ProfileError {
             Self::Idsp => f.write_str("the proxy's name must be 1 to 63 characters of A-Z a-z 0-9 . _ : [ ] -"),
             Self::Mechs(e) => write!(f, "the mechanism list: {e}"),
             Self::NoMech => {
-                let known = TABLE.iter().filter(|room| datagrams(room.mech).is_some()).map(|room| room.mech.token());
+                let known = TABLE.iter().map(|room| room.mech.token());
                 write!(f, "the mechanism list must hold one of {}", known.collect::<Vec<_>>().join(", "))
             }
         }
@@ -90,12 +90,12 @@ impl Profile {
     ) -> Result<Self, ProfileError> {
         Idsp::new(idsp).ok_or(ProfileError::Idsp)?;
         let mechs = MechList::from_sip(mechs).map_err(ProfileError::Mechs)?;
-        if !mechs.entries().any(|entry| entry.mech.and_then(datagrams).is_some()) {
+        if !mechs.entries().any(|entry| entry.mech.and_then(room).is_some()) {
             return Err(ProfileError::NoMech);
         }
         let repeat = match transport {
             Transport::Udp => Repeat::SIP_UDP,
-            Transport::Tcp => Repeat::STREAM,
+            Transport::Tcp | Transport::Tls => Repeat::STREAM,
         };
         Ok(Self {
             protocol: Protocol::Sip,
@@ -118,7 +118,7 @@ impl Profile {
     #[must_use]
     pub fn speaking(self, protocol: Protocol) -> Self {
         let repeat = match (protocol, self.transport) {
-            (_, Transport::Tcp) => Repeat::STREAM,
+            (_, Transport::Tcp | Transport::Tls) => Repeat::STREAM,
             (Protocol::Sip, _) => Repeat::SIP_UDP,
             (Protocol::Mgcp, _) => MGCP,
             (Protocol::H248, _) => H248,

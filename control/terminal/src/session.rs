@@ -1,7 +1,8 @@
 //! The terminal's end of a session, under whichever mechanism was chosen.
 
+use crate::endpoint::Path;
 use core::net::SocketAddr;
-use portunus_channel::{Flow, Keys, Mechanism, Opened, ReplayWindow, Sequence, TABLE, datagrams};
+use portunus_channel::{Flow, Keys, Mechanism, Opened, ReplayWindow, Sequence, TABLE, datagrams, tls};
 use portunus_codec::Writer;
 use portunus_keydist::Random;
 use portunus_keydist::mech::Mech;
@@ -19,12 +20,27 @@ pub(crate) struct Session {
     /// When something protected last verified.
     pub(crate) heard_ms: u64,
     pub(crate) refresh_ms: u64,
-    mechanism: &'static dyn Mechanism,
-    c2s: Flow,
-    s2c: Flow,
     keys: Keys,
-    seq: Sequence,
-    window: ReplayWindow,
+    carried: Carried,
+}
+
+/// What carries it.
+enum Carried {
+    /// Datagrams of a mechanism.
+    Datagrams { mechanism: &'static dyn Mechanism, c2s: Flow, s2c: Flow, seq: Sequence, window: ReplayWindow },
+    /// A connection of `tls`, which the owner keeps.
+    Stream(Stream),
+}
+
+/// How far the connection of a session of `tls` has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// There is none.
+    None,
+    /// The owner was asked for one.
+    Wanted,
+    /// Its handshake succeeded.
+    Open,
 }
 
 impl Session {
@@ -38,6 +54,9 @@ impl Session {
         expires_s: u32,
     ) -> Option<Self> {
         let (mech, offered) = (established.sel.mech(), machine.mechs());
+        if mech == Mech::Tls {
+            return Some(Self::over_tls(machine, established, protocol, server, expires_s));
+        }
         let mechanism = datagrams(mech)?;
         let own = mechanism.offered(&offered.get(mech)?)?;
         let (proxy, port) = mechanism.answered(&established.sel)?;
@@ -49,23 +68,72 @@ impl Session {
             expires_s,
             heard_ms: 0,
             refresh_ms: u64::MAX,
-            mechanism,
-            c2s: Flow::c2s(own, proxy, protocol as u8),
-            s2c,
             keys: mechanism.derive(&established.secret, &machine.traffic_ctx(established)),
-            seq: Sequence::new(),
-            window: ReplayWindow::new(),
+            carried: Carried::Datagrams {
+                mechanism,
+                c2s: Flow::c2s(own, proxy, protocol as u8),
+                s2c,
+                seq: Sequence::new(),
+                window: ReplayWindow::new(),
+            },
         })
+    }
+
+    /// As [`Session::agreed`], under `tls`. What names it are the first octets of its identity.
+    fn over_tls(
+        machine: &Terminal,
+        established: &Established,
+        protocol: Protocol,
+        server: SocketAddr,
+        expires_s: u32,
+    ) -> Self {
+        let usual = if protocol == Protocol::H248 { tls::PORT_H248 } else { tls::PORT_SIP };
+        let (id, psk) = tls::derive(&established.secret, &machine.traffic_ctx(established));
+        let kid = id.0.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
+        Self {
+            kid,
+            to: SocketAddr::new(server.ip(), established.sel.port().unwrap_or(usual)),
+            life_s: established.life_s,
+            expires_s,
+            heard_ms: 0,
+            refresh_ms: u64::MAX,
+            keys: Keys::from((id, psk)),
+            carried: Carried::Stream(Stream::None),
+        }
+    }
+
+    /// The connection of a session of `tls`; `None` for any other.
+    pub(crate) fn stream(&mut self) -> Option<&mut Stream> {
+        match &mut self.carried {
+            Carried::Stream(stream) => Some(stream),
+            Carried::Datagrams { .. } => None,
+        }
+    }
+
+    /// True for a session of `tls`.
+    pub(crate) const fn is_stream(&self) -> bool {
+        matches!(self.carried, Carried::Stream(_))
+    }
+
+    /// What the connection of a session of `tls` is keyed by.
+    pub(crate) fn key(&self) -> Option<(tls::Identity, tls::Psk)> {
+        self.is_stream().then(|| (&self.keys).into())
     }
 
     /// The mechanism chosen.
     pub(crate) fn mech(&self) -> Mech {
-        self.mechanism.mech()
+        match &self.carried {
+            Carried::Datagrams { mechanism, .. } => mechanism.mech(),
+            Carried::Stream(_) => Mech::Tls,
+        }
     }
 
     /// True for a datagram that bears this session's handle.
     pub(crate) fn is_named_by(&self, datagram: &[u8]) -> bool {
-        self.mechanism.peek(datagram).is_ok_and(|peek| peek.handle == self.kid)
+        match &self.carried {
+            Carried::Datagrams { mechanism, .. } => mechanism.peek(datagram).is_ok_and(|peek| peek.handle == self.kid),
+            Carried::Stream(_) => false,
+        }
     }
 
     /// Sets the date of the next refresh from the expiry granted: between three quarters and nine tenths of it;
@@ -80,30 +148,43 @@ impl Session {
         self.refresh_ms = now_ms + whole * 3 / 4 + below(rng, whole * 3 / 20 + 1);
     }
 
-    /// One protected datagram under the next sequence number, a confirmation where there is no text; `None` when no number
-    /// is left.
-    pub(crate) fn seal(&mut self, text: &[u8]) -> Option<Vec<u8>> {
-        let seq = self.seq.take(self.mechanism.format().seq_max)?;
-        let mut out = vec![0; self.mechanism.sealed_len(text.len())];
-        self.mechanism.seal(&self.keys.c2s, &self.c2s, seq, text, &mut Writer::new(&mut out)).ok()?;
-        Some(out)
+    /// One protected message, a confirmation where there is no text, and how it leaves; `None` when no sequence number is
+    /// left, or no connection is open.
+    pub(crate) fn seal(&mut self, text: &[u8]) -> Option<(Path, Vec<u8>)> {
+        match &mut self.carried {
+            Carried::Datagrams { mechanism, c2s, seq, .. } => {
+                let seq = seq.take(mechanism.format().seq_max)?;
+                let mut out = vec![0; mechanism.sealed_len(text.len())];
+                mechanism.seal(&self.keys.c2s, c2s, seq, text, &mut Writer::new(&mut out)).ok()?;
+                Some((Path::Sealed, out))
+            }
+            // The handshake is the confirmation.
+            Carried::Stream(stream) => {
+                let says = *stream == Stream::Open && !text.is_empty();
+                says.then(|| (Path::Secured { kid: self.kid }, text.to_vec()))
+            }
+        }
     }
 
     /// Opens a datagram of this session in place; `None` when it does not verify or was seen before.
     pub(crate) fn open<'m>(&mut self, now_ms: u64, datagram: &'m mut [u8]) -> Option<Opened<'m>> {
-        let peek = self.mechanism.peek(datagram).ok()?;
-        if peek.handle != self.kid || self.window.check(peek.seq).is_err() {
+        let Carried::Datagrams { mechanism, s2c, window, .. } = &mut self.carried else { return None };
+        let peek = mechanism.peek(datagram).ok()?;
+        if peek.handle != self.kid || window.check(peek.seq).is_err() {
             return None;
         }
-        let opened = self.mechanism.open(&self.keys.s2c, &self.s2c, datagram).ok()?;
-        self.window.commit(peek.seq).ok()?;
+        let opened = mechanism.open(&self.keys.s2c, s2c, datagram).ok()?;
+        window.commit(peek.seq).ok()?;
         self.heard_ms = now_ms;
         Some(opened)
     }
 
     /// True when the sequence numbers run low.
     pub(crate) fn worn(&self) -> bool {
-        self.seq.runs_low(self.mechanism.format().seq_max)
+        match &self.carried {
+            Carried::Datagrams { mechanism, seq, .. } => seq.runs_low(mechanism.format().seq_max),
+            Carried::Stream(_) => false,
+        }
     }
 }
 

@@ -15,6 +15,7 @@
 //! session replaces it only when the new one is confirmed (make before break). Nothing unprotected is obeyed but s6,
 //! s10 and refusals, and those only in answer to this terminal's own transaction.
 
+mod connection;
 mod registering;
 mod upkeep;
 
@@ -26,7 +27,7 @@ use core::net::SocketAddr;
 use portunus_keydist::terminal::{Terminal, Why as MachineWhy};
 use portunus_keydist::timing::Repeating;
 use portunus_keydist::{Idc, Idsp, Key, N1, Now, Random};
-use portunus_signalling::Protocol;
+use portunus_signalling::{Protocol, Transport};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -37,6 +38,11 @@ pub enum Path {
     Signalling,
     /// As a protected datagram of the session's mechanism, from the UDP socket.
     Sealed,
+    /// Inside the TLS connection of a session.
+    Secured {
+        /// The session: see [`crate::Event::Connect`].
+        kid: u64,
+    },
 }
 
 /// A message to send.
@@ -119,7 +125,9 @@ pub(crate) struct Base {
 
 impl Base {
     pub(crate) fn env(&self) -> Env<'_> {
-        Env { profile: &self.profile, idc: self.machine.names().0, local: self.local, tag: self.tag }
+        let inside = self.session.as_ref().is_some_and(|session| session.is_stream());
+        let carrier = if inside { Transport::Tls } else { self.profile.transport };
+        Env { profile: &self.profile, idc: self.machine.names().0, local: self.local, carrier, tag: self.tag }
     }
 
     pub(crate) fn send(&mut self, path: Path, to: SocketAddr, octets: Vec<u8>) {

@@ -20,7 +20,7 @@ fn written_s1<A: Agent>(
     rng: &mut dyn Random,
     s1: &S1<'_>,
 ) -> (N1, Option<Vec<u8>>) {
-    (s1.n1, agent.write_s1(&Env { profile, idc: s1.idc, local, tag }, rng, s1))
+    (s1.n1, agent.write_s1(&Env { profile, idc: s1.idc, local, carrier: profile.transport, tag }, rng, s1))
 }
 
 /// The first SPI that terminals here receive under: no unprotected message of any protocol begins with such an octet, and
@@ -47,9 +47,13 @@ impl Base {
 
     /// One protected message without content.
     fn confirm(&mut self, now: Now, step: Step) {
-        let sealed = self.provisional.as_mut().and_then(|s| Some((s.to, s.seal(&[])?)));
-        if let Some((to, octets)) = sealed {
-            self.send(Path::Sealed, to, octets);
+        let Some(session) = &mut self.provisional else { return };
+        if session.is_stream() {
+            return self.want_connection(now, step, true);
+        }
+        let to = session.to;
+        if let Some((path, octets)) = session.seal(&[]) {
+            self.send(path, to, octets);
             self.step(now, step);
         }
     }
@@ -188,7 +192,7 @@ impl<A: Agent> Endpoint<A> {
         let Base { machine, profile, local, tag, .. } = &mut self.base;
         match machine.on_challenge(now, rng, s6) {
             Ok(s7) => {
-                let env = Env { profile, idc: s7.idc, local: *local, tag: *tag };
+                let env = Env { profile, idc: s7.idc, local: *local, carrier: profile.transport, tag: *tag };
                 let written = (s7.n1, self.agent.write_s7(&env, rng, &s7));
                 self.base.ask(now, 7, written);
             }
@@ -243,7 +247,7 @@ impl<A: Agent> Endpoint<A> {
     }
 
     /// Something protected verified under the new key: it replaces the old one.
-    fn confirmed(&mut self, now: Now, rng: &mut dyn Random) {
+    pub(super) fn confirmed(&mut self, now: Now, rng: &mut dyn Random) {
         let base = &mut self.base;
         base.machine.on_protected(now, rng);
         let Some(mut session) = base.provisional.take() else { return };

@@ -1,6 +1,6 @@
 //! What keeps a session: refreshes, signs of life, and a new key in time.
 
-use super::{Base, Endpoint, Path, Why};
+use super::{Base, Endpoint, Why};
 use crate::agent::Agent;
 use crate::event::Event;
 use crate::failure::Failure;
@@ -12,8 +12,8 @@ impl Base {
     /// own, whatever becomes of the core behind it.
     fn ask_for_sign(&mut self) {
         let sealed = self.session.as_mut().and_then(|s| Some((s.to, s.seal(&[])?)));
-        if let Some((to, octets)) = sealed {
-            self.send(Path::Sealed, to, octets);
+        if let Some((to, (path, octets))) = sealed {
+            self.send(path, to, octets);
         }
     }
 
@@ -24,14 +24,17 @@ impl Base {
                 self.tally.repeated += 1;
                 self.ask_for_sign();
             }
-            Some(Due::GiveUp) => {
-                self.machine.session_lost(now, rng);
-                self.forget_session();
-                if self.pending.is_none() && self.provisional.is_none() {
-                    self.failed(now, Failure::Lost);
-                }
-            }
+            Some(Due::GiveUp) => self.lost(now, rng),
             None => {}
+        }
+    }
+
+    /// The active session is no more: a new registration follows, unless one is under way.
+    pub(super) fn lost(&mut self, now: Now, rng: &mut dyn Random) {
+        self.machine.session_lost(now, rng);
+        self.forget_session();
+        if self.pending.is_none() && self.provisional.is_none() {
+            self.failed(now, Failure::Lost);
         }
     }
 
@@ -42,7 +45,8 @@ impl Base {
             self.machine.renew(now);
         }
         let probe_ms = u64::from(self.profile.probe_ms);
-        let quiet = probe_ms != 0 && session.heard_ms + probe_ms <= now.mono_ms;
+        // A connection says itself when it is lost.
+        let quiet = probe_ms != 0 && !session.is_stream() && session.heard_ms + probe_ms <= now.mono_ms;
         let stale = session.refresh_ms <= now.mono_ms;
         if stale {
             session.refresh_ms = u64::MAX;
@@ -99,7 +103,7 @@ impl<A: Agent> Endpoint<A> {
         let probe_ms = u64::from(self.base.profile.probe_ms);
         let probe = match &self.base.sign {
             Some(sign) => Some((sign.deadline().0, Why::Probe)),
-            None => (probe_ms != 0).then_some((session.heard_ms + probe_ms, Why::Probe)),
+            None => (probe_ms != 0 && !session.is_stream()).then_some((session.heard_ms + probe_ms, Why::Probe)),
         };
         [again, refresh, probe].into_iter().flatten().min_by_key(|d| d.0)
     }

@@ -3,7 +3,7 @@
 //!
 //! Terminals of one protocol share a few UDP sockets. A protected datagram finds its terminal by the handle in its header,
 //! anything else by the tag in its Call-ID (SIP), or by the N1 or the transaction id that it answers; over TCP each
-//! terminal has a connection until it is active. Every terminal checks its
+//! terminal has a connection until it is active, and sessions of `tls` have one of their own. Every terminal checks its
 //! own keys: nothing here looks into a message.
 
 mod config;
@@ -11,6 +11,7 @@ mod deadlines;
 mod finder;
 mod run;
 mod schedule;
+mod secured;
 mod sockets;
 mod stream;
 

@@ -4,12 +4,14 @@ use super::config::{FleetConfig, FleetResult, Goal, Progress, Subscribers};
 use super::deadlines::Deadlines;
 use super::finder::{Awaited, Finder};
 use super::schedule::Schedule;
+use super::secured::Secured;
 use super::sockets::Sockets;
 use super::stream::Stream;
 use crate::{AnyTerminal, Event, Path, Profile, Transport};
 use core::time::Duration;
 use hdrhistogram::Histogram;
 use mio::{Events, Poll, Token};
+use portunus_channel::tls::Client;
 use portunus_keydist::{Now, SystemRandom};
 use std::collections::BTreeMap;
 use std::io;
@@ -20,12 +22,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 const STARTS_A_ROUND: usize = 64;
 /// Batches read from one socket between two looks at the clock.
 const READS_A_ROUND: usize = 4;
+/// Connections that a terminal may have at a time.
+const CONNECTIONS: usize = 3;
 /// Longest sleep, so that progress is told.
 const NAP: Duration = Duration::from_millis(100);
 /// Highest latency told apart, microseconds: ten minutes.
 const SLOWEST_US: u64 = 600_000_000;
 
-struct Clock {
+pub(super) struct Clock {
     start: Instant,
     wall_ms: u64,
 }
@@ -40,20 +44,22 @@ impl Clock {
         self.start.elapsed()
     }
 
-    fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         let mono_ms = self.elapsed().as_millis() as u64;
         Now { mono_ms, wall_ms: self.wall_ms + mono_ms }
     }
 }
 
 /// A terminal of the fleet and what it has reached.
-struct Member {
-    terminal: AnyTerminal,
+pub(super) struct Member {
+    pub(super) terminal: AnyTerminal,
     /// What it is found by in the fleet's maps while it awaits an answer.
     awaited: Awaited,
     /// Intended start, since the start of the run.
     intended: Duration,
     stream: Option<Box<Stream>>,
+    /// Connections of its sessions of `tls`: the active one's, and that of the one that is to follow.
+    pub(super) secured: Option<Box<Secured>>,
     keyed: bool,
     active: bool,
     verified: bool,
@@ -64,20 +70,22 @@ struct Member {
 /// A fleet that runs, or has run. While it exists its terminals keep their sockets.
 pub struct Fleet {
     config: FleetConfig,
-    profile: Arc<Profile>,
+    pub(super) profile: Arc<Profile>,
     subscribers: Box<Subscribers>,
-    members: Vec<Member>,
+    pub(super) members: Vec<Member>,
     finder: Finder,
-    deadlines: Deadlines,
+    pub(super) deadlines: Deadlines,
     schedule: Schedule,
     sockets: Sockets,
-    poll: Poll,
-    rng: SystemRandom,
-    clock: Clock,
+    pub(super) poll: Poll,
+    pub(super) rng: SystemRandom,
+    pub(super) clock: Clock,
     exhausted: bool,
     under_way: usize,
-    result: FleetResult,
+    pub(super) result: FleetResult,
     last_end: Duration,
+    /// What all connections of `tls` share; made for the first.
+    pub(super) tls: Option<Client>,
 }
 
 impl core::fmt::Debug for Fleet {
@@ -139,6 +147,7 @@ impl Fleet {
             under_way: 0,
             result,
             last_end: Duration::ZERO,
+            tls: None,
         })
     }
 
@@ -248,6 +257,7 @@ impl Fleet {
                 awaited: None,
                 intended,
                 stream: None,
+                secured: None,
                 keyed: false,
                 active: false,
                 verified: false,
@@ -291,13 +301,14 @@ impl Fleet {
     }
 
     /// After anything happened to a terminal: its messages leave, its events count, its next deadline is set.
-    fn attend(&mut self, index: u32) {
+    pub(super) fn attend(&mut self, index: u32) {
         while let Some(event) = self.members.get_mut(index as usize).and_then(|m| m.terminal.poll_event()) {
             self.on_event(index, event);
         }
         while let Some(out) = self.members.get_mut(index as usize).and_then(|m| m.terminal.poll_transmit()) {
             match (out.path, self.profile.transport) {
                 (Path::Sealed, _) if self.config.goal == Goal::Keyed => {}
+                (Path::Secured { kid }, _) => self.send_secured(index, kid, &out.octets),
                 (Path::Signalling, Transport::Tcp) => self.send_stream(index, &out.octets),
                 (Path::Signalling, _) => {
                     self.finder
@@ -367,6 +378,12 @@ impl Fleet {
             }
             Event::Forget { kid } => {
                 self.finder.by_kid.remove(&kid);
+                self.hang_up(index, kid);
+            }
+            Event::Connect { kid } => {
+                if goal != Goal::Keyed {
+                    self.connect(index, kid);
+                }
             }
             Event::Refreshed { .. } | Event::Deregistered | Event::Request { .. } => {}
         }
@@ -380,12 +397,13 @@ impl Fleet {
         }
     }
 
-    fn token(&self, index: u32) -> Token {
-        Token(self.sockets.len() + index as usize)
+    /// The token of a terminal's connection: 0 is that of its registrations, 1 and 2 are those of its sessions.
+    pub(super) fn token(&self, index: u32, which: usize) -> Token {
+        Token(self.sockets.len() + index as usize * CONNECTIONS + which)
     }
 
     fn send_stream(&mut self, index: u32, octets: &[u8]) {
-        let token = self.token(index);
+        let token = self.token(index, 0);
         let registry = self.poll.registry();
         let Some(member) = self.members.get_mut(index as usize) else { return };
         let sent = match &mut member.stream {
@@ -466,7 +484,8 @@ impl Fleet {
         for event in events.iter() {
             match event.token().0.checked_sub(self.sockets.len()) {
                 None => self.sockets.mark_readable(event.token().0),
-                Some(index) => self.stream_ready(index as u32),
+                Some(at) if at % CONNECTIONS == 0 => self.stream_ready((at / CONNECTIONS) as u32),
+                Some(at) => self.secured_ready((at / CONNECTIONS) as u32, at % CONNECTIONS - 1),
             }
         }
         Ok(())

@@ -1,8 +1,9 @@
-//! A terminal's connection to the proxy: framed messages over TCP, with bounded buffers.
+//! A terminal's connection to the proxy: framed messages over TCP, or inside TLS, with bounded buffers.
 
 use core::net::SocketAddr;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use portunus_channel::tls::{Connection, Ended};
 use portunus_signalling::Protocol;
 use portunus_sip::frame::{Frame, Framer, PONG};
 use std::io::{self, Read as _, Write as _};
@@ -16,6 +17,8 @@ pub(super) struct Stream {
     inward: Vec<u8>,
     outward: Vec<u8>,
     framing: Framing,
+    /// Between the octets of the connection and its messages.
+    tls: Option<Box<Connection>>,
 }
 
 /// How messages are told apart on a stream.
@@ -35,7 +38,19 @@ impl Stream {
         let mut tcp = TcpStream::connect(to)?;
         registry.register(&mut tcp, token, Interest::READABLE | Interest::WRITABLE)?;
         let framing = if protocol == Protocol::Sip { Framing::Sip(Framer::new()) } else { Framing::Tpkt };
-        Ok(Self { tcp, inward: Vec::new(), outward: Vec::new(), framing })
+        Ok(Self { tcp, inward: Vec::new(), outward: Vec::new(), framing, tls: None })
+    }
+
+    /// The same with TLS inside; messages may be sent once it is open.
+    pub(super) fn secure(mut self, mut tls: Connection) -> io::Result<Self> {
+        tls.start(&mut self.outward).map_err(io::Error::other)?;
+        self.tls = Some(Box::new(tls));
+        Ok(self)
+    }
+
+    /// True once messages may pass.
+    pub(super) fn is_open(&self) -> bool {
+        self.tls.as_ref().is_none_or(|tls| tls.is_established())
     }
 
     /// Appends a message and sends what the connection takes.
@@ -43,12 +58,17 @@ impl Stream {
         if self.outward.len() + octets.len() + TPKT > BUFFER_MAX {
             return Err(io::ErrorKind::WriteZero.into());
         }
+        let mut message = Vec::with_capacity(octets.len() + TPKT);
         if matches!(self.framing, Framing::Tpkt) {
             let len = u16::try_from(octets.len() + TPKT).map_err(|_| io::ErrorKind::InvalidInput)?;
-            self.outward.extend_from_slice(&[3, 0]);
-            self.outward.extend_from_slice(&len.to_be_bytes());
+            message.extend_from_slice(&[3, 0]);
+            message.extend_from_slice(&len.to_be_bytes());
         }
-        self.outward.extend_from_slice(octets);
+        message.extend_from_slice(octets);
+        match &mut self.tls {
+            Some(tls) => tls.put(&message, &mut self.outward).map_err(io::Error::other)?,
+            None => self.outward.append(&mut message),
+        }
         self.write()
     }
 
@@ -74,12 +94,41 @@ impl Stream {
             match self.tcp.read(&mut room) {
                 Ok(0) => return Ok(false),
                 Ok(n) if self.inward.len() + n > BUFFER_MAX => return Err(io::ErrorKind::InvalidData.into()),
+                Ok(n) if self.tls.is_some() => {
+                    if !self.open(&room[..n])? {
+                        return Ok(false);
+                    }
+                }
                 Ok(n) => self.inward.extend_from_slice(&room[..n]),
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => {
                     return Ok(true);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Takes octets through TLS; false when the peer says that nothing follows.
+    fn open(&mut self, octets: &[u8]) -> io::Result<bool> {
+        let Some(tls) = &mut self.tls else { return Ok(false) };
+        let mut shown = octets;
+        loop {
+            let mut room = [0u8; 8_192];
+            let taken = tls.take(shown, &mut room, &mut self.outward);
+            shown = &[];
+            match taken {
+                Ok(taken) => {
+                    self.inward.extend_from_slice(&room[..taken.plain]);
+                    if !taken.more {
+                        return self.write().map(|()| true);
+                    }
+                }
+                Err(ended) => {
+                    // An alert for the proxy, where there is one; the connection is over in any case.
+                    let _ = self.write();
+                    return if ended == Ended::Closed { Ok(false) } else { Err(io::Error::other(ended)) };
+                }
             }
         }
     }
@@ -114,6 +163,15 @@ impl Stream {
             return Ok(None);
         }
         Ok(Some(self.inward.drain(..len).skip(TPKT).collect()))
+    }
+
+    /// Says to the proxy that nothing follows, as far as the connection takes it at once.
+    pub(super) fn finish(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.close(&mut self.outward);
+            // It is closed next, whatever comes of this.
+            let _ = self.write();
+        }
     }
 
     /// Takes it out of the poll.

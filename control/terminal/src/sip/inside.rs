@@ -325,7 +325,7 @@ fn compose_plain(ctx: &Ctx<'_>, o: &Outline<'_>) -> Option<Vec<u8>> {
         call_id: o.call_id,
         txn: Txn { cseq: o.cseq, branch: core::str::from_utf8(o.branch).ok()? },
         local: env.local,
-        transport: env.profile.transport,
+        transport: env.carrier,
         contact: (o.method == "INVITE").then_some(&contact),
         route: o.route,
         body: (!o.body.is_empty()).then_some(("text/plain", o.body)),

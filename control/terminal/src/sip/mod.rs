@@ -95,7 +95,7 @@ fn compose(
         realm: &env.profile.realm,
         registrar: &env.profile.registrar,
         local: env.local,
-        transport: env.profile.transport,
+        transport: env.carrier,
         contact: &text::contact(env.idc.as_str(), env.local, env.profile.transport),
         call_id: &text::call_id(env.tag, call),
         from_tag: &format!("{:08x}", call as u32),
