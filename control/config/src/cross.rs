@@ -10,6 +10,7 @@ pub(crate) fn check(config: &Config, gather: &Gather<'_>) {
     trust(config, gather);
     policies(config, gather);
     protected(config, gather);
+    secured(config, gather);
     peers(config, gather);
     elsewhere(config, gather);
     registrars(config, gather);
@@ -115,6 +116,9 @@ fn addresses(config: &Config, gather: &Gather<'_>) {
         for (mechanism, place) in e.protected() {
             take(false, place.address, format!("{path}.{}.address", mechanism.section()));
         }
+        for (n, l) in e.tls.iter().enumerate() {
+            take(true, l.address, format!("{path}.tls[{n}].address"));
+        }
     };
     if let Some(p) = &config.proxy {
         edge(&p.edge, "proxy");
@@ -191,6 +195,25 @@ fn protected(config: &Config, gather: &Gather<'_>) {
                 let problem = format!("{reached} and {path}.{section}, {place}, are not of one version of IP");
                 let write = "write addresses of one version; a second process serves the other";
                 gather.note_at(&format!("{path}.listener[{n}].address"), problem, write);
+            }
+        }
+    }
+}
+
+/// Where connections of `tls` arrive, terminals must be able to register, by the same version of IP.
+fn secured(config: &Config, gather: &Gather<'_>) {
+    for (path, edge) in edges(config) {
+        for (n, l) in edge.tls.iter().enumerate() {
+            let place = l.advertised.unwrap_or(l.address);
+            let mut registers = edge.listeners.iter().filter(|other| other.protocol == l.protocol).peekable();
+            if registers.peek().is_none() {
+                let problem = format!("no {} terminal can register here", l.protocol.name());
+                let write = format!("add [[{path}.listener]] with `protocol = \"{}\"`", l.protocol.word());
+                gather.note_at(&format!("{path}.tls[{n}].protocol"), problem, write);
+            } else if !registers.any(|other| other.advertised.unwrap_or(other.address).is_ipv4() == place.is_ipv4()) {
+                let problem = format!("{place} is of a version of IP that no {} listener has", l.protocol.name());
+                let write = "write addresses of one version; a second process serves the other";
+                gather.note_at(&format!("{path}.tls[{n}].address"), problem, write);
             }
         }
     }

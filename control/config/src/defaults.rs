@@ -76,6 +76,7 @@ pub(crate) const RING: Size = Size(4 << 20);
 pub(crate) const REST: Duration = Duration::from_micros(100);
 pub(crate) const ENOUGH: u64 = 32;
 pub(crate) const IDLE_CONNECTION: Duration = s(600);
+pub(crate) const HANDSHAKE: Duration = s(10);
 
 /// A UDP lane has 256 identifiers; a connection serves a whole softswitch.
 pub(crate) const AAA_LANES_UDP: u64 = 16;

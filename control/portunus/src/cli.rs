@@ -121,6 +121,13 @@ impl ProtocolArg {
     }
 }
 
+impl ProtocolArg {
+    /// True where its messages may be protected by this.
+    pub const fn uses(self, mechanism: MechanismArg) -> bool {
+        !matches!((self, mechanism), (Self::Mgcp | Self::H323, MechanismArg::Tls))
+    }
+}
+
 /// What protects signalling after the registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MechanismArg {
@@ -130,6 +137,8 @@ pub enum MechanismArg {
     /// ESP in UDP, ipsec-man.
     #[value(alias = "esp")]
     IpsecMan,
+    /// TLS 1.3 with the key from the registration, tls; for SIP and H.248.
+    Tls,
 }
 
 impl MechanismArg {
@@ -138,6 +147,7 @@ impl MechanismArg {
         match self {
             Self::Sealed => Mech::Sealed,
             Self::IpsecMan => Mech::Esp,
+            Self::Tls => Mech::Tls,
         }
     }
 }
@@ -157,7 +167,7 @@ pub struct DemoArgs {
     /// What carries the registrations, where the protocol lets one choose: SIP and H.248 do.
     #[arg(long, value_enum, default_value = "udp")]
     pub transport: Carrier,
-    /// What protects everything after the registration.
+    /// What protects everything after the registration; MGCP and H.323 stay with sealed datagrams where it is tls.
     #[arg(long, value_enum, default_value = "sealed")]
     pub mechanism: MechanismArg,
     /// Proxy worker threads.
@@ -203,7 +213,7 @@ pub struct RegisterArgs {
     /// What carries the registration; TCP for SIP and H.248.
     #[arg(long, value_enum, default_value = "udp")]
     pub transport: Carrier,
-    /// The mechanism to offer for everything after the registration.
+    /// The mechanism to offer for everything after the registration; tls for SIP and H.248.
     #[arg(long, value_enum, default_value = "sealed")]
     pub mechanism: MechanismArg,
     /// The digest realm (SIP); by default the part of IDC after `@`.

@@ -62,6 +62,10 @@ fn profile(args: &RegisterArgs) -> Result<Profile, Failure> {
         let next = "leave --transport away";
         return Err(usage(format!("{} runs over UDP only", args.protocol.name().to_uppercase()), next));
     }
+    if !args.protocol.uses(args.mechanism) {
+        let next = "leave --mechanism away";
+        return Err(usage(format!("{} is not carried inside TLS", args.protocol.name().to_uppercase()), next));
+    }
     let realm = match (&args.realm, args.id.split_once('@')) {
         (Some(realm), _) => realm.clone(),
         (None, Some((_, host))) if !host.is_empty() => host.to_owned(),

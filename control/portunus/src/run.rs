@@ -159,6 +159,10 @@ fn addresses(roles: &Roles, config: &Config) -> Vec<(String, Vec<String>)> {
         for (n, (mechanism, _)) in model.protected().enumerate() {
             list.push(format!("{} udp {}", mechanism.section(), proxy.address(model.listeners.len() + n)));
         }
+        let first = model.listeners.len() + model.protected().count();
+        for (n, l) in model.tls.iter().enumerate() {
+            list.push(format!("{} tls {}", l.protocol.word(), proxy.address(first + n)));
+        }
         list
     };
     if let (Some(softswitch), Some(_)) = (&roles.softswitch, &config.softswitch) {

@@ -22,6 +22,8 @@ pub struct Edge {
     pub sealed: Option<Protected>,
     /// Where ESP in UDP arrives, if anywhere.
     pub ipsec: Option<Protected>,
+    /// Where connections of mechanism `tls` arrive, protocol by protocol; a node opens them behind those for datagrams.
+    pub tls: Vec<Secured>,
     /// Rules.
     pub policy: Policy,
     /// Fixed capacities.
@@ -50,24 +52,36 @@ pub struct Listener {
 }
 
 impl Edge {
-    /// Where protected messages arrive, mechanism by mechanism; a node opens them in this order, behind the listeners.
+    /// Where protected datagrams arrive, mechanism by mechanism; a node opens them in this order, behind the listeners.
     pub fn protected(&self) -> impl Iterator<Item = (Mechanism, Protected)> {
         let place = |mechanism| Some((mechanism, self.place(mechanism)?));
-        Mechanism::ALL.into_iter().filter_map(place)
+        Mechanism::DATAGRAMS.into_iter().filter_map(place)
     }
 
-    /// Where the messages of a mechanism arrive.
+    /// Where the datagrams of a mechanism arrive.
     pub const fn place(&self, mechanism: Mechanism) -> Option<Protected> {
         match mechanism {
             Mechanism::Sealed => self.sealed,
             Mechanism::Ipsec => self.ipsec,
+            Mechanism::Tls => None,
         }
     }
 }
 
-/// Where protected messages arrive.
+/// Where protected datagrams arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Protected {
+    /// Where.
+    pub address: SocketAddr,
+    /// Where terminals reach it, where that differs.
+    pub advertised: Option<SocketAddr>,
+}
+
+/// Where connections of mechanism `tls` arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Secured {
+    /// The protocol inside: SIP or H.248.
+    pub protocol: ListenProtocol,
     /// Where.
     pub address: SocketAddr,
     /// Where terminals reach it, where that differs.
@@ -135,17 +149,20 @@ pub enum Mechanism {
     Sealed,
     /// `ipsec-man`.
     Ipsec,
+    /// `tls`.
+    Tls,
 }
 
 impl Mechanism {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Sealed, Self::Ipsec];
+    /// Those whose messages are datagrams of any protocol.
+    pub const DATAGRAMS: [Self; 2] = [Self::Sealed, Self::Ipsec];
 
     /// Its token, as in a file.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Sealed => "x-pkd-sealed",
             Self::Ipsec => "ipsec-man",
+            Self::Tls => "tls",
         }
     }
 
@@ -154,6 +171,7 @@ impl Mechanism {
         match self {
             Self::Sealed => "sealed",
             Self::Ipsec => "ipsec",
+            Self::Tls => "tls",
         }
     }
 }
@@ -254,4 +272,6 @@ pub struct Io {
     pub enough: usize,
     /// How long an idle TCP connection is kept.
     pub idle_connection: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
 }

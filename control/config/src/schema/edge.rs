@@ -4,7 +4,7 @@ use super::{Place, count};
 use crate::defaults as d;
 use crate::model::{
     Capacity, Cookies, Core, Edge, Io, ListenProtocol, ListenTransport, Listener, Lockout, Mechanism, Overload, Policy,
-    Protected, Proxy, Span,
+    Protected, Proxy, Secured, Span,
 };
 use crate::read::Section;
 use crate::value::{Device, OneOf, Realm, Word};
@@ -21,7 +21,8 @@ impl Word for ListenTransport {
 }
 
 impl Word for Mechanism {
-    const WORDS: &'static [(&'static str, Self)] = &[("x-pkd-sealed", Self::Sealed), ("ipsec-man", Self::Ipsec)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("x-pkd-sealed", Self::Sealed), ("ipsec-man", Self::Ipsec), ("tls", Self::Tls)];
 }
 
 impl Word for Cookies {
@@ -100,13 +101,18 @@ pub(super) fn edge(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Edge>
     }
     let control_core = s.key::<u64>("control_core").optional().map(count);
     let listeners = listeners(&mut s);
-    let [sealed, ipsec] = Mechanism::ALL.map(|mechanism| protected(&mut s, mechanism));
+    let [sealed, ipsec] = Mechanism::DATAGRAMS.map(|mechanism| protected(&mut s, mechanism));
+    let tls = tls(&mut s);
     let policy = policy(s.section_or_empty("policy"));
     for (mechanism, place) in [(Mechanism::Sealed, &sealed), (Mechanism::Ipsec, &ipsec)] {
         if matches!(place, Some(None)) && policy.mechanisms.contains(&mechanism) {
             let write = format!("add [{}.{}] with `address`", s.path, mechanism.section());
             s.note(format!("no place for datagrams of {}, which the policy allows", mechanism.word()), write);
         }
+    }
+    if tls.as_ref().is_some_and(Vec::is_empty) && policy.mechanisms.contains(&Mechanism::Tls) {
+        let write = format!("add [[{}.tls]] with `protocol` and `address`", s.path);
+        s.note("no place for connections of tls, which the policy allows", write);
     }
     let capacity = capacity(s.section_or_empty("capacity"));
     let overload = overload(s.section_or_empty("overload"));
@@ -121,6 +127,7 @@ pub(super) fn edge(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Edge>
         listeners: listeners?,
         sealed: sealed?,
         ipsec: ipsec?,
+        tls: tls?,
         policy,
         capacity,
         overload,
@@ -136,6 +143,28 @@ fn protected(s: &mut Section<'_, '_, '_>, mechanism: Mechanism) -> Option<Option
     let advertised = l.key::<SocketAddr>("advertised").check(specific).optional();
     l.finish();
     Some(Some(Protected { address: address?, advertised }))
+}
+
+/// Where connections of mechanism `tls` arrive; `None`: what stands there is wrong.
+fn tls(s: &mut Section<'_, '_, '_>) -> Option<Vec<Secured>> {
+    let one = |mut l: Section<'_, '_, '_>| {
+        let protocol = l.key::<OneOf<ListenProtocol>>("protocol").required();
+        let address = l.key::<SocketAddr>("address").required();
+        let advertised = l.key::<SocketAddr>("advertised").check(specific).optional();
+        if let Some(OneOf(protocol)) = protocol.filter(|of| !streams(of.0)) {
+            let problem = format!("{} is not carried over TCP, and so not inside TLS", protocol.name());
+            l.gather.note_at(&l.path_of("protocol"), problem, "write \"sip\" or \"h248\"");
+        }
+        l.finish();
+        Some(Secured { protocol: protocol?.0, address: address?, advertised })
+    };
+    let read: Vec<_> = s.sections("tls").into_iter().map(one).collect();
+    read.into_iter().collect()
+}
+
+/// Protocols that TCP may carry.
+const fn streams(protocol: ListenProtocol) -> bool {
+    matches!(protocol, ListenProtocol::Sip | ListenProtocol::H248)
 }
 
 fn listeners(s: &mut Section<'_, '_, '_>) -> Option<Vec<Listener>> {
@@ -154,7 +183,7 @@ fn listener(mut l: Section<'_, '_, '_>) -> Option<Listener> {
     let advertised = l.key::<SocketAddr>("advertised").check(specific).optional();
     let stock_phones = l.key("stock_phones").or(false);
     if let Some(OneOf(protocol)) = protocol {
-        if transport == ListenTransport::Tcp && !matches!(protocol, ListenProtocol::Sip | ListenProtocol::H248) {
+        if transport == ListenTransport::Tcp && !streams(protocol) {
             let problem = format!("{} is not carried over TCP", protocol.name());
             l.gather.note_at(&l.path_of("transport"), problem, "write \"udp\"");
         }
@@ -191,7 +220,10 @@ fn some_mechanism(list: &[OneOf<Mechanism>]) -> Result<(), (String, String)> {
     let twice = list.iter().enumerate().any(|(n, m)| list.iter().take(n).any(|o| o == m));
     if list.is_empty() || twice {
         let problem = if twice { "a mechanism is named twice" } else { "no mechanism" };
-        return Err((problem.to_owned(), "write [\"x-pkd-sealed\"], [\"ipsec-man\"], or both".to_owned()));
+        return Err((
+            problem.to_owned(),
+            "write one or more of \"x-pkd-sealed\", \"ipsec-man\" and \"tls\"".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -259,10 +291,11 @@ fn io(mut i: Section<'_, '_, '_>) -> Io {
     let send_buffer = i.key("send_buffer").within_size(64 << 10, 1 << 30).or(d::SOCKET_BUFFER);
     let ring = i.key("ring").within_size(64 << 10, 1 << 30).or(d::RING);
     let idle_connection = i.key("idle_connection").within_ms(1_000, 86_400_000).or(d::IDLE_CONNECTION);
+    let handshake = i.key("handshake").within_ms(100, 60_000).or(d::HANDSHAKE);
     let rest = i.key("rest").check(|d: &Duration| rest_limit(*d)).or(d::REST);
     let enough = count(i.key("enough").within(1, 256).or(d::ENOUGH));
     i.finish();
-    Io { batch, receive_buffer, send_buffer, ring, rest, enough, idle_connection }
+    Io { batch, receive_buffer, send_buffer, ring, rest, enough, idle_connection, handshake }
 }
 
 /// Longer rests would be felt by every terminal.

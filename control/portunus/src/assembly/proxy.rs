@@ -13,6 +13,7 @@ use portunus_config::model::{
 use portunus_engine::{Capacity, Cookies, ListenerKind, Policy};
 use portunus_h323::Ras;
 use portunus_io::listen::Buffers;
+use portunus_keydist::mech::Mech;
 use portunus_keydist::proxy::LockoutPolicy;
 use portunus_keydist::{Key, Prk};
 use portunus_mgcp::Mgcp;
@@ -47,18 +48,19 @@ fn octets(s: portunus_config::Size) -> usize {
     usize::try_from(s.0).unwrap_or(usize::MAX)
 }
 
-/// What a mechanism of the configuration is.
-const fn protection(mechanism: Mechanism) -> &'static dyn Protection {
+/// What a mechanism of the configuration is, where it is one for datagrams.
+const fn protection(mechanism: Mechanism) -> Option<&'static dyn Protection> {
     match mechanism {
-        Mechanism::Sealed => &Sealed,
-        Mechanism::Ipsec => &Esp,
+        Mechanism::Sealed => Some(&Sealed),
+        Mechanism::Ipsec => Some(&Esp),
+        Mechanism::Tls => None,
     }
 }
 
 /// The rules that a reload may change.
 pub fn policy(edge: &Edge) -> Policy {
     let (p, o, l) = (&edge.policy, &edge.overload, &edge.lockout);
-    let mech = |m: &Mechanism| protection(*m).mech();
+    let mech = |m: &Mechanism| protection(*m).map_or(Mech::Tls, Protection::mech);
     Policy {
         mechanisms: p.mechanisms.iter().map(mech).take(3).collect(),
         life_s: seconds(p.key_life),
@@ -87,13 +89,17 @@ pub fn policy(edge: &Edge) -> Policy {
     }
 }
 
-fn listener(l: &Listener) -> ListenerConfig {
-    let signalling: &'static dyn Signalling = match l.protocol {
+const fn signalling(protocol: ListenProtocol) -> &'static dyn Signalling {
+    match protocol {
         ListenProtocol::Sip => &SIP,
         ListenProtocol::Mgcp => &MGCP,
         ListenProtocol::H248 => &H248,
         ListenProtocol::Ras => &RAS,
-    };
+    }
+}
+
+fn listener(l: &Listener) -> ListenerConfig {
+    let signalling = signalling(l.protocol);
     let transport = match l.transport {
         ListenTransport::Udp => Transport::Udp,
         ListenTransport::Tcp => Transport::Tcp,
@@ -144,16 +150,22 @@ fn topology(edge: &Edge) -> Topology {
     };
     t.message_max = t.message_max.max(octets(edge.capacity.message));
     t.streams.connections = edge.capacity.connections.div_ceil(edge.workers);
+    t.streams.idle_ms = millis(io.idle_connection);
+    t.streams.opening_ms = millis(io.handshake);
     t
 }
 
 /// What a node is told. `prk` is the extract of Ksp (or Kss).
 pub fn node_config(edge: &Edge, identity: &str, realm: &str, prk: Prk) -> NodeConfig {
     let mut listeners: Vec<ListenerConfig> = edge.listeners.iter().map(listener).collect();
-    listeners.extend(edge.protected().map(|(mechanism, place)| ListenerConfig {
-        bind: place.address,
-        advertised: place.advertised,
-        kind: ListenerKind::Protected(protection(mechanism)),
+    listeners.extend(edge.protected().filter_map(|(mechanism, place)| {
+        let kind = ListenerKind::Protected(protection(mechanism)?);
+        Some(ListenerConfig { bind: place.address, advertised: place.advertised, kind })
+    }));
+    listeners.extend(edge.tls.iter().map(|l| ListenerConfig {
+        bind: l.address,
+        advertised: l.advertised,
+        kind: ListenerKind::Tls { signalling: signalling(l.protocol) },
     }));
     NodeConfig {
         topology: topology(edge),
@@ -264,7 +276,7 @@ fn start_failure(e: StartError) -> Failure {
 }
 
 impl Proxy {
-    /// Listener `n` in the order of the configuration; those for protected datagrams stand last.
+    /// Listener `n` in the order of the configuration; those for protected datagrams and for `tls` stand last.
     pub fn address(&self, n: usize) -> SocketAddr {
         let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
         self.node.listeners().get(n).copied().unwrap_or(nowhere)

@@ -1,7 +1,7 @@
 //! The terminals of a demonstration: one alone, and the rest of every protocol at the same time.
 
-use super::carrier;
 use super::world::{self, World};
+use super::{carrier, mechanism};
 use crate::cli::{DemoArgs, ProtocolArg};
 use crate::exit::{Exit, Failure};
 use crate::signals::Signals;
@@ -77,7 +77,7 @@ fn fleet(
 ) -> Result<Fleet, Failure> {
     let by = carrier(args, spoken);
     let access = world.access(spoken, by);
-    let mechs = offering(args.mechanism.mech());
+    let mechs = offering(mechanism(args, spoken).mech());
     let mut profile = Profile::new(access, by.into(), world.identity(), world::REALM, &mechs)
         .map_err(|e| Failure::new(Exit::Failed, e.to_string(), ""))?
         .speaking(spoken.protocol());

@@ -5,7 +5,7 @@ mod crowd;
 mod report;
 mod world;
 
-use crate::cli::{Carrier, DemoArgs, ProtocolArg, Topology};
+use crate::cli::{Carrier, DemoArgs, MechanismArg, ProtocolArg, Topology};
 use crate::exit::{Exit, Failure};
 use crate::ladder;
 use crate::out::Out;
@@ -57,6 +57,11 @@ fn carrier(args: &DemoArgs, spoken: ProtocolArg) -> Carrier {
     if spoken.runs_over(args.transport) { args.transport } else { Carrier::Udp }
 }
 
+/// What protects a protocol here: what was asked for where it can be used.
+fn mechanism(args: &DemoArgs, spoken: ProtocolArg) -> MechanismArg {
+    if spoken.uses(args.mechanism) { args.mechanism } else { MechanismArg::Sealed }
+}
+
 fn register_all(
     args: &DemoArgs,
     world: &World,
@@ -86,7 +91,7 @@ fn register_all(
             protocol: spoken.name(),
             transport: if by == Carrier::Udp { "udp" } else { "tcp" },
             ladder: rungs(args, *spoken, one, watched),
-            negotiated: Negotiated::of(one, world),
+            negotiated: Negotiated::of(one, *spoken, world),
             ..Spoken::default()
         };
         report.add(spoken, one, rest.as_ref());

@@ -1,10 +1,11 @@
 //! What a demonstration came to, for people and for machines.
 
 use super::world::World;
-use crate::cli::DemoArgs;
+use crate::cli::{DemoArgs, ProtocolArg};
 use crate::ladder::{self, Rung};
 use crate::latency::Latency;
 use crate::out::Out;
+use portunus_keydist::mech::Mech;
 use portunus_terminal::fleet::FleetResult;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -26,12 +27,15 @@ pub(super) struct Negotiated {
 
 impl Negotiated {
     /// `None` when the first terminal never became active.
-    pub(super) fn of(one: &FleetResult, world: &World) -> Option<Self> {
+    pub(super) fn of(one: &FleetResult, spoken: ProtocolArg, world: &World) -> Option<Self> {
         one.first_active.map(|a| Self {
             mechanism: a.mech.token(),
-            protects: "AES-256-GCM, a key each way, replay window 1024",
+            protects: match a.mech {
+                Mech::Tls => "TLS 1.3, PSK with (EC)DHE, no certificates",
+                Mech::Sealed | Mech::Esp => "AES-256-GCM, a key each way, replay window 1024",
+            },
             session: format!("{:016x}", a.kid),
-            protected_at: world.protected(a.mech).to_string(),
+            protected_at: world.protected(spoken, a.mech).to_string(),
             key_life_s: a.life_s,
             expires_s: a.expires_s,
             aaa: "RADIUS over TLS 1.3, certificates on both sides",
@@ -43,7 +47,7 @@ impl Negotiated {
     fn tell(&self, out: Out) {
         out.say_under(
             LABEL,
-            format!("negotiated  {} ({}), datagrams to {}", self.mechanism, self.protects, self.protected_at),
+            format!("negotiated  {} ({}), messages to {}", self.mechanism, self.protects, self.protected_at),
         );
         out.say_under(
             LABEL,

@@ -2,7 +2,7 @@
 //! the roles.
 
 use crate::assembly::{auc, proxy, softswitch, watch::Watch};
-use crate::cli::{Carrier, DemoArgs, ProtocolArg, Topology};
+use crate::cli::{Carrier, DemoArgs, MechanismArg, ProtocolArg, Topology};
 use crate::exit::{Exit, Failure};
 use crate::out::Out;
 use crate::signals::Signals;
@@ -37,6 +37,9 @@ const LISTENERS: [(ProtocolArg, Carrier); 6] = [
     (ProtocolArg::H248, Carrier::Tcp),
     (ProtocolArg::H323, Carrier::Udp),
 ];
+
+/// Those for connections of mechanism `tls`, which stand last.
+const TLS: [ProtocolArg; 2] = [ProtocolArg::Sip, ProtocolArg::H248];
 
 /// The subscribers' keys: each is an output of one secret, so that a million of them need no memory.
 #[derive(Clone)]
@@ -122,9 +125,14 @@ impl World {
         self.proxy.address(at.unwrap_or_default())
     }
 
-    /// Where the datagrams of a mechanism go.
-    pub(super) fn protected(&self, mech: Mech) -> SocketAddr {
-        let at = Mechanism::ALL.iter().position(|mechanism| mechanism.word() == mech.token());
+    /// Where the messages of a mechanism go.
+    pub(super) fn protected(&self, spoken: ProtocolArg, mech: Mech) -> SocketAddr {
+        let datagrams = Mechanism::DATAGRAMS;
+        let at = if mech == Mech::Tls {
+            TLS.iter().position(|of| *of == spoken).map(|at| datagrams.len() + at)
+        } else {
+            datagrams.iter().position(|mechanism| mechanism.word() == mech.token())
+        };
         self.proxy.address(LISTENERS.len() + at.unwrap_or_default())
     }
 
@@ -197,9 +205,15 @@ fn edge(section: &str, args: &DemoArgs) -> String {
             "[[{section}.listener]]\nprotocol = \"{protocol}\"\ntransport = \"{transport}\"\naddress = \"127.0.0.1:0\"\n"
         );
     }
+    for spoken in TLS {
+        let protocol = spoken.name();
+        text += &format!("[[{section}.tls]]\nprotocol = \"{protocol}\"\naddress = \"127.0.0.1:0\"\n");
+    }
+    // Where the mechanism is nothing for a protocol, that stays with sealed datagrams.
+    let also = if args.mechanism == MechanismArg::Tls { ", \"x-pkd-sealed\"" } else { "" };
     text + &format!(
         "[{section}.sealed]\naddress = \"127.0.0.1:0\"\n[{section}.ipsec]\naddress = \"127.0.0.1:0\"\n\
-         [{section}.policy]\nmechanisms = [\"{}\"]\n[{section}.key]\nfile = \"in memory\"\n\
+         [{section}.policy]\nmechanisms = [\"{}\"{also}]\n[{section}.key]\nfile = \"in memory\"\n\
          [{section}.capacity]\nsessions = {sessions}\nconnections = 65536\n",
         args.mechanism.mech().token(),
     )
