@@ -113,6 +113,7 @@ impl Rig {
         let listener = |port, kind| Listener { address: local(port), kind };
         let access = ListenerKind::Access { signalling: &Sip, transport: Transport::Udp, stock_phones: false };
         let config = Config {
+            workers: 1,
             worker: 0,
             idsp: IDSP.into(),
             realm: REALM.into(),

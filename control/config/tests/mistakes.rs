@@ -117,9 +117,20 @@ fn contradictions_between_sections_are_found() {
     );
     one("[proxy.sealed]\naddress = \"127.0.0.1:5065\"\n", "", "add [proxy.sealed] with `address`");
     one(
-        "mechanisms = [\"x-pkd-sealed\", \"ipsec-man\"]",
+        "mechanisms = [\"x-pkd-sealed\", \"ipsec-man\", \"tls\"]",
         "mechanisms = []",
-        "write [\"x-pkd-sealed\"], [\"ipsec-man\"], or",
+        "write one or more of \"x-pkd-sealed\", \"ipsec-man\" and",
+    );
+    one("address = \"127.0.0.1:5061\"", "address = \"[::1]:5061\"", "[::1]:5061 is of a version of IP that no SIP");
+    one(
+        "address = \"127.0.0.1:5061\"",
+        "address = \"127.0.0.1:2944\"",
+        "proxy.tls[0].address: 127.0.0.1:2944 is already",
+    );
+    one(
+        "[[proxy.tls]]\nprotocol = \"sip\"",
+        "[[proxy.tls]]\nprotocol = \"ras\"",
+        "RAS is not carried over TCP, and so",
     );
     one("identities = [\"sp1.example.test\"]", "identities = []", "does not trust this proxy");
     one("address = \"127.0.0.1:5080\"", "address = \"127.0.0.1:5081\"", "does not trust this proxy");

@@ -146,6 +146,7 @@ impl Proxy {
         let engine = |worker: u8, rng: &mut Prng| {
             let config = Config {
                 worker,
+                workers: scenario.workers,
                 idsp: name(scenario, index),
                 realm: "example.test".into(),
                 core: addr::core(index),

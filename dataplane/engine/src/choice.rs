@@ -63,7 +63,7 @@ impl Choice {
         rng: &mut dyn Random,
     ) -> Option<(N1, Keys)> {
         let token = self.mech().token();
-        for _ in 0..DRAWS * u32::from(site.workers.max(1)) {
+        for _ in 0..DRAWS * u32::from(site.workers) {
             let n2b = N1::from_bits(rng.next_u64());
             let ctx = TrafficCtx { idc, idsp, n1b, n2b: &n2b, token };
             match self {

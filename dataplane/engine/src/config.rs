@@ -18,7 +18,7 @@ pub const SESSIONS_MAX: usize = (1 << 24) - 1;
 pub struct Config {
     /// This worker's number: the top octet of tickets and key ids.
     pub worker: u8,
-    /// How many workers the proxy has; 0 counts as 1. What a session of `tls` is named by names the worker among them.
+    /// How many workers the proxy has. What a session of `tls` is named by names the worker among them.
     pub workers: u8,
     /// The proxy's identity (spec section 1).
     pub idsp: String,
@@ -280,6 +280,7 @@ impl Config {
         all(&[
             ("idsp", "1 to 63 of A-Z a-z 0-9 . _ : [ ] -", Idsp::new(&self.idsp).is_some()),
             ("realm", "1 to 255 octets", slots(self.realm.len(), 255)),
+            ("workers", "more than worker", self.worker < self.workers),
             ("listeners", "1 to 32", some),
             ("capacity.sessions", "1 to 16777215", slots(c.sessions, SESSIONS_MAX)),
             ("capacity.session_text", "4096 to 4294967296", (4096..=1 << 32).contains(&c.session_text)),

@@ -16,8 +16,8 @@ impl Lab {
         let sip: Vec<u16> = sip.into_iter().chain(self.registrars.iter().map(SocketAddr::port)).collect();
         let radius = [self.radius.port(), self.accounting.port()];
         let h248 = self.controller.map(|controller| controller.port());
-        let ipsec = self.ipsec.port();
-        let ports = sip.iter().chain(&radius).chain(&h248).chain([&ipsec]).map(|port| format!("port {port}"));
+        let (ipsec, tls) = (self.ipsec.port(), self.tls.port());
+        let ports = sip.iter().chain(&radius).chain(&h248).chain([&ipsec, &tls]).map(|port| format!("port {port}"));
         // What is sealed is nobody's to read, and what the system says of a terminal that has gone is not ours.
         let sealed = self.sealed.port();
         let hosts = self.beside.into_iter().flatten();
@@ -103,11 +103,11 @@ impl Seen {
     /// datagrams. TCP's own remarks on connections (a FIN is a chat item) are not about our messages.
     pub fn assert_clean(&self) {
         let bad = self.frames(
-            "_ws.malformed || (_ws.expert.severity >= 0x00400000 && (sip || radius || megaco || esp)) \
+            "_ws.malformed || (_ws.expert.severity >= 0x00400000 && (sip || radius || megaco || esp || tls)) \
              || (_ws.expert && udp && (mgcp || megaco || h225))",
         );
         assert!(bad.is_empty(), "tshark complains:\n{}", bad.join("\n"));
-        let strange = self.frames("(udp || tcp.len > 0) && !(sip || radius || mgcp || megaco || h225 || esp)");
+        let strange = self.frames("(udp || tcp.len > 0) && !(sip || radius || mgcp || megaco || h225 || esp || tls)");
         assert!(strange.is_empty(), "not taken for the right protocol:\n{}", strange.join("\n"));
     }
 

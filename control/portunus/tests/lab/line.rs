@@ -1,9 +1,10 @@
 //! One terminal of the project's on a socket of its own, driven step by step: for tests that look at what it is told.
 
+use portunus_keydist::mech::Mech;
 use portunus_keydist::{Key, Now, SystemRandom};
 use portunus_signalling::Protocol;
 use portunus_terminal::agent::Agent;
-use portunus_terminal::{Endpoint, Event, MECHS, Profile, Transport};
+use portunus_terminal::{Endpoint, Event, Path, Profile, Transport, offering};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,6 +17,8 @@ pub struct Line<A> {
     pub rng: SystemRandom,
     /// What it was told so far.
     pub events: Vec<Event>,
+    /// What it wants sent inside the connection of its session, where its mechanism is `tls`.
+    pub inside: Vec<Vec<u8>>,
     socket: UdpSocket,
     began: Instant,
 }
@@ -23,16 +26,34 @@ pub struct Line<A> {
 impl<A: Agent> Line<A> {
     /// A terminal that begins to register.
     pub fn start(protocol: Protocol, server: SocketAddr, idsp: &str, who: (&str, &Key), agent: A) -> Self {
+        Self::offering(Mech::Sealed, protocol, (server, idsp), who, agent)
+    }
+
+    /// The same, offering this mechanism.
+    pub fn offering(
+        mech: Mech,
+        protocol: Protocol,
+        (server, idsp): (SocketAddr, &str),
+        who: (&str, &Key),
+        agent: A,
+    ) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         socket.set_read_timeout(Some(NAP)).expect("set");
         let local = socket.local_addr().expect("its address");
-        let profile = Profile::new(server, Transport::Udp, idsp, "example.test", MECHS).expect("a profile");
+        let mechs = offering(mech);
+        let profile = Profile::new(server, Transport::Udp, idsp, "example.test", &mechs).expect("a profile");
         let profile = Arc::new(profile.speaking(protocol));
         let terminal = Endpoint::with(agent, profile, who.0, who.1, local, 1).expect("a terminal");
-        let mut line = Self { terminal, rng: SystemRandom::new(), events: vec![], socket, began: Instant::now() };
+        let (events, inside, began) = (vec![], vec![], Instant::now());
+        let mut line = Self { terminal, rng: SystemRandom::new(), events, inside, socket, began };
         let now = line.now();
         line.terminal.start(now, &mut line.rng);
         line
+    }
+
+    /// Its address.
+    pub fn local(&self) -> SocketAddr {
+        self.socket.local_addr().expect("its address")
     }
 
     pub fn now(&self) -> Now {
@@ -47,7 +68,10 @@ impl<A: Agent> Line<A> {
             let now = self.now();
             self.terminal.on_timer(now, &mut self.rng);
             while let Some(out) = self.terminal.poll_transmit() {
-                self.socket.send_to(&out.octets, out.to).expect("sent");
+                match out.path {
+                    Path::Secured { .. } => self.inside.push(out.octets),
+                    Path::Signalling | Path::Sealed => _ = self.socket.send_to(&out.octets, out.to).expect("sent"),
+                }
             }
             while let Some(event) = self.terminal.poll_event() {
                 self.events.push(event);

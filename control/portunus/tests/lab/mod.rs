@@ -133,6 +133,8 @@ pub struct Lab {
     pub ipsec: SocketAddr,
     /// H.248 towards gateways.
     pub h248: SocketAddr,
+    /// TLS connections, for SIP.
+    pub tls: SocketAddr,
     /// The proxy's core side.
     pub core: SocketAddr,
     /// The softswitch.
@@ -165,6 +167,7 @@ impl Lab {
             stock: free_port(),
             sealed: free_port(),
             ipsec: free_port(),
+            tls: free_port(),
             h248: free_port(),
             core: free_port(),
             softswitch: free_port(),
@@ -227,7 +230,7 @@ impl Lab {
     }
 
     fn config(&self) -> String {
-        let Self { sip, stock, sealed, ipsec, core, softswitch, radius, accounting, .. } = self;
+        let Self { sip, stock, sealed, ipsec, tls, core, softswitch, radius, accounting, .. } = self;
         let peer = self.next_hop.unwrap_or(*core);
         let next = self.next_hop.unwrap_or(*softswitch);
         let digest = self.digest.map_or(String::new(), |hash| format!("digest = \"{hash}\""));
@@ -249,7 +252,7 @@ impl Lab {
                 None => String::new(),
             };
             format!(
-                "{}{}{beside}{stock}{h248}[{section}.sealed]\naddress = \"{sealed}\"\n[{section}.ipsec]\naddress = \"{ipsec}\"\n[{section}.policy]\nmechanisms = [\"x-pkd-sealed\", \"ipsec-man\"]\n[{section}.key]\nfile = \"subscribers.csv\"\n[{section}.capacity]\nsessions = 1000\n",
+                "{}{}{beside}{stock}{h248}[{section}.sealed]\naddress = \"{sealed}\"\n[{section}.ipsec]\naddress = \"{ipsec}\"\n[[{section}.tls]]\nprotocol = \"sip\"\naddress = \"{tls}\"\n[{section}.policy]\nmechanisms = [\"x-pkd-sealed\", \"ipsec-man\", \"tls\"]\n[{section}.key]\nfile = \"subscribers.csv\"\n[{section}.capacity]\nsessions = 1000\n",
                 row("udp", sip, ""),
                 row("tcp", sip, "")
             )
@@ -468,6 +471,14 @@ secret = "lab-radius-secret"
         command.args(["--proxy-id", self.proxy_id(), "--transport", transport, "--key-file"]).arg(key);
         command.args(["--limit", &limit.as_secs().to_string()]);
         command
+    }
+
+    /// Registers offering this mechanism alone; the report's text is JSON.
+    pub fn register_offering(&self, id: &str, transport: &str, mechanism: &str) -> Report {
+        let mut command = Command::new(BINARY);
+        command.args(["--json", "register", "--server", &self.sip.to_string(), "--id", id, "--mechanism", mechanism]);
+        command.args(["--proxy-id", self.proxy_id(), "--transport", transport, "--limit", "10", "--key-file"]);
+        bounded(command.arg(self.path("subscribers.csv")), Duration::from_secs(15))
     }
 
     pub fn register(&self, id: &str, transport: &str) -> Report {

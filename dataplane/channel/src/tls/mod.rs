@@ -58,7 +58,7 @@ impl Identity {
         text
     }
 
-    /// Which of so many workers it belongs to: a connection may arrive at any of them. A proxy draws N2b until the
+    /// Which of so many workers, 0 counting as 1, it belongs to: a connection may arrive at any of them. A proxy draws N2b until the
     /// identity that follows from it names the worker that holds the session.
     pub const fn worker(&self, workers: u8) -> u8 {
         let [high, low, ..] = self.0;

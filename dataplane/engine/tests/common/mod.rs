@@ -36,6 +36,7 @@ pub const SEALED: u8 = 1;
 pub const STOCK: u8 = 2;
 pub const TCP: u8 = 3;
 pub const ESP: u8 = 4;
+pub const TLS: u8 = 5;
 
 /// A seeded generator (SplitMix64): the same run from the same seed.
 #[derive(Clone)]
@@ -67,6 +68,8 @@ pub struct Recorder {
     pub events: Vec<Heard>,
     pub core_is_full: bool,
     pub access_is_full: bool,
+    /// Connections that were to be closed.
+    pub hung_up: Vec<u32>,
 }
 
 impl Sink for Recorder {
@@ -84,6 +87,10 @@ impl Sink for Recorder {
             self.out.push((to, buf));
         }
         true
+    }
+
+    fn hang_up(&mut self, conn: u32) {
+        self.hung_up.push(conn);
     }
 
     fn event(&mut self, event: Event<'_>) {
@@ -342,7 +349,7 @@ pub fn config(capacity: Capacity) -> Config {
         |transport, stock_phones| ListenerKind::Access { signalling: &SIP as &dyn Signalling, transport, stock_phones };
     let at = |port, kind| Listener { address: SocketAddr::new("203.0.113.5".parse().unwrap(), port), kind };
     Config {
-        workers: 1,
+        workers: 7,
         worker: 3,
         idsp: IDSP.into(),
         realm: REALM.into(),
@@ -353,6 +360,7 @@ pub fn config(capacity: Capacity) -> Config {
             at(5062, access(Transport::Udp, true)),
             at(5060, access(Transport::Tcp, false)),
             at(4500, ListenerKind::Protected(&Esp)),
+            at(5061, ListenerKind::Tls { signalling: &SIP }),
         ],
         capacity,
     }

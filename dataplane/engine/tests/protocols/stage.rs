@@ -227,7 +227,7 @@ impl Stage {
             ListenerKind::Access { signalling: dialect.signalling(), transport: Transport::Udp, stock_phones: false };
         let at = |port, kind| Listener { address: SocketAddr::from(([203, 0, 113, 5], port)), kind };
         let config = Config {
-            workers: 1,
+            workers: 4,
             worker: 3,
             idsp: IDSP.into(),
             realm: REALM.into(),
