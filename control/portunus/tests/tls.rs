@@ -188,3 +188,41 @@ fn s_client_registers_over_a_connection_keyed_by_pkd1() {
     seen.assert_clean();
     seen.assert_at_least("tls", 8);
 }
+
+#[test]
+fn a_lost_connection_is_wanted_again_and_a_session_without_any_is_registered_anew() {
+    let lab = Lab::plan().start();
+    let (agent, key) = (Sip::new(&mut SystemRandom::new()), lab.key_of(ALICE));
+    let mut line = Line::offering(Mech::Tls, Protocol::Sip, (lab.sip, lab.proxy_id()), (ALICE, &key), agent);
+    let wanted = |e: &Event| if let Event::Connect { kid } = e { Some(*kid) } else { None };
+    line.until("it wants a connection", |e| wanted(e).is_some(), || ());
+    let kid = line.events.iter().find_map(wanted).expect("told above");
+    let now = line.now();
+    // Not confirmed: it asks again when the confirmation is due, half a second later.
+    line.terminal.on_secured_lost(now, &mut line.rng, kid);
+    line.events.clear();
+    line.until("again", |e| wanted(e) == Some(kid), || ());
+    assert!(line.now().mono_ms - now.mono_ms >= 400);
+    let now = line.now();
+    line.terminal.on_secured(now, &mut line.rng, kid);
+    line.active();
+    line.events.clear();
+    // Active: at once, and the session goes on when that succeeds.
+    line.terminal.on_secured_lost(now, &mut line.rng, kid);
+    line.turn();
+    assert_eq!(line.events.iter().find_map(wanted), Some(kid));
+    let now = line.now();
+    line.terminal.on_secured(now, &mut line.rng, kid);
+    line.terminal.probe(now, &mut line.rng).expect("a request");
+    line.turn();
+    let request = line.inside.pop().expect("it goes inside");
+    let text = String::from_utf8(request).expect("SIP");
+    assert!(text.starts_with("OPTIONS ") && text.contains("Via: SIP/2.0/TLS "), "{text}");
+    // And when it does not, the terminal registers anew.
+    line.terminal.on_secured_lost(now, &mut line.rng, kid);
+    line.turn();
+    line.terminal.on_secured_lost(now, &mut line.rng, kid);
+    line.events.clear();
+    line.until("a new session", |e| wanted(e).is_some_and(|newer| newer != kid), || ());
+    assert!(!line.terminal.is_active());
+}

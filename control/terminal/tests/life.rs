@@ -84,6 +84,7 @@ impl World {
     fn up(&mut self, i: usize, path: Path, to: SocketAddr, mut octets: Vec<u8>, fate: &mut Fate<'_>) {
         let from = addr(10_000 + i as u16);
         match path {
+            Path::Secured { .. } => unreachable!("no session of tls"),
             Path::Signalling => {
                 assert_eq!(to, addr(5060));
                 let mut room = [0u8; 4096];

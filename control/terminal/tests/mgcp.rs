@@ -100,6 +100,7 @@ impl World {
                     self.on_clear(&out.octets);
                 }
                 Path::Sealed => self.on_sealed(&mut out.octets),
+                Path::Secured { .. } => unreachable!("no session of tls"),
             }
         }
     }

@@ -25,8 +25,8 @@ use crate::outputs::{News, Outputs, Port};
 use crate::pace::Pacer;
 use crate::readings::{Board, ControlCounters};
 use crate::route::Router;
-use crate::udp::UdpLink;
 use crate::secured::{Neighbour, Neighbours, layers};
+use crate::udp::UdpLink;
 use crate::upstream::Upstream;
 use crate::worker::{Bell, LINK, PORTS, STREAMS, WAKER, Worker, WorkerShared};
 
@@ -47,6 +47,7 @@ struct Bench {
     bell: Arc<Bell>,
     ports: Vec<Port>,
     streams: Streams,
+    neighbours: Neighbours,
 }
 
 fn system(error: std::io::Error) -> StartError {
@@ -78,18 +79,15 @@ pub(crate) fn start<H: Handler>(
     };
     let (mut intakes, mut ready) = (Vec::new(), Vec::new());
     let order = (workers > 1 || upstream.follows_sessions()).then(|| Arc::new(AtomicU64::new(0)));
-    let benches = benches(plan, groups, workers)?;
-    let neighbours: Arc<[Neighbour]> = benches.iter().map(|bench| Neighbour::new(Arc::clone(&bench.bell))).collect();
-    for (number, bench) in benches.into_iter().enumerate() {
+    for (number, bench) in benches(plan, groups, workers)?.into_iter().enumerate() {
         let seat = Seat { worker: number as u8, workers: workers as u8, listeners: &reached, core };
         // Several workers share what the control thread keeps.
         let link = match workers {
             1 => upstream.yield_link(bench.poll.registry(), LINK).map_err(StartError::Upstream)?,
             _ => None,
         };
-        let neighbours = Neighbours { all: Arc::clone(&neighbours), own: seat.worker };
         let (topology, order) = (&plan.topology, order.clone());
-        let parts = Parts { clock, link, control: Arc::clone(&bell), topology, order, neighbours };
+        let parts = Parts { clock, link, control: Arc::clone(&bell), topology, order };
         let (worker, way, intake) = parts.worker(bench, make(&seat)?);
         hub.ways.push(way);
         intakes.push(intake);
@@ -264,11 +262,13 @@ fn open_one(
 
 /// Deals the sockets out to the workers.
 fn benches(plan: &Plan, groups: Vec<Group>, workers: usize) -> Result<Vec<Bench>, StartError> {
+    let waits = (0..workers).map(|_| poll_and_bell()).collect::<Result<Vec<_>, _>>()?;
+    let all: Arc<[Neighbour]> = waits.iter().map(|(_, bell)| Neighbour::new(Arc::clone(bell))).collect();
     let mut benches = Vec::new();
-    for _ in 0..workers {
-        let (poll, bell) = poll_and_bell()?;
+    for (own, (poll, bell)) in waits.into_iter().enumerate() {
         let streams = Streams::new(plan.topology.streams, STREAMS);
-        benches.push(Bench { poll, bell, ports: Vec::new(), streams });
+        let neighbours = Neighbours { all: Arc::clone(&all), own: own as u8 };
+        benches.push(Bench { poll, bell, ports: Vec::new(), streams, neighbours });
     }
     for (listener, group) in groups.into_iter().enumerate() {
         match group {
@@ -327,7 +327,6 @@ struct Parts<'a> {
     topology: &'a Topology,
     /// The count that puts the workers' news in order, where anybody wants them.
     order: Option<Arc<AtomicU64>>,
-    neighbours: Neighbours,
 }
 
 impl Parts<'_> {
@@ -364,7 +363,7 @@ impl Parts<'_> {
             from_core,
             orders,
             bell: bench.bell,
-            neighbours: self.neighbours,
+            neighbours: bench.neighbours,
             control: self.control,
             shared,
             pacer: Pacer::new(self.topology.pace),

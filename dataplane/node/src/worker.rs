@@ -26,8 +26,8 @@ use crate::handler::Handler;
 use crate::outputs::{AFFINITY_SHIFT, Outputs, take_core};
 use crate::pace::Pacer;
 use crate::readings::Board;
-use crate::udp::UdpLink;
 use crate::secured::Neighbours;
+use crate::udp::UdpLink;
 
 /// How a thread of a node is woken.
 pub(crate) type Bell = Doorbell<mio::Waker>;
