@@ -90,6 +90,7 @@ demo() {
             --protocols sip,mgcp,h248,ras
     done
     run demo cargo run --release -q -p portunus -- demo --terminals 200 --mechanism ipsec-man --json
+    run demo cargo run --release -q -p portunus -- demo --terminals 200 --workers 2 --mechanism tls --transport tcp --json
     run check cargo run --release -q -p portunus -- check --config tuning/lab.toml
 }
 

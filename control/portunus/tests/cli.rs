@@ -266,7 +266,7 @@ fn reload_takes_over_what_it_can_and_names_the_rest() {
     assert!(ready["roles"]["proxy"].to_string().contains(&lab.sip.to_string()), "{ready}");
     let text = std::fs::read_to_string(&config).expect("the configuration");
     let changed = text.replace("sessions = 1000", "sessions = 2000");
-    let changed = changed.replace("[proxy.policy]\n", "[proxy.policy]\nkey_life = \"2h\"\n");
+    let changed = changed.replace("mechanisms = ", "key_life = \"2h\"\nmechanisms = ");
     assert_ne!(changed, text);
     std::fs::write(&config, &changed).expect("written");
     running.signal("-HUP");

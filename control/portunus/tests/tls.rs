@@ -20,6 +20,15 @@ use std::time::{Duration, Instant};
 const ALICE: &str = "alice@example.test";
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// Waits until a counter of `role` stands at `want`: a worker shows its numbers ten times a second.
+fn awaited(lab: &Lab, role: &str, name: &str, want: u64) {
+    let until = Instant::now() + PATIENCE;
+    while lab.counter(role, name) != want {
+        assert!(Instant::now() < until, "{name} is {}, not {want}", lab.counter(role, name));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn terminals_register_over_udp_and_tcp_and_confirm_by_tls_in_both_topologies() {
     for direct in [false, true] {
@@ -34,8 +43,8 @@ fn terminals_register_over_udp_and_tcp_and_confirm_by_tls_in_both_topologies() {
             );
         }
         let role = if direct { "softswitch" } else { "proxy" };
-        assert_eq!(lab.counter(role, "tls_handshakes"), 2);
-        assert_eq!(lab.counter(role, "sessions_confirmed"), 2);
+        awaited(&lab, role, "tls_handshakes", 2);
+        awaited(&lab, role, "sessions_confirmed", 2);
     }
     // Not every protocol goes inside TLS.
     let lab = Lab::plan();
@@ -84,13 +93,14 @@ fn a_request_is_relayed_inside_and_terminals_register_again_when_the_proxy_comes
     until(&mut fleet, "two active", |progress| progress.active == 2 && progress.elapsed > Duration::from_millis(1500));
     assert_eq!((fleet.active_now(), fleet.activations()), (2, 2));
     // REGISTER is s1 and s7; the OPTIONS of each went through to the core and its answer came back.
-    assert!(lab.counter("proxy", "sealed_up") >= 2 && lab.counter("proxy", "sealed_down") >= 2);
-    assert_eq!(lab.counter("proxy", "tls_handshakes"), 2);
+    awaited(&lab, "proxy", "sealed_up", 2);
+    awaited(&lab, "proxy", "sealed_down", 2);
+    awaited(&lab, "proxy", "tls_handshakes", 2);
     lab.kill_and_restart();
     let began = Instant::now();
     until(&mut fleet, "active again", |_| began.elapsed() > Duration::from_secs(6));
     assert_eq!((fleet.active_now(), fleet.activations()), (2, 4), "each registered anew");
-    assert_eq!(lab.counter("proxy", "sessions_active"), 2);
+    awaited(&lab, "proxy", "sessions_active", 2);
 }
 
 /// `openssl s_client` as the connection of a terminal's session.
@@ -168,16 +178,12 @@ fn s_client_registers_over_a_connection_keyed_by_pkd1() {
     tunnel.say(register(1, 600).as_bytes());
     let answer = tunnel.hear("\r\n\r\n");
     assert!(answer.starts_with("SIP/2.0 200 ") && answer.contains("expires="), "{answer}");
-    assert_eq!(lab.counter("proxy", "sessions_active"), 1);
+    awaited(&lab, "proxy", "sessions_active", 1);
     tunnel.say(register(2, 0).as_bytes());
     assert!(tunnel.hear("\r\n\r\n").starts_with("SIP/2.0 200 "));
     // The session ends with its last reply, and its connection with it.
-    let ended = Instant::now() + PATIENCE;
-    while lab.counter("proxy", "stream_finished") == 0 {
-        assert!(Instant::now() < ended, "the connection is still there");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert_eq!(lab.counter("proxy", "sessions_deregistered"), 1);
+    awaited(&lab, "proxy", "stream_finished", 1);
+    awaited(&lab, "proxy", "sessions_deregistered", 1);
     // The session is over: the alert, and nothing else.
     let mut late = Tunnel::open(&mut line);
     assert!(!late.child.wait().expect("it ends").success());

@@ -254,7 +254,7 @@ fn open_one(
         PlanKind::Tcp(framing) | PlanKind::Tls(framing) => {
             let sockets = listen::tcp_group(listener.bind, workers, BACKLOG)?;
             let address = sockets.first().ok_or_else(missing)?.local_addr()?;
-            let secured = if let PlanKind::Tls(_) = listener.kind { Some(server()?) } else { None };
+            let secured = if let PlanKind::Tls(_) = listener.kind { Some(server(plan)?) } else { None };
             Ok((Group::Tcp(sockets, framing, secured), address))
         }
     }
@@ -290,8 +290,10 @@ fn benches(plan: &Plan, groups: Vec<Group>, workers: usize) -> Result<Vec<Bench>
 }
 
 /// The proxy's end of all TLS connections of a listener. A want of memory, or an OpenSSL without TLS 1.3.
-fn server() -> std::io::Result<Arc<Server>> {
-    Server::new(Limits::default()).map(Arc::new).map_err(std::io::Error::other)
+fn server(plan: &Plan) -> std::io::Result<Arc<Server>> {
+    // What waits for a peer is the connections' affair; octets that have left already may stand before it.
+    let outgoing = plan.topology.streams.write_max.saturating_mul(4);
+    Server::new(Limits { outgoing, ..Limits::default() }).map(Arc::new).map_err(std::io::Error::other)
 }
 
 fn add_port(
