@@ -85,6 +85,7 @@ impl World {
             let Some(mut out) = self.terminal.poll_transmit() else { return };
             match out.path {
                 Path::Signalling => self.on_clear(out.octets),
+                Path::Secured { .. } => unreachable!("no session of tls"),
                 Path::Sealed => match self.far.open(addr(40_000), &mut out.octets).unwrap().text {
                     sign if sign.is_empty() => self.seal(b""),
                     message => self.inside.push(message),
