@@ -7,7 +7,7 @@ use super::{
     Transaction, Transactions, descriptors, services,
 };
 use portunus_codec::parse_u32;
-use portunus_signalling::FaultKind;
+use portunus_signalling::{Fault, FaultKind};
 
 /// Checks every element of a list.
 pub(super) fn each(mut list: Elements<'_>, mut f: impl FnMut(&Element<'_>) -> Result<(), Bad>) -> Result<usize, Bad> {
@@ -27,7 +27,16 @@ pub(super) fn some(e: &Element<'_>, f: impl FnMut(&Element<'_>) -> Result<(), Ba
     }
 }
 
-impl Message<'_> {
+impl<'m> Message<'m> {
+    /// As [`Message::parse`], of octets that were parsed before or that this crate wrote: they are not checked again. Of
+    /// others, the view has as much as can be read.
+    ///
+    /// # Errors
+    /// As [`Message::parse`], for what stands before the body.
+    pub(crate) fn reread(octets: &'m [u8]) -> Result<Self, Fault> {
+        Self::head(octets).map_err(Into::into)
+    }
+
     pub(super) fn check_body(&self) -> Result<(), Bad> {
         let mut parts = Transactions { s: self.octets, at: self.body };
         let mut n = 0;

@@ -180,15 +180,6 @@ impl<'m> Message<'m> {
         Ok(msg)
     }
 
-    /// As [`Message::parse`], of octets that were parsed before or that this crate wrote: they are not checked again. Of
-    /// others, the view has as much as can be read.
-    ///
-    /// # Errors
-    /// As [`Message::parse`], for what stands before the body.
-    pub(crate) fn reread(octets: &'m [u8]) -> Result<Self, Fault> {
-        Self::head(octets).map_err(Into::into)
-    }
-
     /// Reads what stands before the body.
     fn head(octets: &'m [u8]) -> Result<Self, Bad> {
         let unreadable = |what, at| Bad { kind: FaultKind::Unreadable, what, at };
