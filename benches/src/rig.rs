@@ -175,6 +175,8 @@ impl Rig {
                     let listener = match out.path {
                         Path::Signalling => 0,
                         Path::Sealed => 1 + u8::from(out.to.port() == 4_500),
+                        // Connections need sockets; no list offered here leads to one.
+                        Path::Secured { .. } => continue,
                     };
                     up.push((Meta { source: local(port), listener, conn: 0 }, out.octets));
                 }
