@@ -37,9 +37,10 @@ fn words(bug: Bug) -> &'static [&'static str] {
 /// The worlds in which a bug must be found: those of all protocols, and those of the protocols with lanes alone.
 fn worlds(bug: Bug) -> Vec<fn(u64) -> Scenario> {
     let lanes: fn(u64) -> Scenario = |seed| Scenario::draw_from(seed, &[Protocol::Mgcp, Protocol::H248, Protocol::Ras]);
+    let sip: fn(u64) -> Scenario = |seed| Scenario::draw_from(seed, &[Protocol::Sip]);
     match bug {
-        // It is in the location of SIP's Contacts.
-        Bug::MovedUnconfirmed => vec![Scenario::draw],
+        // A Contact waits otherwise than a lane does.
+        Bug::MovedUnconfirmed => vec![Scenario::draw, lanes, sip],
         _ => vec![Scenario::draw, lanes],
     }
 }

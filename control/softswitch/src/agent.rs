@@ -5,14 +5,14 @@
 //!                                   ├─ s8: Ctx::s8 ──► Judged: Right: Ctx::bind, writes s9 (s11 follows by itself)
 //!                                   │                          Asked: another s5 follows by on_vector
 //!                                   │                          Refused, Busy: writes the refusal
-//!                                   └─ anything of a terminal: Ctx::whose(its lane), Ctx::touch, an answer
+//!                                   └─ anything of a terminal: Gateways::sender, Ctx::touch, an answer
 //!   time    ──► Agent::on_timer: Commands repeats, audits
 //!   elsewhere the terminal registered anew, or ran out ──► Agent::on_left
 //! ```
 //!
 //! One registration core serves them all: challenges, words, retries, questions to the AuC, records, limits and
 //! counters name no protocol. An agent knows syntax and what its protocol does after a registration, and keeps no
-//! location of its own: [`Ctx::bind`] is the one place where a terminal moves, so that an identity that registers by
+//! location of its own: [`Ctx::bind`] and [`Ctx::confirm`] are where a terminal moves, so that an identity that turns up in
 //! another protocol leaves the former one at once.
 
 use crate::location::{Change, Session, Unchanged};
@@ -38,9 +38,9 @@ pub(crate) trait Agent: Send {
     /// the refusal. `waiting` is the [`Origin`] as it was given, with the request's octets.
     fn on_vector(&mut self, ctx: &mut Ctx<'_>, waiting: &Waiting, vector: &Vector);
 
-    /// A terminal that was bound by this protocol no longer is: it ran out, [`Ctx::unbind`] was called, or it
-    /// registered by another protocol. Forget what is kept of it; there is nobody to tell.
-    fn on_left(&mut self, _ctx: &mut Ctx<'_>, _idc: &str) {}
+    /// A terminal that was bound to this lane, or waited there, no longer is: it ran out, [`Ctx::unbind`] was called, it
+    /// is elsewhere now, or the lane is another's. Forget what is kept of it there; there is nobody to tell.
+    fn on_left(&mut self, _ctx: &mut Ctx<'_>, _idc: &str, _lane: Peer) {}
 
     /// Time has passed: repeat commands, audit, give up.
     fn on_timer(&mut self, _ctx: &mut Ctx<'_>) {}
@@ -131,23 +131,23 @@ impl Ctx<'_> {
         self.core.judge_pkd1(self.now, origin, s8, None, self.out)
     }
 
-    /// Binds an authenticated terminal to its lane, in place of wherever it was bound by any protocol, and tells the AuC
-    /// (s11).
+    /// Binds an authenticated terminal to its lane, and tells the AuC (s11). True: it is there. False: it is somewhere
+    /// else, by whatever protocol, and waits here until it is [`Ctx::confirm`]ed or its time is over.
     ///
     /// # Errors
     /// Seconds to wait, for the refusal: the location table is full. Counted.
-    pub(crate) fn bind(&mut self, bound: &Bound<'_>) -> Result<(), u32> {
+    pub(crate) fn bind(&mut self, bound: &Bound<'_>) -> Result<bool, u32> {
         let Bound { idc, idsp, rand, ipc, lane, expires_s } = *bound;
         // A lane is one terminal's: whoever had it before is gone from there.
-        if let Some(former) = self.whose(lane).filter(|former| **former != *idc.as_str()) {
-            self.unbind(&former);
+        if let Some(former) = self.owner(lane).filter(|former| **former != *idc.as_str()) {
+            self.leave(&former, lane);
         }
         let session = Session { rand, idsp: idsp.clone(), ipc };
         let (now_ms, protocol) = (self.now.mono_ms, self.protocol);
         match self.core.location.bind_lane(now_ms, idc.as_str(), (protocol, lane), expires_s, &session) {
             Ok(changes) => {
                 self.account(idc.as_str(), &changes);
-                Ok(())
+                Ok(self.lane_of(idc.as_str()) == Some(lane))
             }
             Err(Unchanged::Full | Unchanged::OutOfOrder | Unchanged::TooManyContacts) => {
                 self.core.counters.location_full += 1;
@@ -156,9 +156,26 @@ impl Ctx<'_> {
         }
     }
 
-    /// Whose lane this is: who sent a message that is no step. `None`: nobody that is bound.
+    /// Who is bound to this lane.
     pub(crate) fn whose(&self, lane: Peer) -> Option<Box<str>> {
-        self.core.location.whose(self.now.mono_ms, self.protocol, lane).map(Into::into)
+        self.owner(lane).filter(|idc| self.lane_of(idc) == Some(lane))
+    }
+
+    /// Who is bound to this lane, or waits there.
+    pub(crate) fn owner(&self, lane: Peer) -> Option<Box<str>> {
+        self.core.location.owner(self.now.mono_ms, self.protocol, lane).map(Into::into)
+    }
+
+    /// A message that is no step, and no answer of the proxy's own, came from a terminal by this lane, which only an
+    /// active session lets it do: where it waited there, it is there from now on, and nowhere else. True when it is
+    /// there.
+    pub(crate) fn confirm(&mut self, idc: &str, lane: Peer) -> bool {
+        let (now_ms, protocol) = (self.now.mono_ms, self.protocol);
+        if let Some(changes) = self.core.location.confirm_lane(now_ms, idc, (protocol, lane)) {
+            self.core.counters.moved += 1;
+            self.account(idc, &changes);
+        }
+        self.lane_of(idc) == Some(lane)
     }
 
     /// Where a terminal of this protocol is reached; `None`: it is not bound by this protocol.
@@ -168,7 +185,7 @@ impl Ctx<'_> {
 
     /// True while a terminal is bound, by whatever protocol.
     pub(crate) fn is_bound(&self, idc: &str) -> bool {
-        self.core.location.find(self.now.mono_ms, idc).is_some_and(|mut bindings| bindings.next().is_some())
+        self.core.location.find(self.now.mono_ms, idc).is_some_and(|mut bindings| bindings.any(|b| b.is_reached()))
     }
 
     /// The terminal showed life: it is not forgotten before `expires_s` from now. Nothing is told to the AuC.
@@ -186,7 +203,14 @@ impl Ctx<'_> {
 
     /// The terminal de-registered, or was given up: [`Agent::on_left`] follows, and the AuC is told (s11).
     pub(crate) fn unbind(&mut self, idc: &str) {
-        let changes = self.core.location.unbind_lane(self.now.mono_ms, self.protocol, idc);
+        if let Some(lane) = self.lane_of(idc) {
+            self.leave(idc, lane);
+        }
+    }
+
+    /// As [`Ctx::unbind`], of one lane, where it may only have waited.
+    pub(crate) fn leave(&mut self, idc: &str, lane: Peer) {
+        let changes = self.core.location.unbind_lane(self.now.mono_ms, idc, (self.protocol, lane));
         self.account(idc, &changes);
     }
 
@@ -311,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_is_where_it_registered_last() {
+    fn a_terminal_is_where_it_showed_life_last() {
         let (mut w, lane) = (World::new(), Peer::Udp(LANE.parse().unwrap()));
         w.registered(Protocol::Mgcp, 1, lane);
         assert_eq!(w.told(), [(Event::Start, 1)]);
@@ -319,12 +343,17 @@ mod tests {
         assert!(w.with(Protocol::Mgcp, |ctx| ctx.touch("gw", 60)) && w.out.is_empty());
         assert!(w.with(Protocol::Mgcp, |ctx| ctx.refresh("gw", 60)));
         assert_eq!(w.told(), [(Event::Refresh, 1)]);
+        // In another protocol it waits, and is where it was.
         w.registered(Protocol::Ras, 2, lane);
-        let mut told = w.told();
-        told.sort_by_key(|(_, n)| *n);
-        assert_eq!(told, [(Event::Stop, 1), (Event::Start, 2)]);
-        assert_eq!(w.core.location.take_left(), Some((Protocol::Mgcp, "gw".into())));
+        assert_eq!(w.told(), [(Event::Start, 2)]);
+        assert_eq!(w.with(Protocol::Ras, |ctx| (ctx.whose(lane), ctx.owner(lane))), (None, Some("gw".into())));
+        assert!(!w.with(Protocol::Ras, |ctx| ctx.touch("gw", 60)));
+        assert_eq!(w.with(Protocol::Mgcp, |ctx| ctx.lane_of("gw")), Some(lane));
+        assert!(w.with(Protocol::Ras, |ctx| ctx.confirm("gw", lane)));
+        assert_eq!(w.told(), [(Event::Stop, 1)]);
+        assert_eq!(w.core.location.take_left(), Some((Protocol::Mgcp, "gw".into(), lane)));
         assert_eq!(w.with(Protocol::Mgcp, |ctx| ctx.lane_of("gw")), None);
+        assert!(w.with(Protocol::Ras, |ctx| ctx.confirm("gw", lane)) && w.core.counters.moved == 1);
         w.with(Protocol::Ras, |ctx| ctx.unbind("gw"));
         assert_eq!(w.told(), [(Event::Stop, 2)]);
         assert!(!w.with(Protocol::Ras, |ctx| ctx.touch("gw", 60)));

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Protocols whose terminals are told apart by transport address (MGCP, H.248, RAS) bind an identity to its *lane*:
-//! the proxy's address that is this terminal's own (`lanes`). There is one name space: a binding by one protocol ends
-//! the bindings by the others.
+//! the proxy's address that is this terminal's own (`lanes`). There is one name space: who is bound by one protocol is
+//! bound by no other. Who registers at another place than where it is bound moves when it shows life there (`candidates`).
 //!
 //! A binding names the authenticated session (the challenge's Rand) that made it, so that the AuC's record can
 //! follow the registration's life. All times are monotonic milliseconds. Deliberately absent: SIP syntax, and any
@@ -54,6 +54,8 @@ pub(crate) struct Binding {
     pub q_milli: u16,
     /// When it ends, monotonic milliseconds.
     pub expires_ms: u64,
+    /// When it ends once it is no candidate.
+    granted_ms: u64,
     /// Who stands behind it.
     pub session: Session,
     /// It waits for a sign of life (`candidates`).
@@ -153,6 +155,9 @@ pub(crate) enum Change {
 mod candidates;
 mod lanes;
 
+pub(crate) use candidates::UNCONFIRMED_MS;
+use candidates::{Place, until};
+
 #[derive(Debug)]
 struct Record {
     idc: Box<str>,
@@ -177,11 +182,11 @@ pub(crate) struct Location {
     bindings: usize,
     /// Whose lane is whose.
     by_lane: HashMap<(Protocol, Peer), Box<str>, Keyed>,
-    /// Who is no longer bound by a lane protocol, for that protocol to be told.
-    left: Vec<(Protocol, Box<str>)>,
+    /// Who is no longer bound to which lane, for its protocol to be told.
+    left: Vec<(Protocol, Box<str>, Peer)>,
     /// Bindings that wait for a sign of life.
     candidates: usize,
-    /// Who got such a binding, for signs of life to be asked for.
+    /// Who got such a binding in SIP, for signs of life to be asked for.
     named: Vec<Box<str>>,
 }
 
@@ -236,7 +241,8 @@ impl Location {
     /// Where SIP requests reach an identity: the highest q, and among equals the newest; a candidate only when there is
     /// nothing else.
     pub(crate) fn best(&self, now_ms: u64, idc: &str) -> Option<&Binding> {
-        self.find(now_ms, idc)?.filter(|b| b.lane.is_none()).max_by_key(|b| b.rank())
+        let reached = self.find(now_ms, idc)?.filter(|b| b.is_reached());
+        reached.max_by_key(|b| b.rank()).filter(|b| b.lane.is_none())
     }
 
     /// Changes an identity's bindings as one step: all of what is asked, or nothing (RFC 3261 section 10.3).
@@ -263,13 +269,14 @@ impl Location {
                     touched.extend(self.apply(now_ms, (call_id, start), update, wanted, &mut next)?);
                 }
                 if update.vouched && !touched.is_empty() {
-                    candidates::alive(&mut next, &update.session.idsp);
+                    candidates::alive(&mut next, Place::Proxy(&update.session.idsp));
                 }
                 // Bound by SIP is bound by nothing else.
-                next.retain(|b| b.lane.is_none() || touched.is_empty());
+                let bound = !touched.is_empty() && next.iter().any(|b| b.lane.is_none() && !b.candidate);
+                next.retain(|b| b.lane.is_none() || b.candidate || !bound);
             }
         }
-        if next.len() > self.limits.bindings_each {
+        if next.iter().filter(|b| b.lane.is_none()).count() > self.limits.bindings_each {
             return Err(Unchanged::TooManyContacts);
         }
         self.commit(now_ms, update.idc, next)?;
@@ -306,7 +313,7 @@ impl Location {
             _ => update.session.clone(),
         };
         self.age += 1;
-        let candidate = candidates::waits(update, next);
+        let candidate = update.fresh && candidates::waits(Place::Proxy(&update.session.idsp), next);
         if candidate {
             self.named.push(update.idc.into());
         }
@@ -316,7 +323,8 @@ impl Location {
             uri: wanted.uri.into(),
             path: update.path.into(),
             q_milli: wanted.q_milli,
-            expires_ms: now_ms + u64::from(wanted.expires_s) * 1000,
+            expires_ms: until(now_ms, wanted.expires_s),
+            granted_ms: until(now_ms, wanted.expires_s),
             session: session.clone(),
             candidate,
             call_id,

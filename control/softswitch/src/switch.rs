@@ -62,8 +62,8 @@ impl Softswitch {
 
     /// Tells agents of the terminals that left them.
     fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
-        while let Some((protocol, idc)) = self.core.location.take_left() {
-            self.call(now, protocol, out, |agent, ctx| agent.on_left(ctx, &idc));
+        while let Some((protocol, idc, lane)) = self.core.location.take_left() {
+            self.call(now, protocol, out, |agent, ctx| agent.on_left(ctx, &idc, lane));
         }
         self.core.counters.transaction_evicted += self.core.transactions.take_evicted();
     }
@@ -122,7 +122,8 @@ impl Softswitch {
     /// Where an identity can be reached now, best first, for the administrator and the simulator: SIP Contact URIs, or
     /// `mgcp:`, `h248:`, `ras:` and the lane.
     pub fn bindings_of(&self, now: Now, idc: &str) -> Vec<String> {
-        let mut found: Vec<_> = self.core.location.find(now.mono_ms, idc).into_iter().flatten().collect();
+        let held = self.core.location.find(now.mono_ms, idc).into_iter().flatten();
+        let mut found: Vec<_> = held.filter(|b| b.is_reached()).collect();
         found.sort_by_key(|b| core::cmp::Reverse(b.rank()));
         found.into_iter().map(|b| b.spelled()).collect()
     }

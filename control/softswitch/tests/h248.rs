@@ -426,7 +426,14 @@ fn registering_again_on_another_lane_leaves_the_first() {
     let sent = m.to(other);
     m.done(other, &sent[1..]);
     m.records();
+    // It is where it was, until it answers there.
+    let tone = m.said("C=-{N=A2{OE=4{al/of}}}", "C=-{N=A2}");
+    m.done(LANE, &tone);
+    m.pass(400);
+    let audit = m.to(other).remove(0);
+    assert!(audit.contains("AV=*{AT{PG}}"));
+    m.reply(other, &audit, "C=-{AV=A1{PG{al-1}}}");
+    let wanted = m.to(other);
+    m.done(other, &wanted);
     m.said("C=-{N=A2{OE=4{al/of}}}", "ER=402{\"Unauthorized\"}");
-    m.pass(1_000);
-    assert!(m.to(other)[0].contains("AV=*{AT{PG}}"));
 }

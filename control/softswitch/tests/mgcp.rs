@@ -399,10 +399,14 @@ fn registering_again_on_another_lane_leaves_the_first() {
     let sent = m.to(other);
     m.answer(other, "200", &sent[1..]);
     m.records();
+    // It is where it was, until it speaks there.
     m.say(LANE, &format!("NTFY 900 aaln/2@{GW} MGCP 1.0\r\nX: 5\r\nO: L/hd\r\n"));
-    assert_eq!(m.to(LANE), ["500 900 Endpoint unknown\r\n"]);
+    let tone = m.to(LANE);
+    m.answer(LANE, "200", &tone[1..]);
     m.pass(1_000);
     assert!(m.to(other)[0].starts_with("AUEP "));
     m.say(other, &format!("NTFY 900 aaln/2@{GW} MGCP 1.0\r\nX: 5\r\nO: L/hd\r\n"));
     assert!(m.to(other)[1].contains("S: L/dl"));
+    m.say(LANE, &format!("NTFY 901 aaln/2@{GW} MGCP 1.0\r\nX: 5\r\nO: L/hd\r\n"));
+    assert_eq!(m.to(LANE), ["500 901 Endpoint unknown\r\n"]);
 }

@@ -1,7 +1,9 @@
 //! A terminal that registers through another proxy moves there when it shows life there, and not before: nothing that
-//! an unconfirmed session says moves a terminal (spec section 2).
+//! an unconfirmed session says moves a terminal (spec section 2). In SIP here; on lanes in `lanes`.
 
 mod common;
+#[path = "moved/lanes.rs"]
+mod lanes;
 
 use common::{Bench, SP1, SP2, config, header, peer};
 use portunus_keydist::steps::Registration;

@@ -110,6 +110,8 @@ pub struct Oracle {
     ever_active: BTreeMap<(String, usize), u64>,
     /// Since when somebody is bound through a proxy.
     bound_since: BTreeMap<(String, usize), u64>,
+    /// Through which proxies somebody was reached when it was last looked at, in this order.
+    places: BTreeMap<String, Vec<usize>>,
     traffic: BTreeMap<(Life, SocketAddr), Traffic>,
     said: BTreeMap<Vec<u8>, String>,
     /// What a proxy can have given a key for, by N1b.
@@ -303,6 +305,14 @@ impl Oracle {
 
     /// The softswitch would try these proxies for an identity, in this order.
     pub fn placed(&mut self, now_ms: u64, idc: &str, proxies: &[usize]) {
+        let former = self.places.insert(idc.to_owned(), proxies.to_vec()).unwrap_or_default();
+        if let (Some(was), Some(first)) = (former.first(), proxies.first()) {
+            let active = |p: &usize| self.ever_active.contains_key(&(idc.to_owned(), *p));
+            // What waited beside may be tried once the place where it was has ended by itself.
+            let replaced = was != first && (proxies.contains(was) || !former.contains(first));
+            let moved = replaced && active(was) && !active(first);
+            self.hold(!moved, || format!("a registration that nobody confirmed moved {idc} to another proxy"));
+        }
         self.bound_since.retain(|(who, p), _| who != idc || proxies.contains(p));
         for p in proxies {
             self.bound_since.entry((idc.to_owned(), *p)).or_insert(now_ms);

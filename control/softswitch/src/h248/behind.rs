@@ -48,7 +48,7 @@ impl Controller {
             return self.on_reply(ctx, from, msg, &reply);
         }
         let named = msg.mid().idc();
-        let found = ctx.whose(from).filter(|idc| named.is_some_and(|n| n.as_str() == &**idc));
+        let found = self.gateways.sender(ctx, from, |idc| named.is_some_and(|n| n.as_str() == idc));
         let Some((idc, to)) = found.zip(behind(from)) else {
             ctx.core.counters.unreachable += 1;
             for t in msg.transactions().filter(|t| t.kind == Kind::Request) {

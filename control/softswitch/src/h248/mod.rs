@@ -33,7 +33,7 @@ enum Purpose {
     /// A step of a registration: only that it arrives matters.
     Step,
     /// Are you there; `all` is true where the reply names the terminations.
-    Audit { idc: Box<str>, all: bool },
+    Audit { idc: Box<str>, lane: Peer, all: bool },
     /// Events wanted, signals applied.
     Modify { idc: Box<str> },
     /// The gateway told of to a controller of somebody else's.
@@ -114,10 +114,10 @@ impl Controller {
             (Purpose::Introduce { idc }, reply) => {
                 self.on_introduced(ctx, &idc, reply.is_some_and(|t| !t.failed()));
             }
-            (Purpose::Audit { idc, all }, Some(reply)) if !unavailable(reply) => {
-                self.on_audited(ctx, &idc, all.then_some(reply));
+            (Purpose::Audit { idc, lane, all }, Some(reply)) if !unavailable(reply) => {
+                self.on_audited(ctx, (&idc, lane), all.then_some(reply));
             }
-            (Purpose::Audit { idc, .. }, _) => self.on_absent(ctx, &idc),
+            (Purpose::Audit { idc, lane, .. }, _) => self.gateways.absent(ctx, &idc, lane),
             (Purpose::Modify { idc }, Some(reply)) if !unavailable(reply) => self.on_alive(ctx, &idc),
             // Gone with its gateway, which the next audit finds out.
             (Purpose::Modify { .. }, _) => {}
@@ -160,10 +160,16 @@ impl Agent for Controller {
         self.challenge(ctx, waiting, vector);
     }
 
-    fn on_left(&mut self, ctx: &mut Ctx<'_>, idc: &str) {
-        if let Some(gateway) = self.gateways.remove(idc) {
-            self.commands.cancel(gateway.lane);
-            self.dismiss(ctx, idc, &gateway);
+    fn on_left(&mut self, ctx: &mut Ctx<'_>, idc: &str, lane: Peer) {
+        let gateway = self.gateways.remove(idc, lane);
+        if ctx.owner(lane).is_none() {
+            self.commands.cancel(lane);
+        }
+        match gateway {
+            // Its controller hears of it from where it is.
+            Some(_) if ctx.lane_of(idc).is_some() => self.leave(ctx, lane),
+            Some(gateway) => self.dismiss(ctx, idc, &gateway),
+            None => {}
         }
     }
 
@@ -171,8 +177,8 @@ impl Agent for Controller {
         for purpose in self.commands.on_timer(ctx) {
             self.on_outcome(ctx, purpose, None);
         }
-        while let Some(idc) = self.gateways.take_due(ctx.now.mono_ms) {
-            self.audit(ctx, &idc);
+        while let Some((idc, lane)) = self.gateways.take_due(ctx.now.mono_ms) {
+            self.audit(ctx, &idc, lane);
         }
     }
 

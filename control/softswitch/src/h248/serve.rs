@@ -2,7 +2,7 @@
 
 use super::{Controller, Purpose};
 use crate::agent::Ctx;
-use crate::gateways::{AGAIN_MS, ENDPOINTS_EACH};
+use crate::gateways::ENDPOINTS_EACH;
 use crate::peers::Peer;
 use portunus_h248::carriage::message;
 use portunus_h248::view::{Command, CommandKind, Context, Message, Method, Transaction};
@@ -36,7 +36,7 @@ impl Controller {
     pub(super) fn on_request(&mut self, ctx: &mut Ctx<'_>, from: Peer, msg: &Message<'_>, request: &Transaction<'_>) {
         let Some(tx) = ctx.begin(from, request.id.to_string().as_bytes()) else { return };
         let named = msg.mid().idc();
-        let Some(idc) = ctx.whose(from).filter(|idc| named.is_some_and(|n| n.as_str() == &**idc)) else {
+        let Some(idc) = self.gateways.sender(ctx, from, |idc| named.is_some_and(|n| n.as_str() == idc)) else {
             // Whoever is not registered here, or no longer: it is told so and registers anew.
             ctx.core.counters.unreachable += 1;
             let sender = self.sender(msg.version());
@@ -85,42 +85,24 @@ impl Controller {
         self.gateways.heard(idc, ctx.now.mono_ms + u64::from(silent_s) * 500);
     }
 
-    /// The audit found nobody: the session is not active yet, or it is over.
-    pub(super) fn on_absent(&mut self, ctx: &mut Ctx<'_>, idc: &str) {
-        let now_ms = ctx.now.mono_ms;
-        let Some(gateway) = self.gateways.get_mut(idc) else { return };
-        if !core::mem::replace(&mut gateway.audited, false) {
-            // It was heard of since it was asked.
-            return;
-        }
-        if gateway.confirmed || now_ms >= gateway.until_ms {
-            return ctx.unbind(idc);
-        }
-        self.gateways.plan(idc, now_ms + AGAIN_MS);
-    }
-
     /// Asks a gateway whether it is there, the first time which terminations it has.
-    pub(super) fn audit(&mut self, ctx: &mut Ctx<'_>, idc: &str) {
-        if !self.gateways.begin_audit(idc) {
-            return;
-        }
-        let Some(gateway) = self.gateways.get_mut(idc) else { return };
+    pub(super) fn audit(&mut self, ctx: &mut Ctx<'_>, idc: &str, lane: Peer) {
+        let Some(gateway) = self.gateways.begin_audit(idc, lane) else { return };
         // A controller of somebody else's asks what there is by itself.
         let all = gateway.endpoints.is_empty() && ctx.core.config.elsewhere.is_none();
-        let (lane, version) = (gateway.lane, gateway.own.version);
+        let version = gateway.own.version;
         let actions = if all { "C=-{AV=*{AT{PG}}}" } else { "C=-{AV=ROOT{AT{}}}" };
-        let purpose = Purpose::Audit { idc: idc.into(), all };
+        let purpose = Purpose::Audit { idc: idc.into(), lane, all };
         if !self.command(ctx, lane, version, purpose, |from, id, w| message::write_request(from, id, actions, w)) {
-            // Too many commands are open: later.
-            if let Some(gateway) = self.gateways.get_mut(idc) {
-                gateway.audited = false;
-            }
-            self.gateways.plan(idc, ctx.now.mono_ms + AGAIN_MS);
+            self.gateways.put_off(ctx, idc, lane);
         }
     }
 
     /// An audit was answered. `names`: the reply names the terminations, each of which is to report off-hook.
-    pub(super) fn on_audited(&mut self, ctx: &mut Ctx<'_>, idc: &str, names: Option<&Transaction<'_>>) {
+    pub(super) fn on_audited(&mut self, ctx: &mut Ctx<'_>, (idc, lane): (&str, Peer), names: Option<&Transaction<'_>>) {
+        if !self.gateways.confirm(ctx, idc, lane) {
+            return;
+        }
         self.on_alive(ctx, idc);
         if ctx.core.config.elsewhere.is_some() {
             return self.introduce(ctx, idc);

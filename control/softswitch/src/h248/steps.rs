@@ -3,7 +3,6 @@
 
 use super::{Controller, Purpose, Spoken};
 use crate::agent::{Bound, Ctx};
-use crate::gateways::{FIRST_AUDIT_MS, UNCONFIRMED_MS};
 use crate::peers::Peer;
 use crate::registration::{Judged, Origin, Vector, Waiting};
 use portunus_h248::carriage::core::{self, FromProxy};
@@ -61,12 +60,14 @@ impl Controller {
             Judged::Right(s9) => {
                 let expires_s = ctx.core.config.silent_s;
                 let (lane, rand) = (origin.from, s8.rand);
-                match ctx.bind(&Bound { idc: s8.idc, idsp: &idsp, rand, ipc: s8.ipc, lane, expires_s }) {
+                let bound = Bound { idc: s8.idc, idsp: &idsp, rand, ipc: s8.ipc, lane, expires_s };
+                let own = Spoken { version, request: 1, introduced: false, leaving: None };
+                match self.gateways.register(ctx, &bound, own) {
                     Ok(()) => {
                         self.command(ctx, lane, version, Purpose::Step, |from, id, w| {
                             core::write_s9(from, id, s8.idsp, &rand, &s9, w)
                         });
-                        return self.registered(ctx, s8.idc.as_str(), lane, version);
+                        return;
                     }
                     Err(retry_after_s) => Refusal::Busy { retry_after_s },
                 }
@@ -76,17 +77,6 @@ impl Controller {
             Judged::Busy { retry_after_s } => Refusal::Busy { retry_after_s },
         };
         self.refuse(ctx, origin.from, version, &refusal, Names::Rand(&s8.rand));
-    }
-
-    fn registered(&mut self, ctx: &mut Ctx<'_>, idc: &str, lane: Peer, version: u8) {
-        let times = (ctx.now.mono_ms + FIRST_AUDIT_MS, ctx.now.mono_ms + UNCONFIRMED_MS);
-        let former =
-            self.gateways.insert(idc, lane, times, Spoken { version, request: 1, introduced: false, leaving: None });
-        // Nobody is there any more to whom something was said.
-        if let Some(former) = former.filter(|former| *former != lane) {
-            self.commands.cancel(former);
-            self.leave(ctx, former);
-        }
     }
 
     /// What became of the question for a vector.

@@ -3,20 +3,51 @@
 //! An answered challenge (s8) shows that the terminal made that answer, not that it got its key: whoever keeps s10 from
 //! it could otherwise move it to a proxy where it has no session (spec section 2: nothing that an unconfirmed session
 //! says moves a terminal). Within one proxy nothing moves, because the binding is the proxy and the proxy knows which
-//! session is active. So only a binding through *another* proxy than the one that the terminal is bound through waits:
+//! session is active; a lane is the same for all sessions of a terminal with a proxy. So only a binding at *another*
+//! place than where the terminal is bound waits:
 //!
 //! ```text
-//!   s8 through another proxy ──► candidate ──(sign of life through it)──► bound; the older bindings end
+//!   s8 through another proxy, by another lane ──► candidate ──(sign of life from there)──► bound; the older end
+//!                                                     └──(nobody confirmed: a lane's, after 32 s)──► gone, as if never
 //! ```
 //!
-//! When the older bindings end first, a candidate is where the terminal is tried, because there is nothing better; it
-//! still gives way to whatever is bound next.
+//! When the older bindings end first, SIP's candidate is where the terminal is tried, because there is nothing better; a
+//! lane's is asked and nothing else. Either still gives way to whatever is bound next.
 //!
 //! A sign of life is whatever only an active session can bring about: a refresh that the proxy vouches for, a request
 //! of the terminal's, its answer to a request of ours.
 
-use super::{Binding, Change, Location, Update, changes, sessions};
+use super::{Binding, Change, Location, changes, sessions};
+use crate::peers::Peer;
 use portunus_keydist::bugs::{Bug, planted};
+use portunus_signalling::Protocol;
+
+/// How long a session may stay unconfirmed (spec section 2), and a little: so long waits a candidate that is a lane,
+/// milliseconds.
+pub(crate) const UNCONFIRMED_MS: u64 = 32_000;
+
+/// Where a binding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place<'a> {
+    /// In SIP: at this proxy.
+    Proxy(&'a str),
+    /// In a protocol that has them: at this lane.
+    Lane(Protocol, Peer),
+}
+
+impl Binding {
+    pub(super) fn place(&self) -> Place<'_> {
+        match self.lane {
+            Some(lane) => Place::Lane(self.protocol, lane),
+            None => Place::Proxy(&self.session.idsp),
+        }
+    }
+
+    /// False where nothing is said to the terminal but whether it is there.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.lane.is_none() || !self.candidate
+    }
+}
 
 impl Location {
     /// True while there is a candidate anywhere: only then need signs of life be looked for.
@@ -24,45 +55,61 @@ impl Location {
         self.candidates > 0
     }
 
-    /// Where an identity would be reached, should it show life there.
+    /// Where an identity would be reached in SIP, should it show life there.
     pub(crate) fn candidate(&self, now_ms: u64, idc: &str) -> Option<&Binding> {
-        self.find(now_ms, idc)?.filter(|b| b.candidate).max_by_key(|b| b.rank())
+        self.find(now_ms, idc)?.filter(|b| b.candidate && b.lane.is_none()).max_by_key(|b| b.rank())
     }
 
-    /// An identity that got a candidate since the last call.
+    /// An identity that got a candidate in SIP since the last call.
     pub(crate) fn take_candidate(&mut self) -> Option<Box<str>> {
         self.named.pop()
     }
 
     /// The terminal shows life through this proxy: its candidate there becomes its place, and what is older ends.
     pub(crate) fn confirm(&mut self, now_ms: u64, idc: &str, idsp: &str) -> Vec<Change> {
-        if self.candidate(now_ms, idc).is_none_or(|b| &*b.session.idsp != idsp) {
-            return Vec::new();
+        self.confirm_at(now_ms, idc, Place::Proxy(idsp)).unwrap_or_default()
+    }
+
+    /// The terminal shows life by this lane, as in [`Location::confirm`]; `None`: it does not wait there.
+    pub(crate) fn confirm_lane(
+        &mut self,
+        now_ms: u64,
+        idc: &str,
+        (protocol, lane): (Protocol, Peer),
+    ) -> Option<Vec<Change>> {
+        self.confirm_at(now_ms, idc, Place::Lane(protocol, lane))
+    }
+
+    fn confirm_at(&mut self, now_ms: u64, idc: &str, place: Place<'_>) -> Option<Vec<Change>> {
+        if !self.find(now_ms, idc)?.any(|b| b.candidate && b.place() == place) {
+            return None;
         }
         let held = self.record(idc).map_or(&[][..], |r| r.bindings.as_slice());
         let (before, mut next) = (sessions(held.iter()), held.to_vec());
-        alive(&mut next, idsp);
+        alive(&mut next, place);
         let after = sessions(next.iter());
         // Nothing is inserted, so there is room.
-        match self.commit(now_ms, idc, next) {
-            Ok(()) => changes(&before, &after, &[]),
-            Err(_) => Vec::new(),
-        }
+        self.commit(now_ms, idc, next).ok()?;
+        Some(changes(&before, &after, &[]))
     }
 }
 
-/// True when a Contact of this registration waits, beside what else is bound.
-pub(super) fn waits(update: &Update<'_>, beside: &[Binding]) -> bool {
-    let elsewhere = |b: &Binding| b.lane.is_none() && !b.candidate && b.session.idsp != update.session.idsp;
-    update.fresh && beside.iter().any(elsewhere) && !planted(Bug::MovedUnconfirmed)
+/// True when what a fresh registration binds at a place waits, beside what else is bound.
+pub(super) fn waits(place: Place<'_>, beside: &[Binding]) -> bool {
+    beside.iter().any(|b| !b.candidate && b.place() != place) && !planted(Bug::MovedUnconfirmed)
 }
 
-/// The terminal is where this proxy is: what it has there no longer waits, and what it had elsewhere ends.
-pub(super) fn alive(bindings: &mut Vec<Binding>, idsp: &str) {
-    for b in bindings.iter_mut().filter(|b| &*b.session.idsp == idsp) {
+/// The terminal is at this place: what it has there no longer waits, and what it had elsewhere ends.
+pub(super) fn alive(bindings: &mut Vec<Binding>, place: Place<'_>) {
+    for b in bindings.iter_mut().filter(|b| b.candidate && b.place() == place) {
         b.candidate = false;
+        b.expires_ms = b.granted_ms;
     }
-    bindings.retain(|b| b.lane.is_some() || b.candidate || &*b.session.idsp == idsp);
+    bindings.retain(|b| b.candidate || b.place() == place);
+}
+
+pub(super) fn until(now_ms: u64, expires_s: u32) -> u64 {
+    now_ms + u64::from(expires_s) * 1000
 }
 
 /// How many wait.
@@ -72,7 +119,7 @@ pub(super) fn count(bindings: &[Binding]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Contacts, Limits, Session, Wanted};
+    use super::super::{Contacts, Limits, Session, Update, Wanted};
     use super::*;
     use portunus_keydist::SystemRandom;
 

@@ -30,7 +30,7 @@ enum Purpose {
     /// A step of a registration: only that it arrives matters.
     Step,
     /// Are you there; `endpoints` is true where the answer names them.
-    Audit { idc: Box<str>, endpoints: bool },
+    Audit { idc: Box<str>, lane: Peer, endpoints: bool },
     /// Events wanted, signals applied.
     Request { idc: Box<str> },
 }
@@ -97,13 +97,17 @@ impl CallAgent {
     fn on_outcome(&mut self, ctx: &mut Ctx<'_>, purpose: Purpose, answer: Option<(Code, &Message<'_>)>) {
         match (purpose, answer) {
             (Purpose::Step, _) => {}
-            (Purpose::Audit { idc, endpoints }, Some((200..=299, msg))) => {
-                self.on_audited(ctx, &idc, endpoints.then_some(Some(msg)));
+            (Purpose::Audit { idc, lane, endpoints }, Some((200..=299, msg))) => {
+                self.on_audited(ctx, (&idc, lane), endpoints.then_some(Some(msg)));
             }
             // Nobody, or the proxy in the place of a gateway that has no session.
-            (Purpose::Audit { idc, .. }, None | Some((code::NOT_READY, _))) => self.on_absent(ctx, &idc),
+            (Purpose::Audit { idc, lane, .. }, None | Some((code::NOT_READY, _))) => {
+                self.gateways.absent(ctx, &idc, lane)
+            }
             // An error is an answer of somebody who is there: it may not know wildcards.
-            (Purpose::Audit { idc, endpoints }, Some(_)) => self.on_audited(ctx, &idc, endpoints.then_some(None)),
+            (Purpose::Audit { idc, lane, endpoints }, Some(_)) => {
+                self.on_audited(ctx, (&idc, lane), endpoints.then_some(None));
+            }
             (Purpose::Request { idc }, Some((200..=499, _))) => self.on_alive(ctx, &idc),
             // The endpoint does not do that, or is gone with its gateway, which the next audit finds out.
             (Purpose::Request { .. }, _) => {}
@@ -122,9 +126,10 @@ impl Agent for CallAgent {
         self.challenge(ctx, waiting, vector);
     }
 
-    fn on_left(&mut self, _ctx: &mut Ctx<'_>, idc: &str) {
-        if let Some(gateway) = self.gateways.remove(idc) {
-            self.commands.cancel(gateway.lane);
+    fn on_left(&mut self, ctx: &mut Ctx<'_>, idc: &str, lane: Peer) {
+        self.gateways.remove(idc, lane);
+        if ctx.owner(lane).is_none() {
+            self.commands.cancel(lane);
         }
     }
 
@@ -132,8 +137,8 @@ impl Agent for CallAgent {
         for purpose in self.commands.on_timer(ctx) {
             self.on_outcome(ctx, purpose, None);
         }
-        while let Some(idc) = self.gateways.take_due(ctx.now.mono_ms) {
-            self.audit(ctx, &idc);
+        while let Some((idc, lane)) = self.gateways.take_due(ctx.now.mono_ms) {
+            self.audit(ctx, &idc, lane);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{CallAgent, Purpose, written};
 use crate::agent::Ctx;
-use crate::gateways::{AGAIN_MS, ENDPOINTS_EACH};
+use crate::gateways::ENDPOINTS_EACH;
 use crate::peers::Peer;
 use portunus_mgcp::code::{self, Code};
 use portunus_mgcp::view::{Endpoint, Message, Name, Verb, is_request_id};
@@ -35,7 +35,7 @@ impl CallAgent {
     pub(super) fn on_service(&mut self, ctx: &mut Ctx<'_>, from: Peer, msg: &Message<'_>) {
         let Some((verb, endpoint)) = msg.command() else { return };
         let Some(tx) = ctx.begin(from, msg.transaction().to_string().as_bytes()) else { return };
-        let idc = ctx.whose(from).filter(|idc| idc.as_bytes() == endpoint.domain);
+        let idc = self.gateways.sender(ctx, from, |idc| idc.as_bytes() == endpoint.domain);
         let (code, then) = match &idc {
             // Whoever is not registered here, or no longer: it is told so and registers anew.
             None => {
@@ -76,27 +76,9 @@ impl CallAgent {
         self.gateways.heard(idc, ctx.now.mono_ms + u64::from(silent_s) * 500);
     }
 
-    /// The audit found nobody: the session is not active yet, or it is over.
-    pub(super) fn on_absent(&mut self, ctx: &mut Ctx<'_>, idc: &str) {
-        let now_ms = ctx.now.mono_ms;
-        let Some(gateway) = self.gateways.get_mut(idc) else { return };
-        if !core::mem::replace(&mut gateway.audited, false) {
-            // It was heard of since it was asked.
-            return;
-        }
-        if gateway.confirmed || now_ms >= gateway.until_ms {
-            return ctx.unbind(idc);
-        }
-        self.gateways.plan(idc, now_ms + AGAIN_MS);
-    }
-
     /// Asks a gateway whether it is there, the first time which endpoints it has.
-    pub(super) fn audit(&mut self, ctx: &mut Ctx<'_>, idc: &str) {
-        if !self.gateways.begin_audit(idc) {
-            return;
-        }
-        let Some(gateway) = self.gateways.get_mut(idc) else { return };
-        let lane = gateway.lane;
+    pub(super) fn audit(&mut self, ctx: &mut Ctx<'_>, idc: &str, lane: Peer) {
+        let Some(gateway) = self.gateways.begin_audit(idc, lane) else { return };
         let local = gateway.endpoints.first().cloned();
         let endpoints = local.is_none();
         let transaction = self.commands.id();
@@ -104,19 +86,23 @@ impl CallAgent {
             command(Verb::Auep, transaction, local.as_deref().unwrap_or(b"*"), idc.as_bytes(), w);
             Ok(())
         });
-        let purpose = Purpose::Audit { idc: idc.into(), endpoints };
+        let purpose = Purpose::Audit { idc: idc.into(), lane, endpoints };
         if !bytes.is_some_and(|bytes| self.commands.send(ctx, transaction, lane, bytes, purpose)) {
-            // Too many commands are open: later.
-            if let Some(gateway) = self.gateways.get_mut(idc) {
-                gateway.audited = false;
-            }
-            self.gateways.plan(idc, ctx.now.mono_ms + AGAIN_MS);
+            self.gateways.put_off(ctx, idc, lane);
         }
     }
 
     /// An audit was answered. `names`: it asked for the endpoints, and the answer, where it is none of an error's, names
     /// them. Each is to report off-hook.
-    pub(super) fn on_audited(&mut self, ctx: &mut Ctx<'_>, idc: &str, names: Option<Option<&Message<'_>>>) {
+    pub(super) fn on_audited(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        (idc, lane): (&str, Peer),
+        names: Option<Option<&Message<'_>>>,
+    ) {
+        if !self.gateways.confirm(ctx, idc, lane) {
+            return;
+        }
         self.on_alive(ctx, idc);
         let (Some(names), Some(gateway)) = (names, self.gateways.get_mut(idc)) else { return };
         let own = |e: &Endpoint<'_>| e.domain == idc.as_bytes() && !e.is_wildcard();

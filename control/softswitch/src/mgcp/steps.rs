@@ -3,7 +3,6 @@
 
 use super::{CallAgent, Purpose, written};
 use crate::agent::{Bound, Ctx};
-use crate::gateways::{FIRST_AUDIT_MS, UNCONFIRMED_MS};
 use crate::peers::Peer;
 use crate::registration::{Judged, Origin, Vector, Waiting};
 use portunus_codec::{Full, Writer};
@@ -61,17 +60,10 @@ impl CallAgent {
             Judged::Right(s9) => {
                 let expires_s = ctx.core.config.silent_s;
                 let (lane, rand) = (origin.from, s8.rand);
-                match ctx.bind(&Bound { idc: s8.idc, idsp: &idsp, rand, ipc: s8.ipc, lane, expires_s }) {
+                let bound = Bound { idc: s8.idc, idsp: &idsp, rand, ipc: s8.ipc, lane, expires_s };
+                match self.gateways.register(ctx, &bound, endpoint.local.into()) {
                     Ok(()) => {
-                        self.command(ctx, lane, endpoint, |t, w| core::write_s9(t, s8.idsp, &rand, &s9, w));
-                        let now_ms = ctx.now.mono_ms;
-                        let times = (now_ms + FIRST_AUDIT_MS, now_ms + UNCONFIRMED_MS);
-                        let former = self.gateways.insert(s8.idc.as_str(), lane, times, endpoint.local.into());
-                        // Nobody is there any more to whom something was said.
-                        if let Some(former) = former.filter(|former| *former != lane) {
-                            self.commands.cancel(former);
-                        }
-                        return;
+                        return self.command(ctx, lane, endpoint, |t, w| core::write_s9(t, s8.idsp, &rand, &s9, w));
                     }
                     Err(retry_after_s) => Refusal::Busy { retry_after_s },
                 }

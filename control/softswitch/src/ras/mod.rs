@@ -49,7 +49,7 @@ const SLOW_MS: u64 = 1_000;
 #[derive(Debug)]
 enum Purpose {
     /// Are you there.
-    Audit { idc: Box<str> },
+    Audit { idc: Box<str>, lane: Peer },
     /// You are no longer registered.
     Dismissal,
 }
@@ -124,8 +124,9 @@ impl Gatekeeper {
     /// What became of a request: `answered`, whatever was said, or not in time.
     fn on_outcome(&mut self, ctx: &mut Ctx<'_>, purpose: Purpose, answered: bool) {
         match (purpose, answered) {
-            (Purpose::Audit { idc }, true) => self.on_alive(ctx, &idc),
-            (Purpose::Audit { idc }, false) => self.on_absent(ctx, &idc),
+            (Purpose::Audit { idc, lane }, true) if self.endpoints.confirm(ctx, &idc, lane) => self.on_alive(ctx, &idc),
+            (Purpose::Audit { idc, lane }, false) => self.endpoints.absent(ctx, &idc, lane),
+            (Purpose::Audit { .. }, true) => {}
             (Purpose::Dismissal, _) => {}
         }
     }
@@ -186,13 +187,16 @@ impl Agent for Gatekeeper {
         self.challenge(ctx, waiting, vector);
     }
 
-    fn on_left(&mut self, ctx: &mut Ctx<'_>, idc: &str) {
-        let Some(gone) = self.endpoints.remove(idc) else { return };
-        self.commands.cancel(gone.lane);
-        // Who registered elsewhere is not told: its former session ends when the new one is confirmed.
-        if !ctx.is_bound(idc) && ctx.whose(gone.lane).is_none() {
+    fn on_left(&mut self, ctx: &mut Ctx<'_>, idc: &str, lane: Peer) {
+        let gone = self.endpoints.remove(idc, lane);
+        if ctx.owner(lane).is_some() {
+            return;
+        }
+        self.commands.cancel(lane);
+        // Who is bound elsewhere is not told: its session here ended when the one there was confirmed.
+        if let Some(gone) = gone.filter(|_| !ctx.is_bound(idc)) {
             let Registered { id, signal, .. } = gone.own;
-            self.command(ctx, gone.lane, Purpose::Dismissal, |seq, w| {
+            self.command(ctx, lane, Purpose::Dismissal, |seq, w| {
                 write::unregistration_request(seq, signal, &[idc], Some(&id), w)
             });
         }
@@ -202,8 +206,8 @@ impl Agent for Gatekeeper {
         for purpose in self.commands.on_timer(ctx) {
             self.on_outcome(ctx, purpose, false);
         }
-        while let Some(idc) = self.endpoints.take_due(ctx.now.mono_ms) {
-            self.audit(ctx, &idc);
+        while let Some((idc, lane)) = self.endpoints.take_due(ctx.now.mono_ms) {
+            self.audit(ctx, &idc, lane);
         }
         self.say_slow(ctx);
     }

@@ -3,7 +3,6 @@
 use super::steps::{granted_s, own};
 use super::{Gatekeeper, Purpose};
 use crate::agent::Ctx;
-use crate::gateways::AGAIN_MS;
 use crate::peers::Peer;
 use core::net::SocketAddr;
 use portunus_h323::carriage::write_fault;
@@ -26,7 +25,7 @@ impl Gatekeeper {
         let mut key = format!("{:?} {} ", msg.kind(), msg.seq()).into_bytes();
         key.extend(msg.endpoint_id().map_or(&[][..], |id| id.octets()));
         let Some(transaction) = ctx.begin(from, &key) else { return };
-        let idc = ctx.whose(from);
+        let idc = self.endpoints.sender(ctx, from, |_| true);
         let answer = match &idc {
             Some(idc) => self.served(ctx, idc, msg),
             // Whoever is not registered here, or no longer: it is told so and registers anew.
@@ -57,8 +56,8 @@ impl Gatekeeper {
             Kind::RegistrationRequest => self.renew(ctx, idc, msg),
             Kind::UnregistrationRequest => {
                 // It goes by itself, so there is nobody to tell.
-                if let Some(gone) = self.endpoints.remove(idc) {
-                    self.commands.cancel(gone.lane);
+                if let Some(lane) = ctx.lane_of(idc) {
+                    self.endpoints.remove(idc, lane);
                 }
                 ctx.unbind(idc);
                 ctx.write(|w| write::confirm(Kind::UnregistrationConfirm, seq, w))
@@ -160,33 +159,12 @@ impl Gatekeeper {
         self.endpoints.heard(idc, ctx.now.mono_ms + u64::from(time_s) * 500);
     }
 
-    /// Nobody answered: the session is not active yet, or it is over.
-    pub(super) fn on_absent(&mut self, ctx: &mut Ctx<'_>, idc: &str) {
-        let now_ms = ctx.now.mono_ms;
-        let Some(endpoint) = self.endpoints.get_mut(idc) else { return };
-        if !core::mem::replace(&mut endpoint.audited, false) {
-            // It was heard of since it was asked.
-            return;
-        }
-        if endpoint.confirmed || now_ms >= endpoint.until_ms {
-            return ctx.unbind(idc);
-        }
-        self.endpoints.plan(idc, now_ms + AGAIN_MS);
-    }
-
     /// Asks an endpoint whether it is there.
-    pub(super) fn audit(&mut self, ctx: &mut Ctx<'_>, idc: &str) {
-        if !self.endpoints.begin_audit(idc) {
-            return;
-        }
-        let Some(endpoint) = self.endpoints.get_mut(idc) else { return };
-        let lane = endpoint.lane;
-        if !self.command(ctx, lane, Purpose::Audit { idc: idc.into() }, |seq, w| write::info_request(seq, 0, w)) {
-            // Too many requests are open: later.
-            if let Some(endpoint) = self.endpoints.get_mut(idc) {
-                endpoint.audited = false;
-            }
-            self.endpoints.plan(idc, ctx.now.mono_ms + AGAIN_MS);
+    pub(super) fn audit(&mut self, ctx: &mut Ctx<'_>, idc: &str, lane: Peer) {
+        let begun = self.endpoints.begin_audit(idc, lane).is_some();
+        let purpose = Purpose::Audit { idc: idc.into(), lane };
+        if begun && !self.command(ctx, lane, purpose, |seq, w| write::info_request(seq, 0, w)) {
+            self.endpoints.put_off(ctx, idc, lane);
         }
     }
 }

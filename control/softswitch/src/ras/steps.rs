@@ -2,7 +2,6 @@
 
 use super::{Gatekeeper, Registered};
 use crate::agent::{Bound, Ctx};
-use crate::gateways::{FIRST_AUDIT_MS, UNCONFIRMED_MS};
 use crate::peers::Peer;
 use crate::registration::{Judged, Origin, Vector, Waiting};
 use crate::transactions::TransactionId;
@@ -77,18 +76,13 @@ impl Gatekeeper {
         s9: &S9,
     ) -> Result<(), u32> {
         let (lane, rand, ttl_s) = (asked.from, s8.rand, granted_s(ctx, ttl));
-        ctx.bind(&Bound { idc: s8.idc, idsp, rand, ipc: s8.ipc, lane, expires_s: ttl_s })?;
         let id = format!("{:016x}", ctx.core.random.next_u64());
-        let idc = s8.idc.as_str();
-        let aliases = [idc];
+        let own = Registered { id: id.as_str().into(), signal, ttl_s };
+        let bound = Bound { idc: s8.idc, idsp, rand, ipc: s8.ipc, lane, expires_s: ttl_s };
+        self.endpoints.register(ctx, &bound, own)?;
+        let aliases = [s8.idc.as_str()];
         let confirmed = self.confirmed(ctx, &aliases, &id, ttl_s);
         answer(ctx, asked, |w| write_s9(asked.of.1, &confirmed, s8.idc, s8.idsp, &rand, s9, w));
-        let times = (ctx.now.mono_ms + FIRST_AUDIT_MS, ctx.now.mono_ms + UNCONFIRMED_MS);
-        let former = self.endpoints.insert(idc, lane, times, Registered { id: id.into(), signal, ttl_s });
-        // Nobody is there any more to whom something was said.
-        if let Some(former) = former.filter(|former| *former != lane) {
-            self.commands.cancel(former);
-        }
         Ok(())
     }
 
