@@ -50,7 +50,7 @@ pycrate() {
 # The peers and instruments, by the command that each package brings.
 tools() {
     missing=""
-    for pair in openssl:openssl perl:perl make:make tshark:tshark pip:python3-pip kamailio:kamailio sipp:sip-tester sipsak:sipsak escript:erlang-megaco osmo-mgw:osmo-mgw valgrind:valgrind clang:clang cc:gcc; do
+    for pair in openssl:openssl perl:perl make:make tshark:tshark pip:python3-pip kamailio:kamailio sipp:sip-tester sipsak:sipsak baresip:baresip-core escript:erlang-megaco osmo-mgw:osmo-mgw valgrind:valgrind clang:clang cc:gcc; do
         have "${pair%%:*}" || missing="$missing ${pair##*:}"
     done
     if ! pycrate && ! python3 -m pip --version > /dev/null 2>&1; then missing="$missing python3-pip"; fi

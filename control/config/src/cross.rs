@@ -134,6 +134,10 @@ fn addresses(config: &Config, gather: &Gather<'_>) {
             take(false, listen, format!("softswitch.{key}"));
         }
     }
+    for at in config.agent.iter().flat_map(|a| &a.listen) {
+        take(false, *at, "agent.listen".into());
+        take(true, *at, "agent.listen".into());
+    }
     for (n, l) in config.auc.iter().flat_map(|a| a.listeners.iter().enumerate()) {
         match l {
             AucListener::Udp { address, accounting, .. } => {

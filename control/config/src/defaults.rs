@@ -31,6 +31,8 @@ pub(crate) const RETRIES: u64 = 1;
 pub(crate) const EXPIRES_LEAST: Duration = s(60);
 pub(crate) const EXPIRES_DEFAULT: Duration = s(3600);
 pub(crate) const EXPIRES_MOST: Duration = s(86_400);
+/// An agent that heard nothing for so long asks its proxy for a sign of life.
+pub(crate) const SIGN_OF_LIFE: Duration = s(15);
 /// The softswitch keeps a challenge for longer than the proxy does: the proxy decides, the softswitch must still
 /// know it then.
 pub(crate) const SOFTSWITCH_CHALLENGE_LIFE: Duration = s(15);

@@ -197,6 +197,11 @@ pub(crate) fn check_files(config: &Config, gather: &Gather<'_>) {
             readable("softswitch.aaa", tls, gather);
         }
     }
+    for (n, phone) in config.agent.iter().flat_map(|a| a.phones.iter().enumerate()) {
+        if let KeySource::File(path) = &phone.key {
+            let _ = read_key_file(path, &phone.id, lab).map_err(|e| note(&format!("agent.phone[{n}].key_file"), e));
+        }
+    }
     if let Some(a) = &config.auc {
         auc_files(a, lab, gather, &note, &key_at);
     }

@@ -1,8 +1,10 @@
 //! The configuration as plain values, one structure a role. Everything is filled in: defaults are applied, relative
 //! paths are joined with the folder of the file.
 
+mod agent;
 mod edge;
 
+pub use agent::*;
 pub use edge::*;
 
 use crate::value::{Secret, Size};
@@ -24,6 +26,8 @@ pub struct Config {
     pub softswitch: Option<Softswitch>,
     /// The signalling proxy, when this process is one.
     pub proxy: Option<Proxy>,
+    /// The agent beside phones, which a process of its own is.
+    pub agent: Option<Agent>,
 }
 
 /// Logging to standard error.

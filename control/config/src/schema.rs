@@ -1,6 +1,7 @@
 //! How each section of the file is read. A function a section; each asks for its keys, with their limits and
 //! defaults, and reports what nobody asked for.
 
+mod agent;
 mod auc;
 mod edge;
 mod softswitch;
@@ -41,21 +42,23 @@ pub(crate) fn file(mut root: Section<'_, '_, '_>, folder: &std::path::Path) -> O
     let auc = root.section("auc").map(|s| auc::read(s, place));
     let softswitch = root.section("softswitch").map(|s| softswitch::read(s, place));
     let proxy = root.section("proxy").map(|s| edge::proxy(s, place));
-    if auc.is_none() && softswitch.is_none() && proxy.is_none() {
-        root.note("no role", "add at least one of the sections [auc], [softswitch] and [proxy]");
+    let agent = root.section("agent").map(|s| agent::read(s, place));
+    if auc.is_none() && softswitch.is_none() && proxy.is_none() && agent.is_none() {
+        root.note("no role", "add at least one of the sections [auc], [softswitch], [proxy] and [agent]");
     }
     root.finish();
     // A role whose reading failed has noted why; the configuration as a whole is then refused.
     let whole = |role: Option<Option<()>>| role != Some(None);
     let good = whole(auc.as_ref().map(|r| r.as_ref().map(|_| ())))
         && whole(softswitch.as_ref().map(|r| r.as_ref().map(|_| ())))
-        && whole(proxy.as_ref().map(|r| r.as_ref().map(|_| ())));
+        && whole(proxy.as_ref().map(|r| r.as_ref().map(|_| ())))
+        && whole(agent.as_ref().map(|r| r.as_ref().map(|_| ())));
     good.then(|| {
         let (mut auc, softswitch, proxy) = (auc.flatten(), softswitch.flatten(), proxy.flatten());
         if let Some(auc) = auc.as_mut().filter(|a| a.devices.is_empty()) {
             auc.devices = devices(softswitch.as_ref(), proxy.as_ref());
         }
-        Config { lab, log, auc, softswitch, proxy }
+        Config { lab, log, auc, softswitch, proxy, agent: agent.flatten() }
     })
 }
 

@@ -190,6 +190,23 @@ impl Value for Realm {
     }
 }
 
+/// A SIP phone's identity: an IDc that is `user@host`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Phone(pub(crate) String);
+
+impl Value for Phone {
+    fn form() -> String {
+        "write user@domain without spaces, quotes, commas or semicolons, like \"alice@example.test\"".into()
+    }
+    fn read(v: &DeValue<'_>) -> Option<Self> {
+        let parts = |s: &str| s.rsplit_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty());
+        v.as_str().filter(|s| Idc::new(s).is_some() && parts(s)).map(|s| Self(s.to_owned()))
+    }
+    fn show(&self) -> String {
+        format!("\"{}\"", self.0)
+    }
+}
+
 /// One of a fixed set of words.
 pub(crate) trait Word: Sized + Copy + PartialEq + 'static {
     /// The words and what they mean.

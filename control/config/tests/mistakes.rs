@@ -76,7 +76,7 @@ key_life = \"1y\"
         "test.toml:17:12: proxy.listener[0].protocol: not a value for this key (it is a string); write \"sip\", \"mgcp\", \"h248\"",
         "test.toml:24:16: proxy.policy.clock_window: not a value for this key (it is an integer); write a duration",
         "test.toml:25:12: proxy.policy.key_life: not a value for this key",
-        "test.toml:27:2: colour: unknown key; known here: auc, lab, log, proxy, softswitch",
+        "test.toml:27:2: colour: unknown key; known here: agent, auc, lab, log, proxy, softswitch",
     ];
     let all = found.join("\n");
     for (n, start) in expected.iter().enumerate() {
@@ -258,4 +258,23 @@ fn registrars_behind_the_softswitch_are_others_with_a_way_back() {
 #[test]
 fn a_file_without_a_role_is_refused() {
     assert!(mistakes("").iter().any(|m| m.contains("no role")));
+}
+
+#[test]
+fn an_agent_says_who_its_phones_are_and_where() {
+    const AGENT: &str = include_str!("../../../tuning/agent.toml");
+    assert_eq!(mistakes(AGENT), Vec::<String>::new());
+    for (from, to, start) in [
+        ("id = \"alice@example.test\"", "id = \"alice\"", "agent.phone[0].id: not a value"),
+        ("id = \"bob@example.test\"", "id = \"alice@example.test\"", "agent.phone[1].id: a phone before it"),
+        ("[\"x-pkd-sealed\"]", "[\"tls\"]", "agent.mechanisms: an agent keeps no connections"),
+        ("listen = [\"127.0.0.1:5160\"]", "listen = []", "agent.listen: 0 addresses"),
+        ("listen = [\"127.0.0.1:5160\"]", "listen = [\"192.0.2.1:5160\"]", "agent.phone[1]: others than this host"),
+        ("listen = [\"127.0.0.1:5160\"]", "listen = [\"0.0.0.0:5160\"]", "agent.listen: an unspecified address"),
+        ("key_file = \"lab-subscribers.csv\"", "key = 1", "agent.phone[0]: no key"),
+    ] {
+        assert!(AGENT.contains(from), "{from}");
+        let found = mistakes(&AGENT.replacen(from, to, 1));
+        assert!(found.iter().any(|m| m.contains(start)), "{start}: {found:?}");
+    }
 }

@@ -43,7 +43,11 @@ pub fn load(path: &std::path::Path, out: Out) -> Result<Loaded, Failure> {
 
 /// The roles that a configuration starts.
 pub fn roles(config: &Config) -> Vec<&'static str> {
-    let all =
-        [("auc", config.auc.is_some()), ("softswitch", config.softswitch.is_some()), ("proxy", config.proxy.is_some())];
+    let all = [
+        ("auc", config.auc.is_some()),
+        ("softswitch", config.softswitch.is_some()),
+        ("proxy", config.proxy.is_some()),
+        ("agent", config.agent.is_some()),
+    ];
     all.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect()
 }

@@ -29,6 +29,12 @@ pub enum Command {
     /// SIGHUP takes over what the file may change while they run; SIGTERM ends them once the registrations under way are
     /// answered; SIGUSR1 writes every counter of proxies as one line of JSON.
     Run(ConfigArgs),
+    /// Stand beside SIP phones that know nothing of PKD1: take their plain registrations, register them with the proxy,
+    /// and carry what they say through the channel.
+    ///
+    /// To the phones it is registrar and outbound proxy. SIGTERM ends their registrations first; SIGUSR1 writes every
+    /// counter as one line of JSON.
+    Agent(AgentArgs),
     /// Find every mistake of a configuration file, with its place and what to write instead.
     Check(ConfigArgs),
     /// Keep the keys of subscribers and devices in an AuC's store. A key once stored is never printed.
@@ -190,6 +196,20 @@ pub struct ConfigArgs {
     /// The configuration file.
     #[arg(long, short, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// `agent`
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// The configuration file; its [agent] section is what counts.
+    #[arg(long, short, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Register every phone of the file without waiting for the phones, say so when all are active, and end.
+    #[arg(long)]
+    pub once: bool,
+    /// With --once: give up after so many seconds.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600), requires = "once")]
+    pub limit: u64,
 }
 
 /// `register`

@@ -1,9 +1,10 @@
-//! The one binary, `portunus`: `demo`, `run`, `check`, `key`, `register`, `tune`, and the assembly of the roles in one
+//! The one binary, `portunus`: `demo`, `run`, `agent`, `check`, `key`, `register`, `tune`, and the assembly of the roles in one
 //! process that several of them share.
 //!
 //! Deliberately absent: protocol logic of any kind. What happens on the wire is decided below; here it is started,
 //! watched and told.
 
+pub mod agent;
 pub mod assembly;
 pub mod check;
 pub mod cli;
@@ -52,6 +53,7 @@ fn command(command: &Command, out: Out) -> Result<(), Failure> {
         Command::Key(command) => key::key(command, out),
         Command::Register(args) => register::register(args, out),
         Command::Run(args) => run::run(args, out),
+        Command::Agent(args) => agent::agent(args, out),
         Command::Check(args) => check::check(args, out),
         Command::Tune(command) => tune::tune(command, out),
         Command::Completions { shell } => {

@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure};
 use crate::ladder;
 use crate::latency::Latency;
 use crate::out::Out;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::SocketAddr;
 use portunus_keydist::{Idc, Key};
 use portunus_terminal::fleet::{Arrivals, Fleet, FleetConfig, FleetResult, Goal};
 use portunus_terminal::{Failure as Why, Profile, Transport, offering};
@@ -92,7 +92,9 @@ fn key(args: &RegisterArgs) -> Result<Key, Failure> {
 }
 
 fn once(args: &RegisterArgs, profile: &Profile, key: &Key, ladder: bool) -> Result<FleetResult, Failure> {
-    let local = source_towards(profile.server)?;
+    let local = portunus_agent::run::source_towards(profile.server).map_err(|e| {
+        Failure::unreachable(format!("no route to {}: {e}", profile.server), "check the address and the network")
+    })?;
     let config = FleetConfig {
         profile: Profile { ladder, ..profile.clone() },
         terminals: 1,
@@ -107,21 +109,6 @@ fn once(args: &RegisterArgs, profile: &Profile, key: &Key, ladder: bool) -> Resu
     let subscriber = move |_: u32| Some((id.clone(), Key::new(octets)));
     let socket = |e: std::io::Error| Failure::io("opening a socket", &e);
     Fleet::new(config, Box::new(subscriber)).map_err(socket)?.run(&mut |_| true).map_err(socket)
-}
-
-/// The address of ours that packets to `server` leave from: it stands in Via and Contact.
-fn source_towards(server: SocketAddr) -> Result<IpAddr, Failure> {
-    let any: IpAddr = match server {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let ask = || -> std::io::Result<IpAddr> {
-        let socket = std::net::UdpSocket::bind((any, 0))?;
-        // Connecting a datagram socket sends nothing: the system only chooses a route.
-        socket.connect(server)?;
-        Ok(socket.local_addr()?.ip())
-    };
-    ask().map_err(|e| Failure::unreachable(format!("no route to {server}: {e}"), "check the address and the network"))
 }
 
 fn tell(args: &RegisterArgs, profile: &Profile, result: &FleetResult, n: u32, out: Out) {
@@ -168,6 +155,11 @@ fn failure(args: &RegisterArgs, server: SocketAddr, why: Option<Why>) -> Failure
         let what = format!("{server}: the registration did not end within {} s", args.limit);
         return Failure::unreachable(what, "check the address, the port and --transport, or raise --limit");
     };
+    refusal(&args.id, server, why)
+}
+
+/// Why a terminal's registration failed, with the exit code that says whose fault it is.
+pub fn refusal(id: &str, server: SocketAddr, why: Why) -> Failure {
     let exit = match (why, why.blame()) {
         (Why::Denied | Why::Mechanism, _) => Exit::Denied,
         (Why::Silent { .. } | Why::Connection | Why::Busy { .. } | Why::Unconfirmed, _) => Exit::Unreachable,
@@ -175,5 +167,5 @@ fn failure(args: &RegisterArgs, server: SocketAddr, why: Option<Why>) -> Failure
     };
     let text = why.to_string();
     let (what, next) = text.split_once("; ").unwrap_or((text.as_str(), ""));
-    Failure::new(exit, format!("{} at {server}: {what}", args.id), next)
+    Failure::new(exit, format!("{id} at {server}: {what}"), next)
 }

@@ -36,6 +36,10 @@ struct Roles {
 /// What keeps a role from starting, or which one died.
 pub fn run(args: &ConfigArgs, out: Out) -> Result<(), Failure> {
     let mut loaded = check::load(&args.config, out)?;
+    if check::roles(&loaded.config) == ["agent"] {
+        let what = format!("{}: only an agent, which is a process of its own", args.config.display());
+        return Err(Failure::configuration(what, "start it with `portunus agent`"));
+    }
     let logging = Logging::start(loaded.config.log);
     let signals = Signals::catch()?;
     let roles = Roles::start(&loaded.config)?;
@@ -52,7 +56,7 @@ pub fn run(args: &ConfigArgs, out: Out) -> Result<(), Failure> {
 }
 
 /// A word to systemd; without it, nothing.
-fn notify(state: &[NotifyState<'_>]) {
+pub(crate) fn notify(state: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(state);
 }
 

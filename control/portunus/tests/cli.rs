@@ -75,7 +75,11 @@ fn usage_help_completions_and_manual() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     assert_eq!(code(&portunus(&["man", folder.path().to_str().expect("UTF-8")])), 0);
-    assert!(folder.path().join("portunus.1").exists() && folder.path().join("portunus-key-add.1").exists());
+    assert!(
+        folder.path().join("portunus.1").exists()
+            && folder.path().join("portunus-agent.1").exists()
+            && folder.path().join("portunus-key-add.1").exists()
+    );
 }
 
 struct Store {

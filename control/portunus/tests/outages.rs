@@ -223,7 +223,9 @@ fn a_process_says_what_it_does_with_signals_and_files() {
     assert_eq!(checked.0, Some(3), "{}", checked.1);
     assert!(checked.1.contains("proxy.toml:") && checked.1.lines().count() >= 2, "{}", checked.1);
     // A good one: one key is taken over, one is named as needing a restart.
-    let changed = good.replace("sessions = 5000", "sessions = 6000\n[proxy.policy]\nclock_window = \"20s\"");
+    let changed = good
+        .replace("sessions = 5000", "sessions = 6000")
+        .replace("[proxy.policy]", "[proxy.policy]\nclock_window = \"20s\"");
     site.rewrite("proxy", &changed);
     proxy.hang_up();
     assert_eq!(proxy.line(), "portunus reloaded: 1 change applied; 1 needs a restart: proxy.capacity.sessions");

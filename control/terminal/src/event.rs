@@ -115,6 +115,12 @@ pub enum Event {
         /// The status that it was answered with; 0 for ACK.
         status: u16,
     },
+    /// Something reached the terminal inside the channel that answers nothing of its own; only with
+    /// [`crate::Profile::through`].
+    Inside {
+        /// Its octets.
+        message: Vec<u8>,
+    },
     /// A final answer to a request of the terminal's; 408 when none came.
     Response {
         /// The number that [`crate::sip::SipTerminal::send_request`] returned.
@@ -138,6 +144,7 @@ impl fmt::Debug for Event {
             Self::Request { method, from, body, status } => {
                 write!(f, "Request({method} from {from}, {} octets, answered {status})", body.len())
             }
+            Self::Inside { message } => write!(f, "Inside({} octets)", message.len()),
             Self::Response { id, status } => write!(f, "Response({id}: {status})"),
         }
     }

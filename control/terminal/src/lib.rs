@@ -8,6 +8,9 @@
 //!   intended start.
 //! - [`farend`]: the other side without memory, for tests and for measuring.
 //!
+//! A terminal may stand for somebody else ([`Profile::through`]): then it registers and keeps the session, and hands
+//! over what is said inside.
+//!
 //! Deliberately absent: media, a dial plan, stock-phone digest (real phones and sipp do that).
 
 pub mod agent;

@@ -36,6 +36,9 @@ pub struct Profile {
     pub probe_ms: u32,
     /// Attempts in a row that may fail before the terminal stops trying; 0: it never stops.
     pub attempts_max: u32,
+    /// True: the terminal stands for somebody else, who says and hears what is said inside the session
+    /// ([`crate::Endpoint::say`], [`crate::Event::Inside`]); its own are only registration and signs of life.
+    pub through: bool,
     /// True: [`crate::Event::Step`] is raised for every step seen. Off for fleets, where nobody reads it.
     pub ladder: bool,
 }
@@ -109,6 +112,7 @@ impl Profile {
             inside: Repeat::SIP_UDP,
             probe_ms: 30_000,
             attempts_max: 0,
+            through: false,
             ladder: false,
         })
     }

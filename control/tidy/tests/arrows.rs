@@ -25,9 +25,10 @@ const CONTROL: &[(&str, &[&str])] = &[
     ("auc", &["aaa"]),
     ("softswitch", &["aaa"]),
     ("terminal", &[]),
+    ("agent", &["terminal"]),
     ("config", &[]),
     ("sim", &["aaa", "auc", "softswitch", "terminal"]),
-    ("portunus", &["aaa", "auc", "config", "softswitch", "terminal"]),
+    ("portunus", &["aaa", "agent", "auc", "config", "softswitch", "terminal"]),
     ("tidy", &[]),
 ];
 
@@ -38,6 +39,7 @@ const MORE: &[(&str, &[&str], &str)] = &[
     ("sim", &["engine", "io"], "runs the engine on its in-memory network"),
     ("softswitch", &["io"], "its thin loop reads whole batches"),
     ("terminal", &["io"], "fleets send and receive whole batches"),
+    ("agent", &["io"], "its thin loop serves phones on streams"),
     ("portunus", &["engine", "io", "node"], "assembles the roles"),
     ("benches", &["engine", "io", "node", "aaa", "auc", "softswitch", "terminal", "config"], "measures everything"),
 ];

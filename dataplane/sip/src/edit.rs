@@ -101,6 +101,8 @@ pub(crate) enum Credentials<'a> {
     With { without: &'a [Field], add: &'a [u8], else_all: &'a [u8] },
     /// This value stands for them.
     Replace(&'a [u8]),
+    /// All leave, those for proxies too.
+    Drop,
 }
 
 /// The changes to a request.
@@ -147,6 +149,9 @@ pub(crate) fn request(msg: &Message<'_>, edit: &Request<'_>, w: &mut Writer<'_>)
             Name::Route if edit.routes == Routes::Drop => p.remove(line),
             Name::Route if pop > 0 => pop -= remove_some(msg, value, line, pop, &mut p),
             Name::Contact => contact(msg, value, line, first, edit.contacts, &mut p),
+            Name::Authorization | Name::ProxyAuthorization if matches!(edit.credentials, Credentials::Drop) => {
+                p.remove(line);
+            }
             Name::Authorization => credentials(msg, value, edit.credentials, &mut p),
             Name::SecurityClient | Name::SecurityVerify if edit.strip_agreement => p.remove(line),
             Name::Require | Name::ProxyRequire | Name::Supported if edit.strip_agreement => {
@@ -273,7 +278,7 @@ fn contact(
 
 fn credentials(msg: &Message<'_>, value: &[u8], what: Credentials<'_>, p: &mut Patch<'_, '_, '_>) {
     let (without, add) = match what {
-        Credentials::Keep => return,
+        Credentials::Keep | Credentials::Drop => return,
         Credentials::Replace(all) => {
             p.replace(range(msg, value)).put(all);
             return;

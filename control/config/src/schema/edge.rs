@@ -216,7 +216,7 @@ fn policy(mut p: Section<'_, '_, '_>) -> Policy {
     policy
 }
 
-fn some_mechanism(list: &[OneOf<Mechanism>]) -> Result<(), (String, String)> {
+pub(super) fn some_mechanism(list: &[OneOf<Mechanism>]) -> Result<(), (String, String)> {
     let twice = list.iter().enumerate().any(|(n, m)| list.iter().take(n).any(|o| o == m));
     if list.is_empty() || twice {
         let problem = if twice { "a mechanism is named twice" } else { "no mechanism" };

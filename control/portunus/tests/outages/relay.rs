@@ -1,5 +1,8 @@
 //! A bad network between two parties: forwards datagrams, loses some, and notes the RADIUS questions that pass.
 
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::{HashMap, HashSet};
@@ -12,6 +15,9 @@ use std::time::{Duration, Instant};
 /// Sources that a relay serves at most; datagrams of others are lost.
 const SOURCES_MAX: usize = 1_024;
 
+/// Datagrams kept to be looked at.
+const KEPT_MAX: usize = 4_096;
+
 /// What passed.
 #[derive(Default)]
 pub(crate) struct Tally {
@@ -19,6 +25,8 @@ pub(crate) struct Tally {
     pub(crate) lost: AtomicU64,
     /// When each Access-Request passed for the first time: a repetition has the same identifier and authenticator.
     questions: Mutex<(HashSet<Vec<u8>>, Vec<Question>)>,
+    /// The first datagrams, both ways.
+    kept: Mutex<Vec<Vec<u8>>>,
 }
 
 /// An Access-Request.
@@ -44,6 +52,18 @@ impl Tally {
     /// The distinct Access-Requests so far.
     pub(crate) fn questions(&self) -> Vec<Question> {
         self.questions.lock().expect("no panic under it").1.clone()
+    }
+
+    /// What passed first, both ways.
+    pub(crate) fn kept(&self) -> Vec<Vec<u8>> {
+        self.kept.lock().expect("no panic under it").clone()
+    }
+
+    fn keep(&self, datagram: &[u8]) {
+        let mut kept = self.kept.lock().expect("no panic under it");
+        if kept.len() < KEPT_MAX {
+            kept.push(datagram.to_vec());
+        }
     }
 
     fn note(&self, datagram: &[u8]) {
@@ -139,6 +159,7 @@ impl Wires {
         let mut room = [0u8; 8_192];
         while let Ok((n, from)) = self.fronts[front].0.recv_from(&mut room) {
             self.tally.note(&room[..n]);
+            self.tally.keep(&room[..n]);
             if self.loses() {
                 continue;
             }
@@ -167,6 +188,7 @@ impl Wires {
         while let Ok((n, from)) = self.backs[back].0.recv_from(&mut room) {
             // An answer leaves from where its question came in: terminals look at its source.
             let front = self.fronts.iter().position(|(_, behind)| *behind == from);
+            self.tally.keep(&room[..n]);
             if self.loses() {
                 continue;
             }

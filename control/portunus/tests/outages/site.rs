@@ -1,5 +1,8 @@
 //! A site: AuC, softswitch and proxy as three processes from three files, and crowds of terminals.
 
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
 use super::lab::{bounded, free_port};
 use portunus_keydist::Key;
 use portunus_keydist::timing::Repeat;
@@ -38,10 +41,11 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    fn start(config: PathBuf, log: PathBuf) -> Self {
+    /// `verb` is what it is: `run`, or `agent`.
+    fn start(verb: &str, config: PathBuf, log: PathBuf) -> Self {
         let errors = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log file");
         let mut child = Command::new(BINARY)
-            .args(["run", "--config"])
+            .args([verb, "--config"])
             .arg(&config)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -57,7 +61,7 @@ impl Process {
         });
         let process = Self { child, lines, log };
         let ready = process.line();
-        assert!(ready.starts_with("portunus ready: "), "{}: {ready:?}", config.display());
+        assert!(ready.starts_with("portunus ") && ready.contains("ready: "), "{}: {ready:?}", config.display());
         process
     }
 
@@ -113,6 +117,7 @@ pub(crate) struct Site {
     folder: tempfile::TempDir,
     pub(crate) sip: SocketAddr,
     pub(crate) sealed: SocketAddr,
+    pub(crate) ipsec: SocketAddr,
     pub(crate) core: SocketAddr,
     pub(crate) softswitch: SocketAddr,
     /// Where the AuC listens: questions, accounts.
@@ -133,12 +138,21 @@ impl Site {
         }
         std::fs::write(folder.path().join("subscribers.csv"), rows).expect("subscribers");
         let radius = [free_port(), free_port()];
-        let (sip, sealed, core, softswitch) = (free_port(), free_port(), free_port(), free_port());
-        Self { folder, sip, sealed, core, softswitch, radius, asked: radius }
+        let (sip, core, softswitch) = (free_port(), free_port(), free_port());
+        let (sealed, ipsec) = (free_port(), free_port());
+        Self { folder, sip, sealed, ipsec, core, softswitch, radius, asked: radius }
     }
 
     fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(format!("{name}.toml"))
+    }
+
+    /// A key that is nobody's, in a file with these permissions.
+    pub(crate) fn key_file(&self, name: &str, mode: u32) {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, "00".repeat(32)).expect("a key file");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&path, mode).expect("its permissions");
     }
 
     /// The text of a role's file.
@@ -152,7 +166,7 @@ impl Site {
 
     fn start(&self, name: &str, text: &str) -> Process {
         self.rewrite(name, text);
-        Process::start(self.file(name), self.folder.path().join(format!("{name}.log")))
+        Process::start("run", self.file(name), self.folder.path().join(format!("{name}.log")))
     }
 
     fn ask(&self, verb: &str, name: &str) -> (Option<i32>, String) {
@@ -169,6 +183,40 @@ impl Site {
     /// `portunus run` that is expected to end by itself.
     pub(crate) fn try_to_run(&self, name: &str) -> (Option<i32>, String) {
         self.ask("run", name)
+    }
+
+    /// An agent at `listen` whose way to the proxy is `server`, with one mechanism and these terminals.
+    pub(crate) fn agent(&self, name: &str, listen: SocketAddr, server: SocketAddr, plan: (&str, &[u32])) -> Process {
+        self.rewrite(name, &Self::agent_text(listen, server, plan));
+        Process::start("agent", self.file(name), self.folder.path().join(format!("{name}.log")))
+    }
+
+    /// An agent's file.
+    pub(crate) fn agent_text(listen: SocketAddr, server: SocketAddr, (mechanism, terminals): (&str, &[u32])) -> String {
+        // A sign of life every second instead of every fifteen, so that an outage fits into a test.
+        let mut text = format!(
+            r#"lab = true
+[agent]
+server = "{server}"
+proxy = "{IDSP}"
+realm = "example.test"
+listen = ["{listen}"]
+mechanisms = ["{mechanism}"]
+sign_of_life = "1s"
+"#
+        );
+        for id in terminals.iter().copied().map(identity) {
+            text += &format!("[[agent.phone]]\nid = \"{id}\"\nkey_file = \"subscribers.csv\"\n");
+        }
+        text
+    }
+
+    /// `portunus agent --once`: its exit code and what it said.
+    pub(crate) fn agent_once(&self, name: &str) -> (Option<i32>, String) {
+        let mut command = Command::new(BINARY);
+        let command = command.args(["agent", "--once", "--limit", "5", "--config"]).arg(self.file(name));
+        let done = bounded(command, Duration::from_secs(10));
+        (done.code, done.text)
     }
 
     pub(crate) fn auc(&self) -> Process {
@@ -222,7 +270,7 @@ secret = "lab-radius-secret"
     }
 
     pub(crate) fn proxy(&self) -> Process {
-        let Self { sip, sealed, core, softswitch, .. } = self;
+        let Self { sip, sealed, ipsec, core, softswitch, .. } = self;
         let text = format!(
             r#"lab = true
 [proxy]
@@ -239,6 +287,10 @@ transport = "udp"
 address = "{sip}"
 [proxy.sealed]
 address = "{sealed}"
+[proxy.ipsec]
+address = "{ipsec}"
+[proxy.policy]
+mechanisms = ["x-pkd-sealed", "ipsec-man"]
 [proxy.overload]
 retry_after_least = "1s"
 retry_after_most = "4s"

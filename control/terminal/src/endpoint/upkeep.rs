@@ -67,6 +67,22 @@ impl<A: Agent> Endpoint<A> {
         self.base.session.is_some() && self.call(now, rng, |agent, ctx| agent.deregister(ctx))
     }
 
+    /// Sends a message of the protocol's inside the session, for whom the terminal stands for. False: not active, or the
+    /// session is worn out.
+    pub fn say(&mut self, now: Now, rng: &mut dyn Random, message: &[u8]) -> bool {
+        self.call(now, rng, |_, ctx| ctx.say(message))
+    }
+
+    /// Refreshes the registration inside the channel before its time; [`Event::Refreshed`] follows, or another
+    /// registration where the core wants one. False: not active.
+    pub fn refresh(&mut self, now: Now, rng: &mut dyn Random) -> bool {
+        let active = self.base.session.is_some();
+        if active {
+            self.call(now, rng, |agent, ctx| agent.refresh(ctx));
+        }
+        active
+    }
+
     /// Asks the core for a sign of life: proves the key both ways, end to end. The number that [`Event::Response`] will
     /// bear; `None`: not active, or too much under way.
     pub fn probe(&mut self, now: Now, rng: &mut dyn Random) -> Option<u32> {
@@ -74,8 +90,9 @@ impl<A: Agent> Endpoint<A> {
         self.call(now, rng, |agent, ctx| agent.probe(ctx))
     }
 
-    /// At rest: a registration that was to follow this session ends with it.
-    pub(super) fn come_to_rest(&mut self, now: Now, rng: &mut dyn Random) {
+    /// To rest at once, without a word to anybody; [`Event::Deregistered`] follows. A registration that was to follow this
+    /// session ends with it.
+    pub fn come_to_rest(&mut self, now: Now, rng: &mut dyn Random) {
         self.base.machine.stop();
         self.base.forget_registration();
         self.base.forget_session();

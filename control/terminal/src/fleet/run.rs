@@ -385,7 +385,7 @@ impl Fleet {
                     self.connect(index, kid);
                 }
             }
-            Event::Refreshed { .. } | Event::Deregistered | Event::Request { .. } => {}
+            Event::Refreshed { .. } | Event::Deregistered | Event::Request { .. } | Event::Inside { .. } => {}
         }
     }
 

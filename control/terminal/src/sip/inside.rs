@@ -160,7 +160,16 @@ impl Sip {
             ctx.ignore();
             return;
         };
+        if ctx.env().profile.through && !self.is_awaited(&message) {
+            return ctx.tell(Event::Inside { message: octets.to_vec() });
+        }
         if message.is_request() { self.answer(ctx, &message) } else { self.on_response(ctx, &message) }
+    }
+
+    /// True for an answer to a request of the terminal's own.
+    fn is_awaited(&self, message: &Message<'_>) -> bool {
+        let branch = message.via().branch().and_then(|b| b.try_into().ok());
+        !message.is_request() && branch.is_some_and(|key| self.inside.requests.awaits(&key))
     }
 
     fn on_response(&mut self, ctx: &mut Ctx<'_>, message: &Message<'_>) {

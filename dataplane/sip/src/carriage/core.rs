@@ -155,11 +155,16 @@ pub fn write_s9(
 /// 200 with the bindings, and Path as it came (RFC 3327 section 5.3).
 fn begin_granted(request: &Message<'_>, to_tag: &str, bindings: &[Granted<'_>], w: &mut Writer<'_>) {
     begin_response(request, 200, &["OK"], Tag::Text(to_tag.as_bytes()), None, w);
-    for b in bindings {
-        w.put(b"Contact: <").put(b.uri).put(b">;expires=").decimal(b.expires.into()).put(b"\r\n");
-    }
+    put_bindings(bindings, w);
     for path in request.values(Name::Path) {
         w.put(b"Path: ").put(path).put(b"\r\n");
+    }
+}
+
+/// A Contact for each binding.
+pub(super) fn put_bindings(bindings: &[Granted<'_>], w: &mut Writer<'_>) {
+    for b in bindings {
+        w.put(b"Contact: <").put(b.uri).put(b">;expires=").decimal(b.expires.into()).put(b"\r\n");
     }
 }
 

@@ -1,0 +1,37 @@
+//! The agent beside phones.
+
+use super::{KeySource, Mechanism};
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+/// The agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agent {
+    /// The proxy's SIP listener.
+    pub server: SocketAddr,
+    /// The proxy's identity.
+    pub proxy: String,
+    /// The digest realm, which is the phones' domain.
+    pub realm: String,
+    /// Where phones reach the agent, by UDP and by TCP.
+    pub listen: Vec<SocketAddr>,
+    /// What may protect everything after the registration, the preferred one first.
+    pub mechanisms: Vec<Mechanism>,
+    /// The lifetime that registrations ask for, and the longest that phones are granted.
+    pub expires: Duration,
+    /// After so long a silence the proxy is asked for a sign of life.
+    pub sign_of_life: Duration,
+    /// The phones.
+    pub phones: Vec<AgentPhone>,
+}
+
+/// A phone beside an agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentPhone {
+    /// Its identity (IDc).
+    pub id: String,
+    /// Its key.
+    pub key: KeySource,
+    /// Addresses that it may send from; none: this host's loopback.
+    pub from: Vec<IpAddr>,
+}
