@@ -42,18 +42,20 @@ have() {
     command -v "$1" > /dev/null 2>&1
 }
 
-# The peer of RAS is a module of python's.
-pycrate() {
-    python3 -c 'import pycrate_asn1dir' > /dev/null 2>&1
+# Peers that are modules of python's: of RAS, and of ESP.
+modules() {
+    python3 -c 'import pycrate_asn1dir, scapy, cryptography' > /dev/null 2>&1
 }
 
 # The peers and instruments, by the command that each package brings.
 tools() {
     missing=""
-    for pair in openssl:openssl perl:perl make:make tshark:tshark pip:python3-pip kamailio:kamailio sipp:sip-tester sipsak:sipsak baresip:baresip-core escript:erlang-megaco osmo-mgw:osmo-mgw valgrind:valgrind clang:clang cc:gcc; do
+    for pair in openssl:openssl make:make tshark:tshark kamailio:kamailio sipp:sip-tester sipsak:sipsak baresip:baresip-core escript:erlang-megaco osmo-mgw:osmo-mgw valgrind:valgrind clang:clang cc:gcc; do
         have "${pair%%:*}" || missing="$missing ${pair##*:}"
     done
-    if ! pycrate && ! python3 -m pip --version > /dev/null 2>&1; then missing="$missing python3-pip"; fi
+    # OpenSSL's own build wants more of perl than every Debian has.
+    perl -MIPC::Cmd -e 1 > /dev/null 2>&1 || missing="$missing perl"
+    if ! modules && ! python3 -m pip --version > /dev/null 2>&1; then missing="$missing python3-pip"; fi
     if [ -n "$missing" ]; then
         if [ "$(id -u)" -ne 0 ]; then
             echo "missing:$missing; install them as root: apt-get install$missing"
@@ -64,16 +66,12 @@ tools() {
         apt-get update -q && apt-get install -q -y --no-install-recommends $missing || return 1
     fi
     # Debian keeps pip from its own python unless told otherwise (PEP 668).
-    if ! pycrate; then
-        python3 -m pip install -q pycrate==0.8.1 ||
-            python3 -m pip install -q --break-system-packages pycrate==0.8.1 || return 1
+    if ! modules; then
+        packages="pycrate==0.8.1 scapy cryptography"
+        python3 -m pip install -q $packages || python3 -m pip install -q --break-system-packages $packages || return 1
     fi
     if ! cargo fmt --version > /dev/null 2>&1 || ! cargo clippy --version > /dev/null 2>&1; then
         rustup component add rustfmt clippy || return 1
-    fi
-    # Peers that are Python packages, into a system that may call itself managed by another tool.
-    if ! python3 -c 'import scapy, cryptography' > /dev/null 2>&1; then
-        pip install -q scapy cryptography || pip install -q --break-system-packages scapy cryptography || return 1
     fi
     cargo fetch --locked
 }

@@ -14,4 +14,5 @@ export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-co
 -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address -Ccodegen-units=1"
 cargo build --quiet --release --target "$triple" --bin "$target"
 built=${CARGO_TARGET_DIR:-target}/$triple/release/$target
-"$built" "corpus/$target" "seeds/$target" -max_total_time="$seconds" -max_len=4096 -artifact_prefix=artifacts/ -verbosity=0
+"$built" "corpus/$target" "seeds/$target" -max_total_time="$seconds" -max_len=4096 -artifact_prefix=artifacts/ \
+    -verbosity=0 -print_funcs=0
