@@ -111,6 +111,16 @@ impl ProtocolArg {
         }
     }
 
+    /// Its name to people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Sip => "SIP",
+            Self::Mgcp => "MGCP",
+            Self::H248 => "H.248",
+            Self::H323 => "H.323",
+        }
+    }
+
     /// What terminals call the protocol.
     pub const fn protocol(self) -> Protocol {
         match self {

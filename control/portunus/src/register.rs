@@ -60,11 +60,11 @@ fn profile(args: &RegisterArgs) -> Result<Profile, Failure> {
     })?;
     if !args.protocol.runs_over(args.transport) {
         let next = "leave --transport away";
-        return Err(usage(format!("{} runs over UDP only", args.protocol.name().to_uppercase()), next));
+        return Err(usage(format!("{} runs over UDP only", args.protocol.title()), next));
     }
     if !args.protocol.uses(args.mechanism) {
         let next = "leave --mechanism away";
-        return Err(usage(format!("{} is not carried inside TLS", args.protocol.name().to_uppercase()), next));
+        return Err(usage(format!("{} is not carried inside TLS", args.protocol.title()), next));
     }
     let realm = match (&args.realm, args.id.split_once('@')) {
         (Some(realm), _) => realm.clone(),
@@ -115,7 +115,7 @@ fn tell(args: &RegisterArgs, profile: &Profile, result: &FleetResult, n: u32, ou
     let rungs = ladder::ladder(profile.protocol, &result.ladder, &[]);
     if n == 0 {
         let by = if profile.transport == Transport::Udp { "UDP" } else { "TCP" };
-        let name = args.protocol.name().to_uppercase();
+        let name = args.protocol.title();
         let through =
             format!("{} registers at {} by {name} over {by}, through {}", args.id, profile.server, args.proxy_id);
         out.say_under(0, through);

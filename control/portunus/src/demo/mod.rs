@@ -89,6 +89,7 @@ fn register_all(
         let by = carrier(args, *spoken);
         let spoken = Spoken {
             protocol: spoken.name(),
+            title: spoken.title(),
             transport: if by == Carrier::Udp { "udp" } else { "tcp" },
             ladder: rungs(args, *spoken, one, watched),
             negotiated: Negotiated::of(one, *spoken, world),

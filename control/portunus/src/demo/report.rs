@@ -60,6 +60,9 @@ impl Negotiated {
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Spoken {
     pub(super) protocol: &'static str,
+    /// The protocol's name to people.
+    #[serde(skip)]
+    pub(super) title: &'static str,
     pub(super) transport: &'static str,
     pub(super) terminals: u32,
     /// Terminals whose s10 passed every check.
@@ -181,7 +184,7 @@ impl Report {
 
     pub(super) fn tell(&self, out: Out) {
         out.machine(self);
-        let speak = |s: &Spoken| format!("{} {}", s.terminals, s.protocol.to_uppercase());
+        let speak = |s: &Spoken| format!("{} {}", s.terminals, s.title);
         let mix = self.protocols.iter().map(speak).collect::<Vec<_>>().join(", ");
         out.say_under(
             2,
@@ -193,7 +196,7 @@ impl Report {
             ),
         );
         for spoken in &self.protocols {
-            let (name, by) = (spoken.protocol.to_uppercase(), spoken.transport.to_uppercase());
+            let (name, by) = (spoken.title, spoken.transport.to_uppercase());
             out.say(format!("One {name} terminal's way to its key, over {by}:"));
             ladder::lines(&spoken.ladder).iter().for_each(|l| out.say_under(ladder::INDENT, l));
             out.say("");
@@ -219,7 +222,7 @@ impl Report {
         out.say_under(LABEL, format!("key         {}", self.keyed_us.words()));
         out.say_under(LABEL, format!("active      {}", self.active_us.words()));
         for s in self.protocols.iter().filter(|_| self.protocols.len() > 1) {
-            let (name, words) = (s.protocol.to_uppercase(), s.active_us.words());
+            let (name, words) = (s.title, s.active_us.words());
             out.say_under(LABEL, format!("{:<8}    {} of {} active: {words}", name, s.active, s.terminals));
         }
         let each = |n: u64| n as f64 / f64::from(self.terminals.max(1));

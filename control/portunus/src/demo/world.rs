@@ -153,7 +153,7 @@ impl World {
             let by = if by == Carrier::Tcp { " over TCP" } else { "" };
             format!(
                 "{}{by} at {}",
-                spoken.name().to_uppercase(),
+                spoken.title(),
                 self.access(spoken, if by.is_empty() { Carrier::Udp } else { Carrier::Tcp })
             )
         });
