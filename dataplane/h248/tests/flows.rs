@@ -12,7 +12,9 @@ use portunus_h248::{H248, MAC_PLACEHOLDER};
 use portunus_keydist::ident::Idc;
 use portunus_keydist::schedule::{For, WrapCtx, message_mac};
 use portunus_keydist::steps::Refusal;
-use portunus_signalling::{FaultKind, FromCore, FromTerminal, Of, Route, SessionRef, Signalling, Up};
+use portunus_signalling::{
+    FaultKind, FromCore, FromTerminal, Hop, Marks, Of, Route, SessionRef, Signalling, Text, Up, Writer,
+};
 
 fn text(octets: &[u8]) -> &str {
     std::str::from_utf8(octets).unwrap()
@@ -61,6 +63,47 @@ fn every_step_is_read_as_it_was_written() {
             assert_eq!(H248.route_core(octets(name)), Route::Lane, "{name}");
             let read = H248.read_core(octets(name));
             assert!(matches!(read, Ok(FromCore::Answer { of: Of::Lane, last: true, success: true })), "{name}");
+        }
+    }
+}
+
+/// What is written from a step is the same with what was noted when it was read as without; and what is no step of a
+/// gateway's leaves no note.
+#[test]
+fn notes_change_nothing_of_what_is_written() {
+    for w in World::all() {
+        let sent = ladder(&w);
+        let read = |name: &str| {
+            let (mut marks, mut text) = (Marks::NONE, Text::new());
+            assert!(marks.push(&[1, 2, 3]), "what it held");
+            H248.read_marked(named(&sent, name), &mut marks, &mut text).unwrap();
+            marks
+        };
+        assert!(["reply to s6", "reply to s10"].iter().all(|name| read(name).words().is_empty()));
+        let (s1_msg, s7_msg) = (named(&sent, "s1"), named(&sent, "s7"));
+        let (of_s1, of_s7, plain) = (read("s1"), read("s7"), w.hop());
+        assert!(!of_s1.words().is_empty() && !of_s7.words().is_empty());
+        let (one, seven) = (Hop { marks: &of_s1, ..plain }, Hop { marks: &of_s7, ..plain });
+        let same = |name: &str, octets: Vec<u8>| assert_eq!(text(&octets), text(named(&sent, name)), "{name}");
+        same("reply to s1", written(|o| H248.acknowledge(&one, s1_msg, o)));
+        same("s2", write(|o| H248.write_s2(&one, s1_msg, &s1(&w), o)));
+        same("s6", write(|o| H248.write_s6(&one, s1_msg, b"", &s6(&w), o)));
+        same("reply to s7", written(|o| H248.acknowledge(&seven, s7_msg, o)));
+        same("s8", write(|o| H248.write_s8(&seven, s7_msg, &s7(&w), &s8(&w), o)));
+        let s10_of = |hop: &Hop<'_>| {
+            let mut buf = vec![0; 4096];
+            let mut o = Writer::new(&mut buf);
+            let field = H248.write_s10(hop, s7_msg, b"", &s10(&w), &mut o).unwrap();
+            (o.written().to_vec(), field)
+        };
+        assert_eq!(s10_of(&seven), s10_of(&plain));
+        for (hop, msg) in [(&one, s1_msg), (&seven, s7_msg)] {
+            for refusal in [Refusal::Denied, Refusal::Busy { retry_after_s: 7 }, Refusal::Malformed] {
+                let fail = |hop: &Hop<'_>| write(|o| H248.write_refusal(hop, msg, &refusal, Some(&n1a()), o));
+                assert_eq!(text(&fail(hop)), text(&fail(&plain)));
+            }
+            let cookie = |hop: &Hop<'_>| write(|o| H248.write_cookie(hop, msg, &n1a(), NOW, b"C00kie_-", o));
+            assert_eq!(text(&cookie(hop)), text(&cookie(&plain)));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::PACKAGE;
 use crate::view::{Command, CommandKind, Element, Kind, Message, Services, Tok};
+use portunus_codec::find;
 use portunus_keydist::params::{PARAMS_MAX, ParamError, ParamFault, Params};
 use portunus_signalling::{Fault, FaultKind};
 
@@ -60,9 +61,18 @@ impl<'m> Step<'m> {
     /// # Errors
     /// A [`Fault`] where it has something of a step and is none, or has more beside it.
     pub(crate) fn of(msg: &Message<'m>) -> Result<Option<Self>, Fault> {
-        if !mentions(msg) {
+        if !may_mention(msg.octets()) {
             return Ok(None);
         }
+        match Self::alone(msg) {
+            Ok(step) => Ok(Some(step)),
+            Err(fault) if mentions(msg) => Err(fault),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The step that is the only command of a message.
+    fn alone(msg: &Message<'m>) -> Result<Self, Fault> {
         let (id, command) = msg.only_command().ok_or_else(|| fault(msg, "transaction", msg.octets()))?;
         if !command.is_root() {
             return Err(fault(msg, "termination", command.element().whole()));
@@ -73,14 +83,31 @@ impl<'m> Step<'m> {
             CommandKind::Modify => signalled(msg, id, &command),
             _ => Err(fault(msg, "command", command.element().whole())),
         }
-        .map(Some)
     }
 }
 
 /// True where a request of the message has something of the package in it. Replies may tell of it, as an audit's do.
 pub(crate) fn mentions(msg: &Message<'_>) -> bool {
-    let requests = || msg.transactions().filter(|t| t.kind == Kind::Request);
-    requests().any(|t| t.actions().any(|a| a.commands().any(|c| command_mentions(&c))))
+    let mut requests = msg.transactions().filter(|t| t.kind == Kind::Request);
+    may_mention(msg.octets()) && requests.any(|t| t.actions().any(|a| a.commands().any(|c| command_mentions(&c))))
+}
+
+/// False where the package's name stands nowhere in the octets, as in nearly all that is no step: one look says so.
+pub(crate) fn may_mention(octets: &[u8]) -> bool {
+    let ends = |text: &[u8], name: &[u8]| {
+        text.len().checked_sub(name.len()).and_then(|at| text.get(at..)).is_some_and(|e| e.eq_ignore_ascii_case(name))
+    };
+    let mut from = 0;
+    while let Some(found) = octets.get(from..).and_then(|rest| find(rest, [b'/', b'-'])) {
+        let at = from + found;
+        from = at + 1;
+        let (before, behind) = (octets.get(..at).unwrap_or_default(), octets.get(at..).unwrap_or_default());
+        let extension = || ends(before, b"X") && behind.get(..4).is_some_and(|e| e.eq_ignore_ascii_case(b"-PKD"));
+        if ends(before, PACKAGE.as_bytes()) || extension() {
+            return true;
+        }
+    }
+    false
 }
 
 fn command_mentions(command: &Command<'_>) -> bool {
@@ -116,7 +143,7 @@ fn fault(msg: &Message<'_>, what: &'static str, part: &[u8]) -> Fault {
 
 fn register<'m>(msg: &Message<'m>, id: u32, command: &Command<'m>) -> Result<Step<'m>, Fault> {
     let services = command.services().ok_or_else(|| fault(msg, "Services", command.element().whole()))?;
-    let list = services.pkd().unwrap_or_default();
+    let list = services.pkd().ok_or_else(|| fault(msg, "X-PKD", command.element().whole()))?;
     if !services.method().is_some_and(|m| m.registers()) {
         return Err(fault(msg, "Method", command.element().whole()));
     }

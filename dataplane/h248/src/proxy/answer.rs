@@ -1,8 +1,9 @@
 //! Replies to the registration's commands, refusals, answers to faults, and the proxy's own answers to the core.
 
+use super::notes::{Noted, Which};
 use super::steps;
 use crate::carriage::faults::{self, code};
-use crate::carriage::steps::{Signal, Step};
+use crate::carriage::steps::{Signal, Step, may_mention};
 use crate::view::Message;
 use crate::write;
 use portunus_codec::{Full, Writer};
@@ -12,19 +13,15 @@ use portunus_signalling::{Fault, Hop};
 
 /// [`portunus_signalling::Signalling::acknowledge`].
 pub(super) fn acknowledge(hop: &Hop<'_>, octets: &[u8], w: &mut Writer<'_>) {
-    let Ok(msg) = Message::parse(octets) else { return };
-    let (begun, version) = (w.len(), msg.version());
-    let written = match Step::of(&msg) {
-        Ok(Some(Step::Register { id, version: granted, .. })) => {
-            write::begin_own(version, &hop.own, w);
+    let Some(Noted { version, id, which, .. }) = Noted::read(octets, hop.marks) else { return };
+    let begun = w.len();
+    write::begin_own(version, &hop.own, w);
+    let written = match which {
+        Which::Register { version: granted, .. } => {
             w.put(b"P=").decimal(id.into()).put(b"{C=-{SC=ROOT{SV{V=").decimal(granted.into()).put(b"}}}}");
             w.finish().map(|_| ())
         }
-        Ok(Some(Step::Response { id, .. })) => {
-            write::begin_own(version, &hop.own, w);
-            write::reply(id, "N=ROOT", w)
-        }
-        _ => return,
+        Which::Response { .. } => write::reply(id, "N=ROOT", w),
     };
     if written.is_err() {
         w.truncate(begun);
@@ -33,6 +30,9 @@ pub(super) fn acknowledge(hop: &Hop<'_>, octets: &[u8], w: &mut Writer<'_>) {
 
 /// [`portunus_signalling::Signalling::acknowledge_core`].
 pub(super) fn acknowledge_core(hop: &Hop<'_>, octets: &[u8], w: &mut Writer<'_>) {
+    if !may_mention(octets) {
+        return;
+    }
     let Ok(msg) = Message::parse(octets) else { return };
     let begun = w.len();
     if let Ok(Some(Step::Signal { id, name: Signal::Chal | Signal::Key | Signal::Fail, .. })) = Step::of(&msg) {
@@ -62,10 +62,10 @@ pub(super) fn refusal(
     n1: Option<&N1>,
     w: &mut Writer<'_>,
 ) -> Result<(), Full> {
-    let msg = Message::parse(request).map_err(|_| Full)?;
-    if let (Ok(Some(_)), false) = (Step::of(&msg), matches!(refusal, Refusal::Malformed)) {
-        return steps::fail(hop, &msg, refusal, n1, w);
+    if Noted::read(request, hop.marks).is_some() && !matches!(refusal, Refusal::Malformed) {
+        return steps::fail(hop, request, refusal, n1, w);
     }
+    let msg = Message::parse(request).map_err(|_| Full)?;
     let (code, text) = match refusal {
         Refusal::Denied | Refusal::Mechanism | Refusal::Stale { .. } => (code::UNAUTHORIZED, "Unauthorized"),
         Refusal::Busy { .. } => (code::UNAVAILABLE, "Service unavailable"),

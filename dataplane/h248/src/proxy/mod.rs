@@ -1,6 +1,7 @@
 //! The proxy's side: [`H248`] gives the engine what it knows of H.248.
 
 mod answer;
+mod notes;
 mod read;
 mod relay;
 mod steps;
@@ -39,7 +40,7 @@ impl H248 {
     /// # Errors
     /// A [`Fault`].
     pub fn read_terminal<'m>(&self, msg: &'m [u8]) -> Result<FromTerminal<'m>, Fault> {
-        read::terminal(msg)
+        read::terminal(msg, None)
     }
 
     /// As [`Signalling::read_answer`], whose second value is always `None` here.
@@ -67,7 +68,7 @@ impl Signalling for H248 {
         _text: &'m mut Text,
     ) -> Result<FromTerminal<'m>, Fault> {
         marks.clear();
-        read::terminal(msg)
+        read::terminal(msg, Some(marks))
     }
 
     fn read_answer<'m>(&self, msg: &'m [u8], _text: &'m mut Text) -> Result<(FromCore<'m>, Option<u64>), Fault> {
@@ -105,8 +106,15 @@ impl Signalling for H248 {
         steps::s6(hop, request, s6, w)
     }
 
-    fn write_s8(&self, hop: &Hop<'_>, s7_msg: &[u8], s7: &S7<'_>, s8: &S8<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-        steps::s8(hop, s7_msg, s7.idc, s8, w)
+    fn write_s8(
+        &self,
+        hop: &Hop<'_>,
+        s7_msg: &[u8],
+        _s7: &S7<'_>,
+        s8: &S8<'_>,
+        w: &mut Writer<'_>,
+    ) -> Result<(), Full> {
+        steps::s8(hop, s7_msg, s8, w)
     }
 
     fn write_s10(

@@ -1,10 +1,11 @@
 //! Messages into steps: what a gateway or the core says.
 
+use super::notes::Noted;
 use crate::carriage::core::idc;
-use crate::carriage::steps::{Signal, Step, param_fault};
+use crate::carriage::steps::{Signal, Step, mentions, param_fault};
 use crate::view::{CommandKind, Kind, Message, Transaction};
 use portunus_keydist::params::Params;
-use portunus_signalling::{Fault, FaultKind, FromCore, FromTerminal, Of, Route};
+use portunus_signalling::{Fault, FaultKind, FromCore, FromTerminal, Marks, Of, Route};
 
 /// Refuses the authentication header, where s10 has its MAC: only the proxy sends one.
 pub(super) fn forbid_auth(msg: &Message<'_>) -> Result<(), Fault> {
@@ -19,11 +20,15 @@ pub(super) fn requests<'m>(msg: &Message<'m>) -> impl Iterator<Item = Transactio
 }
 
 /// [`portunus_signalling::Signalling::read_marked`].
-pub(super) fn terminal(octets: &[u8]) -> Result<FromTerminal<'_>, Fault> {
+pub(super) fn terminal<'m>(octets: &'m [u8], marks: Option<&mut Marks>) -> Result<FromTerminal<'m>, Fault> {
     let msg = Message::parse(octets)?;
     forbid_auth(&msg)?;
     let bad = |e| param_fault(&msg, octets, &e);
-    match Step::of(&msg)? {
+    let step = Step::of(&msg)?;
+    if let (Some(step), Some(marks)) = (&step, marks) {
+        Noted::mark(&msg, step, marks);
+    }
+    match step {
         Some(Step::Register { params, .. }) => Ok(FromTerminal::S1(params.s1(idc(&msg)?).map_err(bad)?)),
         Some(Step::Response { params, .. }) => Ok(FromTerminal::S7(params.s7(idc(&msg)?).map_err(bad)?)),
         Some(Step::Signal { .. }) => Err(msg.fault(FaultKind::Forbidden, "signal", octets)),
@@ -85,9 +90,9 @@ pub(super) fn changes_root(t: &Transaction<'_>) -> bool {
 
 /// [`portunus_signalling::Signalling::route_core`].
 pub(super) fn route(octets: &[u8]) -> Route {
-    match Message::parse(octets) {
+    match Message::reread(octets) {
         // Half a step is one too: whoever waits for it hears what is wrong.
-        Ok(msg) if !matches!(Step::of(&msg), Ok(None)) => Route::Step,
+        Ok(msg) if mentions(&msg) => Route::Step,
         Ok(_) => Route::Lane,
         Err(fault) if fault.kind == FaultKind::Unreadable => Route::Unknown,
         Err(_) => Route::Lane,

@@ -8,6 +8,7 @@
 //! 3); context properties and commands of an action in any order; a termination's name may begin with a digit; what a
 //! selective audit asks for is checked for its form only.
 
+mod auth;
 mod check;
 mod descriptors;
 mod element;
@@ -16,6 +17,7 @@ mod mid;
 mod services;
 mod token;
 
+pub use auth::Auth;
 pub use element::{Element, Elements};
 pub use lex::DEPTH_MAX;
 pub(crate) use mid::is_domain;
@@ -51,19 +53,6 @@ impl From<Bad> for Fault {
     fn from(bad: Bad) -> Self {
         Self { kind: bad.kind, what: bad.what, at: bad.at }
     }
-}
-
-/// The authentication header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Auth<'m> {
-    /// Security parameters index.
-    pub spi: u32,
-    /// Sequence number.
-    pub sequence: u32,
-    /// The hex digits of the authentication data, without `0x`.
-    pub data: &'m [u8],
-    /// Octet offset of those digits in the message.
-    pub at: usize,
 }
 
 /// A message, checked.
@@ -190,7 +179,7 @@ impl<'m> Message<'m> {
             return Err(Bad { kind: FaultKind::Unsupported, what: "encoding", at: 0 });
         }
         let begin = lex::lwsp(octets, 0);
-        let (auth, start) = authentication(octets, begin)?;
+        let (auth, start) = auth::authentication(octets, begin)?;
         let end = lex::word(octets, start);
         let token = octets.get(start..end).unwrap_or_default();
         let slash = token.iter().position(|c| *c == b'/').ok_or(unreadable("MEGACO", start))?;
@@ -285,43 +274,6 @@ fn separated(s: &[u8], at: usize) -> Result<usize, Bad> {
         end if end > at => Ok(end),
         _ => Err(Bad::at("separator", at)),
     }
-}
-
-/// The authentication header at `at`, if there is one, and where the message begins behind it.
-fn authentication(s: &[u8], at: usize) -> Result<(Option<Auth<'_>>, usize), Bad> {
-    let end = lex::word(s, at);
-    if !is(s.get(at..end).unwrap_or_default(), Tok::AUTH) {
-        return Ok((None, at));
-    }
-    let bad = |at| Bad::at("authentication header", at);
-    let equals = lex::lwsp(s, end);
-    if s.get(equals) != Some(&b'=') {
-        return Err(bad(equals));
-    }
-    let mut from = lex::lwsp(s, equals + 1);
-    let mut part = |last: bool| {
-        let end = lex::word(s, from);
-        let digits = match s.get(from..end) {
-            Some([b'0', b'x' | b'X', digits @ ..]) if digits.iter().all(u8::is_ascii_hexdigit) => digits,
-            _ => return Err(bad(from)),
-        };
-        if !last && s.get(end) != Some(&b':') {
-            return Err(bad(end));
-        }
-        from = end + 1;
-        Ok((digits, end))
-    };
-    let number = |(digits, end): (&[u8], usize)| match digits.len() {
-        8 => Ok(digits.iter().fold(0u32, |n, d| n << 4 | char::from(*d).to_digit(16).unwrap_or(0))),
-        _ => Err(bad(end)),
-    };
-    let (spi, sequence) = (number(part(false)?)?, number(part(false)?)?);
-    let (data, end) = part(true)?;
-    if !(24..=64).contains(&data.len()) {
-        return Err(bad(end));
-    }
-    let auth = Auth { spi, sequence, data, at: end - data.len() };
-    Ok((Some(auth), separated(s, end)?))
 }
 
 /// The parts of a body. In a checked message nothing is left out.

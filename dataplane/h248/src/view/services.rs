@@ -48,6 +48,16 @@ impl Method {
 pub struct Services<'m>(pub(super) Element<'m>);
 
 impl<'m> Services<'m> {
+    /// The descriptor that begins at `at` of a message that was checked.
+    pub(crate) fn read(octets: &'m [u8], at: usize) -> Option<Self> {
+        Element::read(octets, at).ok().map(Self)
+    }
+
+    /// Where it begins in the message.
+    pub(crate) fn at(&self) -> usize {
+        self.0.span().0
+    }
+
     fn find(&self, token: Tok) -> Option<Element<'m>> {
         self.0.elements().find(|e| e.is(token))
     }
