@@ -11,7 +11,7 @@ use portunus_h323::write::{self as ras, Tok};
 use portunus_h323::{MAC_PLACEHOLDER, Ras};
 use portunus_keydist::schedule::{For, SessionKey, WrapCtx, message_mac};
 use portunus_keydist::steps::{Refusal, S1, S6};
-use portunus_signalling::{FaultKind, FromCore, FromTerminal, Of, Route, SessionRef, Signalling, Text, Up};
+use portunus_signalling::{FaultKind, FromCore, FromTerminal, Hop, Marks, Of, Route, SessionRef, Signalling, Text, Up};
 
 fn named<'a>(sent: &'a [Sent], name: &str) -> &'a [u8] {
     &sent.iter().find(|s| s.name == name).unwrap().octets
@@ -41,6 +41,43 @@ fn what_the_terminal_sends_is_read_as_it_was_written() {
         let s8_msg = parsed(named(&sent, "s8"));
         let Ok(Ask::S8(got)) = core::read(&s8_msg, &mut text) else { panic!() };
         assert_eq!(got, s8(&w));
+    }
+}
+
+/// What is written from a step is the same with what was noted when it was read as without; what bears no token leaves
+/// no note.
+#[test]
+fn notes_change_nothing_of_what_is_written() {
+    for w in World::all() {
+        let sent = ladder(&w);
+        let read = |octets: &[u8]| {
+            let (mut marks, mut text) = (Marks::NONE, Text::new());
+            assert!(marks.push(&[1, 2, 3]), "what it held");
+            Ras.read_marked(octets, &mut marks, &mut text).unwrap();
+            marks
+        };
+        assert!(from_terminal(&w).iter().any(|(_, octets)| read(octets).words().is_empty()));
+        let (s1_msg, s7_msg, plain) = (named(&sent, "s1"), named(&sent, "s7"), w.hop());
+        let (of_s1, of_s7) = (read(s1_msg), read(s7_msg));
+        assert!(!of_s1.words().is_empty() && !of_s7.words().is_empty());
+        let (one, seven) = (Hop { marks: &of_s1, ..plain }, Hop { marks: &of_s7, ..plain });
+        assert_eq!(write(|o| Ras.write_s2(&one, s1_msg, &s1(&w), o)), named(&sent, "s2"));
+        assert_eq!(write(|o| Ras.write_s6(&one, s1_msg, b"", &s6(&w), o)), named(&sent, "s6"));
+        assert_eq!(write(|o| Ras.write_s8(&seven, s7_msg, &s7(&w), &s8(&w), o)), named(&sent, "s8"));
+        let s10_of = |hop: &Hop<'_>| {
+            let mut field = 0..0;
+            let octets = write(|o| Ras.write_s10(hop, s7_msg, named(&sent, "s9"), &s10(&w), o).map(|f| field = f));
+            (octets, field)
+        };
+        assert_eq!(s10_of(&seven), s10_of(&plain));
+        for (hop, msg) in [(&one, s1_msg), (&seven, s7_msg)] {
+            for (_, refusal) in all_refusals() {
+                let fail = |hop: &Hop<'_>| write(|o| Ras.write_refusal(hop, msg, &refusal, Some(&n1a()), o));
+                assert_eq!(fail(hop), fail(&plain));
+            }
+            let cookie = |hop: &Hop<'_>| write(|o| Ras.write_cookie(hop, msg, &n1a(), NOW, b"C00kie_-", o));
+            assert_eq!(cookie(hop), cookie(&plain));
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn refusal(
         let octets = ts.to_be_bytes();
         let elements = [(Element::N1, &n1.as_bytes()[..]), (Element::Ts, &octets[..])];
         let wrong_time = |kind| Reason::security_error(kind, 0);
-        return rejection(request, wrong_time, (hop.own.idsp.as_str(), *ts, None), &elements, w);
+        return rejection((hop, request), wrong_time, (hop.own.idsp.as_str(), *ts, None), &elements, w);
     }
     let Some((kind, seq)) = known(request) else { return Ok(()) };
     let Some(reject) = kind.reject() else { return unknown(kind, seq, request, w).map(|_| ()) };

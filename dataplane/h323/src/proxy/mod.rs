@@ -34,12 +34,12 @@ use portunus_signalling::{
 pub struct Ras;
 
 impl Ras {
-    /// [`Signalling::read_marked`] without notes, which RAS has none of.
+    /// [`Signalling::read_marked`] without notes.
     ///
     /// # Errors
     /// A [`Fault`] that says what and where.
     pub fn read_terminal<'m>(&self, msg: &'m [u8], text: &'m mut Text) -> Result<FromTerminal<'m>, Fault> {
-        read::terminal(msg, text)
+        read::terminal(msg, None, text)
     }
 }
 
@@ -54,7 +54,7 @@ impl Signalling for Ras {
 
     fn read_marked<'m>(&self, msg: &'m [u8], marks: &mut Marks, text: &'m mut Text) -> Result<FromTerminal<'m>, Fault> {
         marks.clear();
-        read::terminal(msg, text)
+        read::terminal(msg, Some(marks), text)
     }
 
     fn read_answer<'m>(&self, msg: &'m [u8], text: &'m mut Text) -> Result<(FromCore<'m>, Option<u64>), Fault> {
@@ -78,35 +78,35 @@ impl Signalling for Ras {
 
     fn write_s6(
         &self,
-        _hop: &Hop<'_>,
+        hop: &Hop<'_>,
         request: &[u8],
         _core_msg: &[u8],
         s6: &S6<'_>,
         w: &mut Writer<'_>,
     ) -> Result<(), Full> {
-        steps::s6(request, s6, w)
+        steps::s6(hop, request, s6, w)
     }
 
     fn write_s8(
         &self,
-        _hop: &Hop<'_>,
+        hop: &Hop<'_>,
         s7_msg: &[u8],
         _s7: &S7<'_>,
         s8: &S8<'_>,
         w: &mut Writer<'_>,
     ) -> Result<(), Full> {
-        steps::s8(s7_msg, s8, w)
+        steps::s8(hop, s7_msg, s8, w)
     }
 
     fn write_s10(
         &self,
-        _hop: &Hop<'_>,
+        hop: &Hop<'_>,
         s7_msg: &[u8],
         core_msg: &[u8],
         s10: &S10<'_>,
         w: &mut Writer<'_>,
     ) -> Result<Range<usize>, Full> {
-        steps::s10(s7_msg, core_msg, s10, w)
+        steps::s10(hop, s7_msg, core_msg, s10, w)
     }
 
     fn mac_placeholder(&self) -> &'static [u8] {

@@ -4,7 +4,7 @@ use crate::carriage::values::{Values, first_alias_is, forbidden, malformed, valu
 use crate::view::{Element, Kind, Message, Reason};
 use portunus_keydist::ident::{Idc, IdcBuf, is_n2};
 use portunus_keydist::steps::{Refusal, S1, S7, S9};
-use portunus_signalling::{Fault, FromCore, FromTerminal, Of, Route, Text};
+use portunus_signalling::{Fault, FromCore, FromTerminal, Marks, Of, Route, Text};
 
 /// Seconds to wait when a busy core does not say; RAS has no room for it.
 const RETRY_AFTER_S: u32 = 5;
@@ -22,12 +22,19 @@ pub(super) fn forbid_core_only<'m>(msg: &Message<'m>) -> Result<Option<Values<'m
 }
 
 /// [`portunus_signalling::Signalling::read_marked`].
-pub(super) fn terminal<'m>(octets: &'m [u8], text: &'m mut Text) -> Result<FromTerminal<'m>, Fault> {
+pub(super) fn terminal<'m>(
+    octets: &'m [u8],
+    marks: Option<&mut Marks>,
+    text: &'m mut Text,
+) -> Result<FromTerminal<'m>, Fault> {
     if octets.is_empty() {
         return Ok(FromTerminal::KeepAlive(b""));
     }
     let msg = Message::parse(octets)?;
     let token = forbid_core_only(&msg)?;
+    if let (Some(marks), Some(_)) = (marks, &token) {
+        msg.mark(marks);
+    }
     match (msg.kind(), token) {
         (Kind::GatekeeperRequest, Some(v)) if v.token.n == 1 => s1(&msg, &v, text),
         (Kind::RegistrationRequest, Some(v)) if v.token.n == 3 => s7(&msg, &v, text),

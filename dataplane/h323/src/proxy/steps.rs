@@ -53,7 +53,7 @@ const fn own_seq(hop: &Hop<'_>) -> u16 {
 }
 
 pub(super) fn s2(hop: &Hop<'_>, s1_msg: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    let msg = Message::parse(s1_msg).map_err(|_| Full)?;
+    let msg = Message::marked(s1_msg, hop.marks).map_err(|_| Full)?;
     let elements = [(Element::N1, &s1.n1.as_bytes()[..])];
     let tok = Tok {
         n: 1,
@@ -68,13 +68,13 @@ pub(super) fn s2(hop: &Hop<'_>, s1_msg: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) 
 
 /// A rejection of the terminal's request with token 2. generalID is whom it is for: the request's sendersID.
 pub(super) fn rejection(
-    request: &[u8],
+    (hop, request): (&Hop<'_>, &[u8]),
     reason: impl FnOnce(Kind) -> Reason,
     (idsp, ts, challenge): (&str, u64, Option<&[u8]>),
     elements: &[(Element, &[u8])],
     w: &mut Writer<'_>,
 ) -> Result<(), Full> {
-    let msg = Message::parse(request).map_err(|_| Full)?;
+    let msg = Message::marked(request, hop.marks).map_err(|_| Full)?;
     let reject = msg.kind().reject().ok_or(Full)?;
     let v = values(&msg).map_err(|_| Full)?.ok_or(Full)?;
     let mut text = Text::new();
@@ -83,7 +83,7 @@ pub(super) fn rejection(
     write::reject(reject, msg.seq(), reason(reject), Some(&tok), w)
 }
 
-pub(super) fn s6(request: &[u8], s6: &S6<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
+pub(super) fn s6(hop: &Hop<'_>, request: &[u8], s6: &S6<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
     let ts = s6.ts.to_be_bytes();
     let elements = [
         (Element::N1, &s6.n1.as_bytes()[..]),
@@ -91,7 +91,7 @@ pub(super) fn s6(request: &[u8], s6: &S6<'_>, w: &mut Writer<'_>) -> Result<(), 
         (Element::Ts, &ts[..]),
         (Element::MechReq, &[][..]),
     ];
-    rejection(request, Reason::security_denial, (s6.idsp.as_str(), s6.ts, Some(&s6.rand)), &elements, w)
+    rejection((hop, request), Reason::security_denial, (s6.idsp.as_str(), s6.ts, Some(&s6.rand)), &elements, w)
 }
 
 pub(super) fn cookie(
@@ -104,11 +104,11 @@ pub(super) fn cookie(
 ) -> Result<(), Full> {
     let octets = ts.to_be_bytes();
     let elements = [(Element::N1, &n1.as_bytes()[..]), (Element::Ts, &octets[..]), (Element::Cookie, cookie)];
-    rejection(s1_msg, Reason::security_denial, (hop.own.idsp.as_str(), ts, None), &elements, w)
+    rejection((hop, s1_msg), Reason::security_denial, (hop.own.idsp.as_str(), ts, None), &elements, w)
 }
 
-pub(super) fn s8(s7_msg: &[u8], s8: &S8<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
-    let msg = Message::parse(s7_msg).map_err(|_| Full)?;
+pub(super) fn s8(hop: &Hop<'_>, s7_msg: &[u8], s8: &S8<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
+    let msg = Message::marked(s7_msg, hop.marks).map_err(|_| Full)?;
     let mut buf = [0u8; 64];
     let mut ipc = Writer::new(&mut buf);
     put_ipc(s8.ipc, &mut ipc);
@@ -127,8 +127,14 @@ pub(super) fn s8(s7_msg: &[u8], s8: &S8<'_>, w: &mut Writer<'_>) -> Result<(), F
 
 /// s10: the core's RegistrationConfirm with the terminal's number, the key's token for the core's, and the MAC for whatever
 /// cryptoTokens there were: those of the core are over other octets than these.
-pub(super) fn s10(s7_msg: &[u8], core_msg: &[u8], s10: &S10<'_>, w: &mut Writer<'_>) -> Result<Range<usize>, Full> {
-    let request = Message::parse(s7_msg).map_err(|_| Full)?;
+pub(super) fn s10(
+    hop: &Hop<'_>,
+    s7_msg: &[u8],
+    core_msg: &[u8],
+    s10: &S10<'_>,
+    w: &mut Writer<'_>,
+) -> Result<Range<usize>, Full> {
+    let request = Message::marked(s7_msg, hop.marks).map_err(|_| Full)?;
     let msg = Message::parse(core_msg).map_err(|_| Full)?;
     let v = values(&request).map_err(|_| Full)?.ok_or(Full)?;
     let mut text = Text::new();

@@ -52,6 +52,8 @@ pub(crate) enum Id {
 
 /// How many there are.
 const IDS: usize = Id::ProfileInfo as usize + 1;
+/// Words that say where all of them stand.
+pub(crate) const WORDS: usize = IDS + 2;
 
 /// A type of the Recommendations.
 pub(crate) enum Type {
@@ -139,6 +141,29 @@ impl Places {
     /// The bit where something stands, when it is there.
     pub(crate) fn get(&self, id: Id) -> Option<usize> {
         self.at.get(id as usize).filter(|at| **at != u32::MAX).map(|at| *at as usize)
+    }
+
+    /// All of it as words; `None` where an offset is more than a word can say.
+    pub(crate) fn words(&self) -> Option<[u16; WORDS]> {
+        let mut words = [u16::MAX; WORDS];
+        for (word, at) in words.iter_mut().zip(self.at.iter().chain([&self.extension_bit, &self.root_end])) {
+            match u16::try_from(*at) {
+                _ if *at == u32::MAX => {}
+                Ok(at) if at != u16::MAX => *word = at,
+                _ => return None,
+            }
+        }
+        Some(words)
+    }
+
+    /// What [`Places::words`] gave.
+    pub(crate) fn of_words(words: &[u16; WORDS]) -> Self {
+        let mut places = Self::new();
+        let rest = [&mut places.extension_bit, &mut places.root_end];
+        for (at, word) in places.at.iter_mut().chain(rest).zip(words) {
+            *at = if *word == u16::MAX { u32::MAX } else { (*word).into() };
+        }
+        places
     }
 
     fn set(&mut self, id: Id, bit: usize) {

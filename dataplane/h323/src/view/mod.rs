@@ -11,10 +11,10 @@ pub use kind::Kind;
 pub(crate) use token::number;
 pub use token::{Element, Mac, Token};
 
-use crate::schema::{Bad, Id, Places, walk_noting};
+use crate::schema::{Bad, Id, Places, WORDS, walk_noting};
 use core::net::SocketAddr;
 use portunus_codec::PerReader;
-use portunus_signalling::{Fault, FaultKind};
+use portunus_signalling::{Fault, FaultKind, Marks};
 
 /// Longest message in octets.
 pub const MESSAGE_MAX: usize = 8192;
@@ -89,6 +89,28 @@ impl<'m> Message<'m> {
         let msg = Self { octets, kind, seq: 0, places };
         let seq = msg.number(Id::Seq, 1, 65_535).ok_or_else(|| malformed("requestSeqNum", 0))?;
         Ok(Self { seq: seq as u16, ..msg })
+    }
+
+    /// Notes where everything stands, for [`Message::marked`]; nothing of a message that is too long to say it.
+    pub(crate) fn mark(&self, marks: &mut Marks) {
+        marks.clear();
+        if let Some(words) = self.places.words() {
+            _ = marks.push(&words) && marks.push(&[self.seq]);
+        }
+    }
+
+    /// A message that was checked and noted; without notes it is checked now.
+    ///
+    /// # Errors
+    /// As [`Message::parse`].
+    pub(crate) fn marked(octets: &'m [u8], marks: &Marks) -> Result<Self, Fault> {
+        let noted = marks.words().split_first_chunk::<WORDS>();
+        match (noted, head(octets)) {
+            (Some((words, &[seq])), Some(Head { kind, .. })) => {
+                Ok(Self { octets, kind, seq, places: Places::of_words(words) })
+            }
+            _ => Self::parse(octets),
+        }
     }
 
     /// Kind and sequence number of a message that need not be complete: enough to answer one that is malformed.
