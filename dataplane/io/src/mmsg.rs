@@ -139,7 +139,22 @@ impl UdpPort {
     /// Takes over a bound socket. `batch` is how many datagrams one call moves at most, 1 to 1024.
     pub fn new(socket: UdpSocket, batch: usize) -> Self {
         let connected = socket.peer_addr().is_ok();
-        Self { socket, headers: Headers::new(batch.clamp(1, 1024)), connected, join_max: 0, joined: false, calls: 0 }
+        Self { connected, ..Self::unconnected(socket, batch) }
+    }
+
+    /// As [`UdpPort::new`], of a socket that is known to have no peer of its own.
+    pub fn unconnected(socket: UdpSocket, batch: usize) -> Self {
+        let headers = Headers::new(batch.clamp(1, 1024));
+        Self { socket, headers, connected: false, join_max: 0, joined: false, calls: 0 }
+    }
+
+    /// Sends a single datagram at once.
+    ///
+    /// # Errors
+    /// What the system reports; [`io::ErrorKind::WouldBlock`] where it takes no more at present.
+    pub fn send_one(&mut self, peer: SocketAddr, octets: &[u8]) -> io::Result<usize> {
+        self.calls += 1;
+        self.socket.send_to(octets, peer)
     }
 
     /// The address that it is bound to.

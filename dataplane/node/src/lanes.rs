@@ -23,7 +23,7 @@ use mio::event::{Event, Source};
 use mio::{Interest, Registry, Token};
 use portunus_engine::{Lane, Reading};
 use portunus_io::listen::{self, Buffers};
-use portunus_io::{Batch, Pushed, Rx, Tx, UdpPort, addr};
+use portunus_io::{Batch, Pushed, Rx, Tx, UdpPort};
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
@@ -51,6 +51,9 @@ pub struct LanesConfig {
     pub message_max: usize,
     /// Kernel buffers of the shared ports; lanes have the system's own sizes.
     pub buffers: Buffers,
+    /// Lets messages to and from a softswitch pass the system's network stack joined at the shared ports (UDP_SEGMENT,
+    /// UDP_GRO), as [`crate::UdpConfig::coalesce`] does.
+    pub coalesce: bool,
 }
 
 /// Most lanes of a link.
@@ -60,7 +63,7 @@ impl LanesConfig {
     /// The defaults for a link from `bind` to `peers`.
     pub fn new(protocol: Protocol, bind: IpAddr, peers: Vec<SocketAddr>) -> Self {
         let (lanes, batch, message_max, buffers) = (4096, 64, 8192, Buffers::default());
-        Self { protocol, bind, peers, trusted: Vec::new(), lanes, batch, message_max, buffers }
+        Self { protocol, bind, peers, trusted: Vec::new(), lanes, batch, message_max, buffers, coalesce: true }
     }
 }
 
@@ -88,8 +91,8 @@ counters! {
 const LINGER_MS: u64 = 32_000;
 /// Workers at most, and tokens of their shared ports; those of lanes follow.
 const WORKERS: usize = 256;
-/// Datagrams that one lane may bring in one turn, so that others get theirs.
-const TURN: usize = 16;
+/// Batches that one lane may bring in one turn, so that others get theirs.
+const TURN_LANE: usize = 4;
 /// Batches that one shared port may bring in one turn.
 const TURN_BATCHES: usize = 4;
 
@@ -111,7 +114,8 @@ pub struct LanesUpstream {
     /// Lanes and shared ports that may have more to read, by token.
     ready: VecDeque<usize>,
     rx: Batch,
-    buffer: Box<[u8]>,
+    /// Octets of the longest message.
+    longest: usize,
     answer: Box<[u8]>,
     counters: LaneCounters,
 }
@@ -129,6 +133,28 @@ fn affinity_of(peers: &[SocketAddr], sender: SocketAddr) -> u32 {
     (place.unwrap_or_default() as u32) << AFFINITY_SHIFT
 }
 
+/// Counts a datagram of the core's; false where it is from elsewhere or too long.
+fn admit(counters: &mut LaneCounters, trusted: &[IpAddr], longest: usize, sender: SocketAddr, octets: &[u8]) -> bool {
+    let foreign = trusted.binary_search(&sender.ip()).is_err();
+    let counter = match foreign {
+        true => &mut counters.lane_foreign,
+        false if octets.len() > longest => &mut counters.lane_oversize,
+        false => &mut counters.lane_received,
+    };
+    *counter += 1;
+    !foreign && octets.len() <= longest
+}
+
+/// Counts what became of a datagram that a lane sent.
+fn note(counters: &mut LaneCounters, result: &io::Result<usize>) -> bool {
+    match result {
+        Ok(_) => counters.lane_sent += 1,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => counters.lane_blocked += 1,
+        Err(_) => counters.lane_failed += 1,
+    }
+    result.is_ok()
+}
+
 impl LanesUpstream {
     /// A link that opens when the node starts it.
     pub fn new(config: LanesConfig) -> Self {
@@ -144,9 +170,8 @@ impl LanesUpstream {
             shared: Vec::new(),
             pool: Pool::new(config.lanes.clamp(1, LANES_MAX)),
             ready: VecDeque::new(),
-            rx: Batch::new(batch, longest),
-            // One octet more than the longest message shows what is longer.
-            buffer: vec![0; longest + 1].into_boxed_slice(),
+            rx: if config.coalesce { Batch::coalescing(batch.min(32)) } else { Batch::new(batch, longest) },
+            longest,
             answer: vec![0; longest.max(4096)].into_boxed_slice(),
             counters: LaneCounters::default(),
             config,
@@ -169,6 +194,9 @@ impl LanesUpstream {
         let batch = self.config.batch.clamp(1, 256);
         let socket = listen::udp(SocketAddr::new(self.config.bind, 0), self.config.buffers)?;
         let mut port = UdpPort::new(socket, batch);
+        if self.config.coalesce {
+            port.coalesce();
+        }
         port.register(registry, Token(self.tokens.start + nth), Interest::READABLE)?;
         let tx = Batch::new(batch, self.config.message_max.clamp(576, 65_535));
         *place = Some(Shared { port, tx, ready: false });
@@ -228,73 +256,54 @@ impl LanesUpstream {
         let Some(lane) = self.pool.get(slot) else { return false };
         // A session's messages go to whom it heard last; steps to whom the terminal's first step went.
         let Some(peer) = lane.peer.filter(|_| lane.active).or(chosen) else { return false };
-        let result = lane.socket.send_to(message.octets, peer);
-        self.note(&result)
-    }
-
-    /// Counts what became of a datagram.
-    fn note(&mut self, result: &io::Result<usize>) -> bool {
-        match result {
-            Ok(_) => self.counters.lane_sent += 1,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.counters.lane_blocked += 1,
-            Err(_) => self.counters.lane_failed += 1,
-        }
-        result.is_ok()
+        let result = lane.port.send_one(peer, message.octets);
+        note(&mut self.counters, &result)
     }
 
     /// Reads a lane, up to a turn's share.
     fn read_lane(&mut self, now: Now, slot: u32, up: &mut dyn Deliver) {
-        for _ in 0..TURN {
-            let Some(lane) = self.pool.get(slot) else { return };
-            let (len, sender) = match lane.socket.recv_from(&mut self.buffer) {
-                Ok((len, sender)) => (len, addr::canonical(sender)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    lane.ready = false;
-                    return;
+        let Self { pool, rx, longest, answer, counters, trusted, config, ready, .. } = self;
+        for _ in 0..TURN_LANE {
+            let Some(lane) = pool.get(slot) else { return };
+            // Reported by it, an earlier datagram's error is gone.
+            let Ok(received) = lane.port.recv(rx) else { continue };
+            counters.lane_oversize += received.oversize as u64;
+            for (sender, octets) in rx.iter() {
+                if !admit(counters, trusted, *longest, sender, octets) {
+                    continue;
                 }
-                // Reported by it, an earlier datagram's error is gone.
-                Err(_) => continue,
-            };
-            if self.trusted.binary_search(&sender.ip()).is_err() {
-                self.counters.lane_foreign += 1;
-                continue;
+                lane.peer = Some(sender);
+                let affinity = affinity_of(&config.peers, sender);
+                let (protocol, worker, of) = (config.protocol, lane.worker, Lane::Of(lane.name));
+                let arrival = Arrival { protocol, worker, lane: of, affinity, octets };
+                if let Delivered::Answer(len) = up.deliver(arrival, answer) {
+                    let result = lane.port.send_one(sender, answer.get(..len).unwrap_or_default());
+                    note(counters, &result);
+                }
             }
-            let Some(octets) = self.buffer.get(..len).filter(|octets| octets.len() < self.buffer.len()) else {
-                self.counters.lane_oversize += 1;
-                continue;
-            };
-            self.counters.lane_received += 1;
-            lane.peer = Some(sender);
-            let affinity = affinity_of(&self.config.peers, sender);
-            let (protocol, worker, of) = (self.config.protocol, lane.worker, Lane::Of(lane.name));
-            let arrival = Arrival { protocol, worker, lane: of, affinity, octets };
-            let answered = match up.deliver(arrival, &mut self.answer) {
-                Delivered::Answer(len) => Some(lane.socket.send_to(self.answer.get(..len).unwrap_or_default(), sender)),
-                Delivered::Taken | Delivered::Dropped => None,
-            };
-            answered.into_iter().for_each(|result| _ = self.note(&result));
-            self.pool.touch(slot, now.mono_ms);
+            rx.clear();
+            lane.ready = !received.drained;
+            if received.messages > 0 {
+                pool.touch(slot, now.mono_ms);
+            }
+            if received.drained {
+                return;
+            }
         }
-        self.ready.push_back(WORKERS + slot as usize);
+        ready.push_back(WORKERS + slot as usize);
     }
 
     /// Reads a worker's shared port, up to a turn's share.
     fn read_shared(&mut self, nth: usize, up: &mut dyn Deliver) {
-        let Self { shared, rx, answer, counters, trusted, config, buffer, ready, .. } = self;
+        let Self { shared, rx, answer, counters, trusted, config, longest, ready, .. } = self;
         let Some(shared) = shared.get_mut(nth).and_then(Option::as_mut) else { return };
         for _ in 0..TURN_BATCHES {
             let Ok(received) = shared.port.recv(rx) else { continue };
             counters.lane_oversize += received.oversize as u64;
             for (sender, octets) in rx.iter() {
-                if trusted.binary_search(&sender.ip()).is_err() {
-                    counters.lane_foreign += 1;
+                if !admit(counters, trusted, *longest, sender, octets) {
                     continue;
                 }
-                if octets.len() >= buffer.len() {
-                    counters.lane_oversize += 1;
-                    continue;
-                }
-                counters.lane_received += 1;
                 let affinity = affinity_of(&config.peers, sender);
                 let (protocol, worker) = (config.protocol, nth as u8);
                 let arrival = Arrival { protocol, worker, lane: Lane::Shared, affinity, octets };

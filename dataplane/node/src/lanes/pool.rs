@@ -5,15 +5,14 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use mio::event::Source;
-use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
-use portunus_io::listen;
+use portunus_io::{UdpPort, listen};
 
 use super::LaneCounters;
 
 /// A terminal's lane.
 pub(super) struct Slot {
-    pub(super) socket: UdpSocket,
+    pub(super) port: UdpPort,
     pub(super) name: u64,
     pub(super) worker: u8,
     /// The softswitch that was heard last.
@@ -82,11 +81,11 @@ impl Pool {
             counters.lane_reused += 1;
         }
         let slot = self.free.last().copied().unwrap_or(self.slots.len() as u32);
-        let Ok(socket) = open(registry, opening, slot) else {
+        let Ok(port) = open(registry, opening, slot) else {
             counters.lane_unopened += 1;
             return None;
         };
-        let opened = Slot { socket, name, worker, peer: None, active: false, used_ms: now_ms, ready: false };
+        let opened = Slot { port, name, worker, peer: None, active: false, used_ms: now_ms, ready: false };
         match self.slots.get_mut(slot as usize) {
             Some(place) => *place = Some(opened),
             None => self.slots.push(Some(opened)),
@@ -103,7 +102,7 @@ impl Pool {
     fn close(&mut self, slot: u32, registry: &Registry, counters: &mut LaneCounters) {
         let Some(mut closed) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
         // The descriptor leaves the event queue when it is closed, whatever this says.
-        let _ = closed.socket.deregister(registry);
+        let _ = closed.port.deregister(registry);
         self.by_name.remove(&(closed.name, closed.worker));
         self.idle.remove(&(closed.used_ms, slot));
         self.free.push(slot);
@@ -154,11 +153,14 @@ impl Pool {
     }
 }
 
-fn open(registry: &Registry, opening: &Opening, slot: u32) -> io::Result<UdpSocket> {
+/// Datagrams received by one system call: an acknowledgement and the step behind it, and one that shows there are no more.
+const BATCH: usize = 3;
+
+fn open(registry: &Registry, opening: &Opening, slot: u32) -> io::Result<UdpPort> {
     let socket = listen::udp_small(SocketAddr::new(opening.bind, 0))?;
-    let mut socket = UdpSocket::from_std(socket);
-    registry.register(&mut socket, Token(opening.first_token + slot as usize), Interest::READABLE)?;
-    Ok(socket)
+    let mut port = UdpPort::unconnected(socket, BATCH);
+    port.register(registry, Token(opening.first_token + slot as usize), Interest::READABLE)?;
+    Ok(port)
 }
 
 #[cfg(test)]
