@@ -4,6 +4,7 @@
 //! inside [`crate::rig::measured_section`] counts. The counts to hold are in `benches/instructions.json`.
 
 use crate::keys::{IDSP, identity, key_of};
+use crate::paths;
 use crate::rig::{BATCH, Rig, measured_section};
 use portunus_channel::sealed::Sealed;
 use portunus_channel::{Flow, Keys, Mechanism as _, ReplayWindow, datagrams};
@@ -13,6 +14,7 @@ use portunus_keydist::ident::{Idc, Idsp, N1};
 use portunus_keydist::mech::Mech;
 use portunus_keydist::schedule::{For, WrapCtx};
 use portunus_keydist::{SessionKey, TrafficCtx};
+use portunus_signalling::Protocol;
 use portunus_sip::view::Message;
 use portunus_sip::{MAC_PLACEHOLDER, Sip};
 use std::collections::BTreeMap;
@@ -95,9 +97,12 @@ impl Crypto {
 }
 
 /// The pieces of work, and how many units each does in one run.
-pub const WORK: [(&str, u64); 8] = [
+pub const WORK: [(&str, u64); 11] = [
     ("sip-index-17-headers", 1_000),
     ("sip-read-s1", 1_000),
+    ("mgcp-s1-to-s2", 1_000),
+    ("h248-s1-to-s2", 1_000),
+    ("ras-s1-to-s2", 1_000),
     ("crypto-s9-to-s10-batch-of-32", 32),
     ("esp-seal-and-open-600", 200),
     ("sealed-seal-and-open-600", 200),
@@ -126,6 +131,9 @@ pub fn work(name: &str) -> io::Result<bool> {
             }
             Ok::<_, io::Error>(())
         })?,
+        "mgcp-s1-to-s2" => paths::pass_s1(Protocol::Mgcp, units).ok_or_else(wrong)?,
+        "h248-s1-to-s2" => paths::pass_s1(Protocol::H248, units).ok_or_else(wrong)?,
+        "ras-s1-to-s2" => paths::pass_s1(Protocol::Ras, units).ok_or_else(wrong)?,
         "crypto-s9-to-s10-batch-of-32" => {
             let crypto = Crypto::new().ok_or_else(wrong)?;
             let made = crypto.batch(units as usize).ok_or_else(wrong)?;

@@ -16,6 +16,7 @@ pub mod element;
 pub mod floor;
 pub mod keys;
 pub mod memory;
+pub mod paths;
 pub mod plot;
 pub mod register;
 pub mod report;
