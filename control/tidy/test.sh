@@ -104,7 +104,9 @@ fuzz() {
 load() {
     run load cargo run --release -q -p portunus-benches --bin portunus-load -- compare --quick
     run load cargo run --release -q -p portunus-benches --bin portunus-load -- memory --terminals 50000 --pairs 3
-    run count cargo run --release -q -p portunus-benches --bin portunus-load -- count
+    # Built in another folder, the compiler cuts the same code otherwise: up to a tenth more or less was seen. The three
+    # per cent of the default are for comparisons in one folder.
+    run count cargo run --release -q -p portunus-benches --bin portunus-load -- count --tolerance 15
 }
 
 wanted tools && run tools tools
