@@ -3,7 +3,8 @@
 #![allow(missing_docs)] // criterion's macros make public functions without any.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use portunus_benches::count::{Crypto, S1, SEVENTEEN, ring, seal_and_open};
+use portunus_benches::count::{Crypto, SEVENTEEN, ring, seal_and_open};
+use portunus_benches::paths::S1_SIP;
 use portunus_benches::rig::{BATCH, Rig};
 use portunus_channel::ReplayWindow;
 use portunus_keydist::mech::Mech;
@@ -15,7 +16,7 @@ use std::time::Duration;
 fn parse(c: &mut Criterion) {
     let mut g = c.benchmark_group("parse");
     g.bench_function("index 17 headers", |b| b.iter(|| Message::parse(black_box(SEVENTEEN.as_bytes())).is_ok()));
-    g.bench_function("read s1", |b| b.iter(|| Sip.read_terminal(black_box(S1.as_bytes())).is_ok()));
+    g.bench_function("read s1", |b| b.iter(|| Sip.read_terminal(black_box(S1_SIP.as_bytes())).is_ok()));
     g.finish();
 }
 

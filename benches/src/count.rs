@@ -32,16 +32,6 @@ Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, NOTIFY\r\nSupported: path, se
 User-Agent: bench/1.0\r\nAccept: application/sdp\r\nP-Preferred-Identity: <sip:alice@example.test>\r\n\
 Session-Expires: 1800\r\nMin-SE: 90\r\nContent-Type: application/sdp\r\nContent-Length: 0\r\n\r\n";
 
-/// An s1.
-pub const S1: &str = "REGISTER sip:bench.example.test SIP/2.0\r\n\
-Via: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bK0123456789abcdef;rport\r\nMax-Forwards: 70\r\n\
-From: <sip:u00000001@bench.example.test>;tag=01234567\r\nTo: <sip:u00000001@bench.example.test>\r\n\
-Call-ID: 00000001-0123456789abcdef\r\nCSeq: 1 REGISTER\r\nContact: <sip:u00000001@192.0.2.7:5060>\r\n\
-Expires: 3600\r\nSupported: path, sec-agree\r\nAuthorization: Digest username=\"u00000001@bench.example.test\", \
-realm=\"bench.example.test\", nonce=\"\", uri=\"sip:bench.example.test\", response=\"\", \
-algorithm=PKD1-HMAC-SHA-256, idsp=\"sp1.bench.example.test\", n1=\"0123456789abcdef\", ts=\"1800000000000\"\r\n\
-Content-Length: 0\r\n\r\n";
-
 /// Material for the cryptography's benches.
 pub struct Crypto {
     idc: String,
@@ -127,7 +117,7 @@ pub fn work(name: &str) -> io::Result<bool> {
         })?,
         "sip-read-s1" => measured_section(|| {
             for _ in 0..units {
-                black_box(Sip.read_terminal(black_box(S1.as_bytes())).map_err(|_| wrong())?);
+                black_box(Sip.read_terminal(black_box(paths::S1_SIP.as_bytes())).map_err(|_| wrong())?);
             }
             Ok::<_, io::Error>(())
         })?,

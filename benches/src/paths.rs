@@ -12,11 +12,21 @@ use portunus_keydist::steps::S1;
 use portunus_mgcp::Mgcp;
 use portunus_signalling::{FromTerminal, Hop, Marks, Own, Protocol, Signalling, Text, Ticket, Transport};
 
-/// An s1 of a protocol's, always the same; SIP's is [`crate::count::S1`].
+/// SIP's.
+pub const S1_SIP: &str = "REGISTER sip:bench.example.test SIP/2.0\r\n\
+Via: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bK0123456789abcdef;rport\r\nMax-Forwards: 70\r\n\
+From: <sip:u00000001@bench.example.test>;tag=01234567\r\nTo: <sip:u00000001@bench.example.test>\r\n\
+Call-ID: 00000001-0123456789abcdef\r\nCSeq: 1 REGISTER\r\nContact: <sip:u00000001@192.0.2.7:5060>\r\n\
+Expires: 3600\r\nSupported: path, sec-agree\r\nAuthorization: Digest username=\"u00000001@bench.example.test\", \
+realm=\"bench.example.test\", nonce=\"\", uri=\"sip:bench.example.test\", response=\"\", \
+algorithm=PKD1-HMAC-SHA-256, idsp=\"sp1.bench.example.test\", n1=\"0123456789abcdef\", ts=\"1800000000000\"\r\n\
+Content-Length: 0\r\n\r\n";
+
+/// An s1 of a protocol's, always the same.
 fn write_s1(protocol: Protocol, s1: &S1<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
     let address = SocketAddr::from(([192, 0, 2, 7], 1719));
     match protocol {
-        Protocol::Sip => w.text(crate::count::S1).finish().map(|_| ()),
+        Protocol::Sip => w.text(S1_SIP).finish().map(|_| ()),
         Protocol::Mgcp => portunus_mgcp::carriage::terminal::write_s1(1, "*", "restart", s1, w),
         Protocol::H248 => {
             let from = Sender { idc: s1.idc, version: 2 };
