@@ -203,3 +203,12 @@ fn messages_of_the_core_find_their_way() {
     assert!(matches!(Mgcp.read_core(&riding), Ok(FromCore::Key { .. })));
     assert_eq!(Message::parse(octets(&sent, "s9")).unwrap().transaction(), 502);
 }
+
+/// A transaction is found behind any number of blanks, and never cut short.
+#[test]
+fn an_identifier_behind_many_blanks_is_salvaged_whole() {
+    for blanks in 1..100 {
+        let text = format!("RSIP{}2994 *@gw1.example.test MGCP 1.0\r\n", " ".repeat(blanks));
+        assert_eq!(portunus_mgcp::view::Message::salvage(text.as_bytes()), Some(2994), "{blanks}");
+    }
+}

@@ -41,9 +41,9 @@ fn is_verb(text: &[u8]) -> bool {
 }
 
 pub(super) fn command_transaction(octets: &[u8]) -> Option<u32> {
-    let head = octets.get(..octets.len().min(64))?;
-    let end = head.iter().position(|c| matches!(c, b'\r' | b'\n')).unwrap_or(head.len());
-    let (verb, rest) = word(head.get(..end)?);
+    // The whole line: a limit in it would cut an identifier behind many blanks short.
+    let end = octets.iter().position(|c| matches!(c, b'\r' | b'\n')).unwrap_or(octets.len());
+    let (verb, rest) = word(octets.get(..end)?);
     if !is_verb(verb) { None } else { transaction(word(rest).0) }
 }
 
