@@ -20,9 +20,10 @@ use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Fingerprints in the replay set: three a registration, kept for up to three windows of 30 s, at up to 60,000
-/// registrations a second. A load generator brings in seconds what a town brings in an hour.
-const REPLAY: usize = 1 << 20;
+/// Fingerprints in the replay set: three a registration, kept for up to three windows of 30 s. Room for 30,000
+/// registrations a second without a pause: a load generator brings in seconds what a town brings in an hour, and a set
+/// that is full answers 503.
+const REPLAY: usize = 1 << 23;
 
 fn any() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
