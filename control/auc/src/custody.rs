@@ -1,8 +1,13 @@
 //! The master key, and how records are sealed under it.
 //!
 //! ```text
-//! master key --HKDF--> "portunus seal"   AES-256-GCM-SIV over every stored key, bound to its kind, identity and header
-//!            \-------> "portunus decoy"  keys of identities that do not exist
+//! master key --HKDF--> "portunus wrap"    wraps the two working keys in the store's envelope
+//!            |-------> "portunus backup"  seals backups
+//!            |-------> "portunus seal"    the working keys of stores made before there were envelopes
+//!            \-------> "portunus decoy"
+//!
+//! working keys: seal   AES-256-GCM-SIV over every stored key, bound to its kind, identity and header
+//!               decoy  keys of identities that do not exist
 //! ```
 //!
 //! AES-GCM-SIV, because its nonces are drawn at random and a repeated one costs no key (RFC 8452).
@@ -159,7 +164,7 @@ impl MasterKey {
     }
 
     /// A key for one purpose.
-    fn derive(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
+    pub(crate) fn derive(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
         struct Len;
         impl hkdf::KeyType for Len {
             fn len(&self) -> usize {
@@ -180,7 +185,7 @@ fn own_user() -> Option<u32> {
     std::fs::metadata(PathBuf::from("/proc/self")).ok().map(|m| m.uid())
 }
 
-/// What opens and closes records. The master key itself is not kept.
+/// What opens and closes records: the working keys. The master key itself is not kept.
 #[derive(Clone)]
 pub struct Custody {
     seal: Zeroizing<[u8; 32]>,
@@ -198,9 +203,32 @@ impl fmt::Debug for Custody {
 pub struct Sealed;
 
 impl Custody {
-    /// Derives the working keys.
+    /// The working keys that follow from a master key alone.
     pub fn new(master: &MasterKey) -> Self {
         Self { seal: master.derive(b"portunus seal"), decoy: Key::new(*master.derive(b"portunus decoy")) }
+    }
+
+    /// A new key for sealing, at random, beside the secret behind the keys of nobody. That one must stay: an identity
+    /// that does not exist must not be told by a key that changes when others do not.
+    pub(crate) fn renewed(decoy: Key, rng: &mut dyn Random) -> Self {
+        let mut seal = Zeroizing::new([0u8; 32]);
+        rng.fill(seal.as_mut_slice());
+        Self { seal, decoy }
+    }
+
+    /// Both working keys, to be wrapped.
+    pub(crate) fn to_octets(&self) -> Zeroizing<[u8; 64]> {
+        let mut out = Zeroizing::new([0u8; 64]);
+        out[..32].copy_from_slice(self.seal.as_slice());
+        out[32..].copy_from_slice(self.decoy.expose());
+        out
+    }
+
+    /// From what [`Custody::to_octets`] gave.
+    pub(crate) fn from_octets(octets: &[u8]) -> Option<Self> {
+        let (seal, decoy) = octets.split_first_chunk::<32>()?;
+        let decoy = Zeroizing::new(<[u8; 32]>::try_from(decoy).ok()?);
+        Some(Self { seal: Zeroizing::new(*seal), decoy: Key::new(*decoy) })
     }
 
     /// The secret behind the keys of identities that do not exist.
@@ -208,24 +236,9 @@ impl Custody {
         self.decoy.clone()
     }
 
-    fn cipher(&self) -> Aes256GcmSiv {
-        Aes256GcmSiv::new(self.seal.as_slice().into())
-    }
-
     /// Seals `plain` for the place that `bound` names: nonce, ciphertext, tag.
     pub fn seal(&self, bound: &[u8], plain: &[u8], rng: &mut dyn Random) -> Vec<u8> {
-        let mut nonce = [0u8; 12];
-        rng.fill(&mut nonce);
-        let mut out = Vec::with_capacity(plain.len() + SEAL_OVERHEAD);
-        out.extend_from_slice(&nonce);
-        out.extend_from_slice(plain);
-        let Some(text) = out.get_mut(12..) else { return Vec::new() };
-        match self.cipher().encrypt_in_place_detached(Nonce::from_slice(&nonce), bound, text) {
-            Ok(tag) => out.extend_from_slice(&tag),
-            // Records are far below the cipher's limit of 64 GiB.
-            Err(_) => out.zeroize(),
-        }
-        out
+        seal(&self.seal, bound, plain, rng)
     }
 
     /// Opens what [`Custody::seal`] made for the same place.
@@ -233,13 +246,35 @@ impl Custody {
     /// # Errors
     /// [`Sealed`].
     pub fn open(&self, bound: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Sealed> {
-        let (nonce, rest) = sealed.split_at_checked(12).ok_or(Sealed)?;
-        let (text, tag) = rest.split_at_checked(rest.len().wrapping_sub(16)).ok_or(Sealed)?;
-        let mut text = Zeroizing::new(text.to_vec());
-        let tag = Tag::from_slice(tag);
-        let opened = self.cipher().decrypt_in_place_detached(Nonce::from_slice(nonce), bound, &mut text, tag);
-        opened.map(|()| text).map_err(|_| Sealed)
+        open(&self.seal, bound, sealed)
     }
+}
+
+/// Seals `plain` for the place that `bound` names under a key: nonce, ciphertext, tag.
+pub(crate) fn seal(key: &[u8; 32], bound: &[u8], plain: &[u8], rng: &mut dyn Random) -> Vec<u8> {
+    let mut nonce = [0u8; 12];
+    rng.fill(&mut nonce);
+    let mut out = Vec::with_capacity(plain.len() + SEAL_OVERHEAD);
+    out.extend_from_slice(&nonce);
+    out.extend_from_slice(plain);
+    let Some(text) = out.get_mut(12..) else { return Vec::new() };
+    match Aes256GcmSiv::new(key.into()).encrypt_in_place_detached(Nonce::from_slice(&nonce), bound, text) {
+        Ok(tag) => out.extend_from_slice(&tag),
+        // Records are far below the cipher's limit of 64 GiB.
+        Err(_) => out.zeroize(),
+    }
+    out
+}
+
+/// Opens what [`seal`] made for the same place under the same key.
+pub(crate) fn open(key: &[u8; 32], bound: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Sealed> {
+    let (nonce, rest) = sealed.split_at_checked(12).ok_or(Sealed)?;
+    let (text, tag) = rest.split_at_checked(rest.len().wrapping_sub(16)).ok_or(Sealed)?;
+    let mut text = Zeroizing::new(text.to_vec());
+    let tag = Tag::from_slice(tag);
+    let cipher = Aes256GcmSiv::new(key.into());
+    let opened = cipher.decrypt_in_place_detached(Nonce::from_slice(nonce), bound, &mut text, tag);
+    opened.map(|()| text).map_err(|_| Sealed)
 }
 
 #[cfg(test)]

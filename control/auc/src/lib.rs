@@ -5,6 +5,7 @@
 //! | answer questions without I/O | [`auc::Auc`] over [`subscribers::InMemory`] or [`subscribers::Cached`] |
 //! | keep keys and registrations | [`store::Store`], opened with a [`custody::MasterKey`] |
 //! | import rows `id,key` | [`import::import`] |
+//! | check, save and bring back a store; change its master key | [`store::Store::verify`], [`store::backup`], [`store::Store::admit_master`] |
 //! | run it on sockets | [`run::start`] |
 //! | say who did what | [`audit::Audit`] |
 //!
@@ -15,6 +16,7 @@ pub mod auc;
 pub mod audit;
 pub mod custody;
 pub mod digest;
+pub mod envelope;
 pub mod import;
 pub mod run;
 pub mod store;

@@ -40,6 +40,9 @@ pub enum Command {
     /// Keep the keys of subscribers and devices in an AuC's store. A key once stored is never printed.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Check an AuC's store, save it, bring it back, change its master key.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Be a terminal: register, check the proxy, use the session key; print who told whom what.
     Register(RegisterArgs),
     /// Host settings that the data plane wants, in stages.
@@ -345,6 +348,59 @@ pub struct KeyAddArgs {
     /// Generate the key and write it, once, to this new file (mode 0600).
     #[arg(long, value_name = "FILE", required_unless_present_any = ["hex", "key_file"])]
     pub out: Option<PathBuf>,
+}
+
+/// `store`
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Open every record and name those that are damaged. The AuC may be running.
+    Verify(StoreArgs),
+    /// Save everything as it is at this moment in one file that opens with the master key only. The AuC may be running.
+    Backup {
+        /// The store.
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The backup: a new file (mode 0600).
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Bring a backup back. Stop the AuC first.
+    Restore {
+        /// The store.
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The backup.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// Where there is a store already, keep it under a name that ends in `.before-restore`.
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Bring a store of an earlier version to the present layout. The AuC may be running.
+    Migrate(StoreArgs),
+    /// Seal every record anew, so that nothing of an earlier master key is of any use. The AuC may be running.
+    Reseal(StoreArgs),
+    /// Replace the master key without a pause: admit the next one, restart the AuC with it, retire the others.
+    #[command(subcommand)]
+    Master(MasterCommand),
+}
+
+/// `store master`
+#[derive(Debug, Subcommand)]
+pub enum MasterCommand {
+    /// Name the master keys that open the store; a name tells nothing of the key.
+    List(StoreArgs),
+    /// Let another master key open the store too.
+    Admit {
+        /// The store.
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The file with the next master key; made with mode 0600 when it does not exist.
+        #[arg(long, value_name = "FILE")]
+        next: PathBuf,
+    },
+    /// Shut out every master key but the one that is named here.
+    Retire(StoreArgs),
 }
 
 /// `tune`

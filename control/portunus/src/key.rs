@@ -75,7 +75,7 @@ impl Opened {
     }
 }
 
-fn section(config: &Path, out: Out) -> Result<Auc, Failure> {
+pub(crate) fn section(config: &Path, out: Out) -> Result<Auc, Failure> {
     let loaded = crate::check::load(config, out)?;
     loaded.config.auc.ok_or_else(|| {
         Failure::configuration(format!("{} has no [auc]", config.display()), "name the AuC's configuration")

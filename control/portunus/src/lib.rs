@@ -1,4 +1,4 @@
-//! The one binary, `portunus`: `demo`, `run`, `agent`, `check`, `key`, `register`, `tune`, and the assembly of the roles in one
+//! The one binary, `portunus`: `demo`, `run`, `agent`, `check`, `key`, `store`, `register`, `tune`, and the assembly of the roles in one
 //! process that several of them share.
 //!
 //! Deliberately absent: protocol logic of any kind. What happens on the wire is decided below; here it is started,
@@ -19,6 +19,7 @@ pub mod out;
 pub mod register;
 pub mod run;
 pub mod signals;
+pub mod store;
 pub mod tune;
 
 use clap::Parser as _;
@@ -51,6 +52,7 @@ fn command(command: &Command, out: Out) -> Result<(), Failure> {
     match command {
         Command::Demo(args) => demo::demo(args, out),
         Command::Key(command) => key::key(command, out),
+        Command::Store(command) => store::store(command, out),
         Command::Register(args) => register::register(args, out),
         Command::Run(args) => run::run(args, out),
         Command::Agent(args) => agent::agent(args, out),

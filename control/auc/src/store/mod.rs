@@ -4,24 +4,31 @@
 //! Several processes may have the store open (`key add` beside a running AuC); one write transaction is under way at a
 //! time. What was acknowledged survives a crash at any moment.
 
+pub mod backup;
+mod keys;
 mod record;
+mod rekey;
 mod types;
+mod verify;
 
 pub use types::{Credential, Entry, IfThere, Kind, Listed, Space, StoreError, Stored};
+pub use verify::{Depth, Verified};
 
 use crate::custody::{Custody, MasterKey};
 use core::fmt;
+use keys::Keys;
 use portunus_aaa::Account;
-use portunus_keydist::Random;
 use portunus_keydist::auc::{Change, Decoy, Record};
 use portunus_keydist::ident::{Idc, Idsp};
 use portunus_keydist::steps::S11;
+use portunus_keydist::{Random, SystemRandom};
 use record::Head;
 use redb::{
     Builder, ConcurrencyMode, Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
     TableDefinition,
 };
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const SUBSCRIBERS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("subscribers");
@@ -32,8 +39,10 @@ const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta")
 const CHECK: &str = "master-key check";
 /// Counts changes of credentials, for caches in other processes.
 const GENERATION: &str = "generation";
-/// The name on the record that is nobody's: as long as most are, and no identity.
-const DUMMY: &str = "nobody \\ nowhere.example";
+/// The layout: u32; absent in the first one.
+const SCHEMA: &str = "schema";
+/// The working keys, wrapped.
+const ENVELOPE: &str = "envelope";
 /// redb's own page cache, octets; its default is 1 GiB.
 const PAGE_CACHE: usize = 64 << 20;
 
@@ -48,11 +57,9 @@ const fn definition(space: Space) -> TableDefinition<'static, &'static str, &'st
 pub struct Store {
     db: Database,
     path: PathBuf,
-    custody: Custody,
+    keys: Keys,
     /// Changed with every change of a credential in this process.
     changes: AtomicU64,
-    /// A sealed record that is nobody's: opened where there is none, so that both cost the same.
-    dummy: Vec<u8>,
 }
 
 impl fmt::Debug for Store {
@@ -72,54 +79,26 @@ impl Store {
         let mut builder = Builder::new();
         builder.set_cache_size(PAGE_CACHE).set_concurrency_mode(ConcurrencyMode::MultiWriter);
         let db = builder.create(path).map_err(|e| backend(e.to_string()))?;
-        let custody = Custody::new(master);
-        let head = Head { kind: Kind::Terminal, made_ms: 0, rotated_ms: 0 }.to_octets();
-        let mut dummy = head.to_vec();
-        if let Some(plain) = record::pad(&[0; 32]) {
-            dummy.extend(custody.seal(&record::bound(Space::Subscriber, DUMMY, &head), plain.as_slice(), rng));
-        }
-        let store = Self { db, path: path.to_path_buf(), custody, changes: AtomicU64::new(0), dummy };
-        store.check_master(rng)?;
-        Ok(store)
+        let fault = |e: redb::Error| backend(e.to_string());
+        let txn = db.begin_write().map_err(|e| fault(e.into()))?;
+        let keys = {
+            for table in [SUBSCRIBERS, DEVICES, REGISTRATIONS] {
+                txn.open_table(table).map_err(|e| fault(e.into()))?;
+            }
+            let mut meta = txn.open_table(META).map_err(|e| fault(e.into()))?;
+            Keys::open(&mut meta, path, master, rng)?
+        };
+        txn.commit().map_err(|e| fault(e.into()))?;
+        Ok(Self { db, path: path.to_path_buf(), keys, changes: AtomicU64::new(0) })
     }
 
     fn fault(&self, e: impl Into<redb::Error>) -> StoreError {
         StoreError::Backend { path: self.path.clone(), what: e.into().to_string() }
     }
 
-    fn check_master(&self, rng: &mut dyn Random) -> Result<(), StoreError> {
-        let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
-        {
-            for table in [SUBSCRIBERS, DEVICES, REGISTRATIONS] {
-                txn.open_table(table).map_err(|e| self.fault(e))?;
-            }
-            let mut meta = txn.open_table(META).map_err(|e| self.fault(e))?;
-            let known = meta.get(CHECK).map_err(|e| self.fault(e))?.map(|v| v.value().to_vec());
-            match known {
-                Some(sealed) => {
-                    let opened = self.custody.open(CHECK.as_bytes(), &sealed);
-                    opened.map_err(|_| StoreError::WrongMasterKey { path: self.path.clone() })?;
-                }
-                None => {
-                    let sealed = self.custody.seal(CHECK.as_bytes(), CHECK.as_bytes(), rng);
-                    meta.insert(CHECK, sealed.as_slice()).map_err(|e| self.fault(e))?;
-                }
-            }
-        }
-        txn.commit().map_err(|e| self.fault(e))
-    }
-
     /// The source of keys for identities that do not exist.
     pub fn decoy(&self) -> Decoy {
-        Decoy::new(self.custody.decoy())
-    }
-
-    fn unseal(&self, space: Space, id: &str, octets: &[u8]) -> Option<(Head, Credential)> {
-        let head = Head::read(octets)?;
-        let (clear, sealed) = octets.split_at_checked(record::HEADER)?;
-        let plain = self.custody.open(&record::bound(space, id, clear), sealed).ok()?;
-        let credential = Credential::from_octets(head.kind, record::unpad(&plain)?)?;
-        (head.kind.space() == space && credential.fits(head.kind)).then_some((head, credential))
+        Decoy::new(self.keys.now().custody.decoy())
     }
 
     /// The credential of an identity; `None` when there is none, which costs the same.
@@ -131,15 +110,21 @@ impl Store {
         let table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
         let record = table.get(id).map_err(|e| self.fault(e))?;
         let found = record.as_ref().map(|octets| octets.value());
-        let opened = match found {
-            Some(octets) => self.unseal(space, id, octets),
-            None => std::hint::black_box(self.unseal(Space::Subscriber, DUMMY, std::hint::black_box(&self.dummy))),
+        let keys = self.keys.now();
+        let Some(octets) = found else {
+            let nobody = std::hint::black_box(keys.dummy.as_slice());
+            let _ = std::hint::black_box(unseal(&keys.custody, Space::Subscriber, keys::DUMMY, nobody));
+            return Ok(None);
         };
-        match (found, opened) {
-            (None, _) => Ok(None),
-            (Some(_), Some((_, credential))) => Ok(Some(credential)),
-            (Some(_), None) => Err(StoreError::Record { noun: space.noun(), id: id.to_owned() }),
+        if let Some((_, credential)) = unseal(&keys.custody, space, id, octets) {
+            return Ok(Some(credential));
         }
+        // Another process may have sealed it anew; the keys are those of the moment at which the record was read.
+        let meta = txn.open_table(META).map_err(|e| self.fault(e))?;
+        let newer = self.keys.refresh(&keys::reader(&meta, &self.path), &self.path, &mut SystemRandom::new())?;
+        let opened = newer.then(|| unseal(&self.keys.now().custody, space, id, octets)).flatten();
+        let damaged = || StoreError::Record { noun: space.noun(), id: id.to_owned() };
+        opened.map(|(_, credential)| Some(credential)).ok_or_else(damaged)
     }
 
     /// Puts credentials into the store, all or none, in one transaction that is durable when this returns.
@@ -155,6 +140,7 @@ impl Store {
     ) -> Result<Stored, StoreError> {
         let mut stored = Stored::default();
         let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
+        let keys = self.keys_in(&txn, rng)?;
         for entry in entries {
             let Entry { id, kind, credential } = entry;
             let plain = record::pad(credential.octets()).filter(|_| kind.takes(id) && credential.fits(*kind));
@@ -175,7 +161,7 @@ impl Store {
             };
             let head = Head { kind: *kind, made_ms, rotated_ms: now_ms }.to_octets();
             let mut value = head.to_vec();
-            value.extend(self.custody.seal(&record::bound(space, id, &head), plain.as_slice(), rng));
+            value.extend(keys.custody.seal(&record::bound(space, id, &head), plain.as_slice(), rng));
             table.insert(id.as_str(), value.as_slice()).map_err(|e| self.fault(e))?;
             *(if old.is_some() { &mut stored.replaced } else { &mut stored.added }) += 1;
         }
@@ -235,6 +221,13 @@ impl Store {
         txn.commit().map_err(|e| self.fault(e))?;
         self.changes.fetch_add(1, Ordering::Release);
         Ok(())
+    }
+
+    /// The working keys of a write transaction: nobody else can change them before it ends.
+    fn keys_in(&self, txn: &redb::WriteTransaction, rng: &mut dyn Random) -> Result<Arc<keys::Open>, StoreError> {
+        let meta = txn.open_table(META).map_err(|e| self.fault(e))?;
+        self.keys.refresh(&keys::reader(&meta, &self.path), &self.path, rng)?;
+        Ok(self.keys.now())
     }
 
     fn count_change(&self, txn: &redb::WriteTransaction) -> Result<(), StoreError> {
@@ -354,6 +347,15 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Opens a credential's record; `None` when it does not open or is none.
+fn unseal(custody: &Custody, space: Space, id: &str, octets: &[u8]) -> Option<(Head, Credential)> {
+    let head = Head::read(octets)?;
+    let (clear, sealed) = octets.split_at_checked(record::HEADER)?;
+    let plain = custody.open(&record::bound(space, id, clear), sealed).ok()?;
+    let credential = Credential::from_octets(head.kind, record::unpad(&plain)?)?;
+    (head.kind.space() == space && credential.fits(head.kind)).then_some((head, credential))
 }
 
 /// What s11 does to a record; see [`portunus_keydist::auc::record`]. Identities were checked when the packet was read.

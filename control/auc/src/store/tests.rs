@@ -4,15 +4,15 @@ use portunus_keydist::steps::Registration;
 use portunus_keydist::{Key, SystemRandom};
 use zeroize::Zeroizing;
 
-fn rng() -> SystemRandom {
+pub(super) fn rng() -> SystemRandom {
     SystemRandom::new()
 }
 
-fn master(n: u8) -> MasterKey {
+pub(super) fn master(n: u8) -> MasterKey {
     MasterKey::new([n; 32])
 }
 
-fn entry(id: &str, kind: Kind, n: u8) -> Entry {
+pub(super) fn entry(id: &str, kind: Kind, n: u8) -> Entry {
     let credential = match kind {
         Kind::Digest => Credential::Digest(Zeroizing::new(vec![n; 9])),
         _ => Credential::Key(Key::new([n; 32])),
@@ -20,28 +20,28 @@ fn entry(id: &str, kind: Kind, n: u8) -> Entry {
     Entry { id: id.into(), kind, credential }
 }
 
-struct Lab {
+pub(super) struct Lab {
     _folder: tempfile::TempDir,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
-fn lab() -> Lab {
+pub(super) fn lab() -> Lab {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("auc.redb");
     Lab { _folder: folder, path }
 }
 
 impl Lab {
-    fn open(&self) -> Store {
+    pub(super) fn open(&self) -> Store {
         Store::open(&self.path, &master(1), &mut rng()).unwrap()
     }
 }
 
-fn octets(store: &Store, space: Space, id: &str) -> Option<Vec<u8>> {
+pub(super) fn octets(store: &Store, space: Space, id: &str) -> Option<Vec<u8>> {
     store.credential(space, id).unwrap().map(|c| c.octets().to_vec())
 }
 
-fn account(idc: &str, rand: u8, event: Registration) -> Account {
+pub(super) fn account(idc: &str, rand: u8, event: Registration) -> Account {
     let ip: IpAddr = "192.0.2.7".parse().unwrap();
     Account { idc: idc.into(), idsp: "sp1.example.test".into(), rand: [rand; 16], ip, event }
 }

@@ -154,6 +154,27 @@ pub enum StoreError {
         /// The store's file.
         path: PathBuf,
     },
+    /// The store is of a layout that this program does not know.
+    Newer {
+        /// The store's file.
+        path: PathBuf,
+        /// Its layout.
+        version: u32,
+        /// The newest one known.
+        known: u32,
+    },
+    /// The store has a layout that cannot do what was asked.
+    Older {
+        /// The store's file.
+        path: PathBuf,
+        /// Its layout.
+        version: u32,
+    },
+    /// Two master keys open the store already.
+    Masters {
+        /// The store's file.
+        path: PathBuf,
+    },
     /// A record is damaged or was moved; the others are not concerned.
     Record {
         /// Which space, or `registration`.
@@ -193,6 +214,13 @@ impl fmt::Display for StoreError {
             Self::WrongMasterKey { path } => {
                 write!(f, "{}: sealed under another master key than the one given", path.display())
             }
+            Self::Newer { path, version, known } => {
+                write!(f, "{}: of layout {version}; this program knows layouts up to {known}", path.display())
+            }
+            Self::Older { path, version } => {
+                write!(f, "{}: of layout {version}, which has no envelope for a second master key", path.display())
+            }
+            Self::Masters { path } => write!(f, "{}: two master keys open it already", path.display()),
             Self::Record { noun, id } => {
                 write!(f, "the record of {noun} {id} does not open: damaged, or moved from another place")
             }

@@ -22,7 +22,7 @@ pub const AUDIT_MAX: u64 = 64 << 20;
 /// What is wrong with the store, the files or the addresses.
 pub fn start(model: &Model, lab: bool) -> Result<AucHandle, Failure> {
     let listen = aaa::listeners(model, lab)?;
-    let store = store::open(model)?;
+    let store = store::looked_at(store::open(model)?)?;
     if let Some(csv) = &model.import {
         let stored = import_csv(&store, csv, lab, &model.devices, None, IfThere::Keep)?;
         tracing::info!(added = stored.added, known = stored.kept, "subscribers imported");

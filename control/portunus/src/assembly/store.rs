@@ -23,8 +23,22 @@ pub fn fault(e: StoreError) -> Failure {
         StoreError::Exists { .. } => Failure::new(Exit::Failed, text, "`portunus key rotate` gives it a new key"),
         StoreError::Missing { .. } => Failure::new(Exit::Failed, text, "`portunus key list` shows who is there"),
         StoreError::Malformed { .. } => Failure::new(Exit::Usage, text, "see `portunus key add --help`"),
-        StoreError::Record { .. } => Failure::new(Exit::Failed, text, "remove the identity and add it anew"),
-        StoreError::Backend { .. } => Failure::new(Exit::Failed, text, "is another process using it?"),
+        StoreError::Record { .. } => Failure::new(
+            Exit::Failed,
+            text,
+            "remove the identity and add it anew, or bring a backup back with `portunus store restore`",
+        ),
+        StoreError::Backend { .. } => Failure::new(
+            Exit::Failed,
+            text,
+            "see that the disk has room and the file is ours to write; if it is damaged, bring a backup back with \
+             `portunus store restore --replace`",
+        ),
+        StoreError::Newer { .. } => Failure::new(Exit::Failed, text, "use the version that wrote it, or a later one"),
+        StoreError::Older { .. } => Failure::new(Exit::Failed, text, "run `portunus store migrate` first"),
+        StoreError::Masters { .. } => {
+            Failure::new(Exit::Failed, text, "retire one first: `portunus store master retire` with the one to keep")
+        }
     }
 }
 
@@ -59,6 +73,18 @@ pub fn folder_of(path: &Path) -> Result<(), Failure> {
             std::fs::create_dir_all(folder).map_err(|e| Failure::io(&format!("making {}", folder.display()), &e))
         }
         None => Ok(()),
+    }
+}
+
+/// Has every record looked at, without opening any: an AuC does not start on a store that it cannot read.
+///
+/// # Errors
+/// The first damaged record, and how to bring it back.
+pub fn looked_at(store: Store) -> Result<Store, Failure> {
+    let found = store.verify(portunus_auc::store::Depth::Heads, &mut |_| ()).map_err(fault)?;
+    match found.damaged.into_iter().next() {
+        Some((noun, id)) => Err(fault(StoreError::Record { noun, id })),
+        None => Ok(store),
     }
 }
 

@@ -1,0 +1,240 @@
+//! `portunus store`: what an operator does to an AuC's store as a whole.
+
+use crate::assembly::auc;
+use crate::assembly::store::{fault, master_key, open_with, wall_ms};
+use crate::cli::{MasterCommand, StoreArgs, StoreCommand};
+use crate::exit::{Exit, Failure};
+use crate::out::Out;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use portunus_auc::audit::AuditEntry;
+use portunus_auc::custody::MasterKey;
+use portunus_auc::envelope::Wrapping;
+use portunus_auc::store::backup::{self, BackupError};
+use portunus_auc::store::{Depth, Store, Verified};
+use portunus_config::model::{Auc, KeySource};
+use portunus_keydist::SystemRandom;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Does one of them.
+///
+/// # Errors
+/// What is wrong with the store, the master key or the file.
+pub fn store(command: &StoreCommand, out: Out) -> Result<(), Failure> {
+    match command {
+        StoreCommand::Verify(args) => verify(&Place::of(args, out)?, out),
+        StoreCommand::Backup { store, to } => save(&Place::of(store, out)?, to, out),
+        StoreCommand::Restore { store, from, replace } => restore(&Place::of(store, out)?, from, *replace, out),
+        StoreCommand::Migrate(args) => migrate(&Place::of(args, out)?, out),
+        StoreCommand::Reseal(args) => reseal(&Place::of(args, out)?, out),
+        StoreCommand::Master(MasterCommand::List(args)) => masters(&Place::of(args, out)?, out),
+        StoreCommand::Master(MasterCommand::Admit { store, next }) => admit(&Place::of(store, out)?, next, out),
+        StoreCommand::Master(MasterCommand::Retire(args)) => retire(&Place::of(args, out)?, out),
+    }
+}
+
+/// Where a store is and what opens it.
+struct Place {
+    path: PathBuf,
+    master: MasterKey,
+    model: Option<Auc>,
+}
+
+impl Place {
+    fn of(args: &StoreArgs, out: Out) -> Result<Self, Failure> {
+        let (path, source, model) = match (&args.config, &args.store, &args.master_key) {
+            (Some(config), ..) => {
+                let auc = crate::key::section(config, out)?;
+                (auc.store.clone(), auc.master_key.clone(), Some(auc))
+            }
+            (None, Some(store), Some(master)) => (store.clone(), KeySource::File(master.clone()), None),
+            // The command line demands either a configuration or both of these.
+            _ => return Err(Failure::new(Exit::Usage, "no store", "name --config, or --store and --master-key")),
+        };
+        // None of these commands is the way to a new store: a key made now could open nothing.
+        Ok(Self { path, master: master_key(&source, false)?, model })
+    }
+
+    fn open(&self) -> Result<Store, Failure> {
+        if !self.path.exists() {
+            let what = format!("there is no store at {}", self.path.display());
+            return Err(Failure::configuration(what, "name the store of a running AuC, or restore a backup"));
+        }
+        open_with(&self.path, &self.master)
+    }
+
+    /// Says who did what to the store, where there is a log for it.
+    fn audit(&self, event: &'static str, fields: &[(&'static str, &str)]) -> Result<(), Failure> {
+        let Some(model) = &self.model else { return Ok(()) };
+        let entry = AuditEntry::new(wall_ms(), event, fields);
+        auc::audit(model)?.append(&[entry]).map_err(|e| Failure::io("writing the audit log", &e))
+    }
+}
+
+/// A count on a terminal while it lasts; nothing elsewhere, and nothing where a machine reads.
+fn counting(what: &'static str, out: Out) -> ProgressBar {
+    let target = if out.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let bar = ProgressBar::with_draw_target(None, target).with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}: {human_pos} records, {per_sec}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// What backups' errors are to whoever started us.
+fn backup_fault(e: BackupError) -> Failure {
+    let text = e.to_string();
+    match e {
+        BackupError::Io(_, e) => Failure { what: text, ..Failure::io("", &e) },
+        BackupError::NoBackup(_) => Failure::configuration(text, "name a file that `portunus store backup` wrote"),
+        BackupError::WrongMasterKey(_) => {
+            Failure::configuration(text, "name the master key that opened the store on the day of the backup")
+        }
+        BackupError::Damaged(..) => Failure::new(Exit::Failed, text, "take another copy, or an earlier backup"),
+        BackupError::Exists(_) => Failure::configuration(text, "name a new file"),
+        BackupError::Store(e) => fault(e),
+    }
+}
+
+fn verify(place: &Place, out: Out) -> Result<(), Failure> {
+    let mut store = place.open()?;
+    let whole = store.verify_file().map_err(fault)?;
+    let bar = counting("verified", out);
+    let found = store.verify(Depth::Records, &mut |n| bar.set_position(n));
+    bar.finish_and_clear();
+    let found = found.map_err(fault)?;
+    let version = store.version().map_err(fault)?;
+    let Verified { subscribers, devices, registrations, damaged, damaged_count } = &found;
+    out.say(format!("{}: layout {version}", place.path.display()));
+    out.say(format!("{subscribers} subscribers, {devices} devices, {registrations} registrations are whole"));
+    for (noun, id) in damaged {
+        out.say(format!("damaged: {noun} {id}"));
+    }
+    out.machine(&json!({
+        "store": place.path, "layout": version, "file_whole": whole, "subscribers": subscribers, "devices": devices,
+        "registrations": registrations, "damaged": damaged_count,
+        "named": damaged.iter().map(|(noun, id)| json!({ "kind": noun, "id": id })).collect::<Vec<_>>(),
+    }));
+    if !whole {
+        let what = format!("{}: the file had to be mended", place.path.display());
+        return Err(Failure::new(Exit::Failed, what, "what was stored last may be missing: compare with your records"));
+    }
+    if *damaged_count > 0 {
+        let what = format!("{damaged_count} records are damaged");
+        let next = "remove these identities and add them anew, or bring a backup back with `portunus store restore`";
+        return Err(Failure::new(Exit::Failed, what, next));
+    }
+    Ok(())
+}
+
+fn save(place: &Place, to: &Path, out: Out) -> Result<(), Failure> {
+    let store = place.open()?;
+    let bar = counting("saved", out);
+    let rows = backup::write(&store, &place.master, to, &mut |n| bar.set_position(n), &mut SystemRandom::new());
+    bar.finish_and_clear();
+    let rows = rows.map_err(backup_fault)?;
+    let name = Wrapping::new(&place.master).name();
+    place.audit("store.backup", &[("rows", &rows.to_string()), ("master", &name)])?;
+    out.say(format!("{rows} rows saved to {}; master key {name} opens it: keep the two apart", to.display()));
+    out.machine(&json!({ "done": "saved", "rows": rows, "backup": to, "master": name }));
+    Ok(())
+}
+
+fn restore(place: &Place, from: &Path, replace: bool, out: Out) -> Result<(), Failure> {
+    let aside = place.path.with_file_name({
+        let mut name = place.path.file_name().unwrap_or_default().to_owned();
+        name.push(".before-restore");
+        name
+    });
+    let there = place.path.exists();
+    if there && !replace {
+        let what = format!("there is a store at {} already", place.path.display());
+        return Err(Failure::configuration(what, "stop the AuC and give --replace, which moves it aside"));
+    }
+    if there && aside.exists() {
+        let what = format!("{} exists already", aside.display());
+        return Err(Failure::configuration(what, "see whether anybody still needs it, and move it away"));
+    }
+    // The old store goes aside only when the new one is whole, so it is built under another name.
+    let fresh = aside.with_extension("restored");
+    let bar = counting("restored", out);
+    let rows = backup::restore(from, &place.master, &fresh, &mut |n| bar.set_position(n));
+    bar.finish_and_clear();
+    let rows = rows.map_err(backup_fault)?;
+    let moving = |e: std::io::Error| Failure::io(&format!("putting {} in its place", fresh.display()), &e);
+    if there {
+        // A second name first: at no moment is there no store, in whose place an AuC would make an empty one.
+        std::fs::hard_link(&place.path, &aside).map_err(moving)?;
+    }
+    std::fs::rename(&fresh, &place.path).map_err(moving)?;
+    place.audit("store.restore", &[("rows", &rows.to_string())])?;
+    let old = if there { format!("; the store before it is {}", aside.display()) } else { String::new() };
+    out.say(format!("{rows} rows restored to {}{old}", place.path.display()));
+    out.machine(&json!({ "done": "restored", "rows": rows, "store": place.path, "before": there.then_some(aside) }));
+    Ok(())
+}
+
+fn migrate(place: &Place, out: Out) -> Result<(), Failure> {
+    let store = place.open()?;
+    let from = store.migrate(&mut SystemRandom::new()).map_err(fault)?;
+    let to = store.version().map_err(fault)?;
+    if from == to {
+        out.say(format!("layout {to}: nothing to do"));
+    } else {
+        place.audit("store.migrate", &[("from", &from.to_string()), ("to", &to.to_string())])?;
+        out.say(format!("layout {from} became {to}; no record was touched"));
+    }
+    out.machine(&json!({ "from": from, "to": to }));
+    Ok(())
+}
+
+fn reseal(place: &Place, out: Out) -> Result<(), Failure> {
+    let store = place.open()?;
+    let bar = counting("sealed anew", out);
+    let done = store.reseal(&mut |n| bar.set_position(n), &mut SystemRandom::new());
+    bar.finish_and_clear();
+    let done = done.map_err(fault)?;
+    place.audit("store.reseal", &[("records", &done.to_string())])?;
+    let name = store.master();
+    out.say(format!("{done} records sealed anew; only master key {name} opens the store now"));
+    out.machine(&json!({ "done": "resealed", "records": done, "master": name }));
+    Ok(())
+}
+
+fn masters(place: &Place, out: Out) -> Result<(), Failure> {
+    let store = place.open()?;
+    let (names, own) = (store.masters().map_err(fault)?, store.master());
+    if names.is_empty() {
+        out.say("layout 1: its only master key cannot be replaced before `portunus store migrate`");
+    }
+    for name in &names {
+        out.say(format!("{name}{}", if *name == own { "  the one named here" } else { "" }));
+    }
+    out.machine(&json!({ "masters": names, "named": own }));
+    Ok(())
+}
+
+fn admit(place: &Place, next: &Path, out: Out) -> Result<(), Failure> {
+    let store = place.open()?;
+    let key = master_key(&KeySource::File(next.to_path_buf()), true)?;
+    store.admit_master(&key, &mut SystemRandom::new()).map_err(fault)?;
+    let name = Wrapping::new(&key).name();
+    place.audit("store.master.admit", &[("master", &name)])?;
+    out.say(format!("master key {name} opens the store too"));
+    out.say("next: name it in [auc.master_key], restart the AuC, then `portunus store master retire`");
+    out.machine(&json!({ "done": "admitted", "master": name, "key_file": next }));
+    Ok(())
+}
+
+fn retire(place: &Place, out: Out) -> Result<(), Failure> {
+    let store = place.open()?;
+    let retired = store.retire_masters().map_err(fault)?;
+    let name = store.master();
+    place.audit("store.master.retire", &[("kept", &name), ("retired", &retired.to_string())])?;
+    out.say(format!("{retired} master keys retired; {name} stays"));
+    if retired > 0 {
+        out.say("next: where the old one may be known to others, `portunus store reseal`");
+    }
+    out.machine(&json!({ "done": "retired", "retired": retired, "master": name }));
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! `portunus store` as an operator uses it: saved, damaged, brought back, its master key replaced under a running AuC.
+
+mod lab;
+
+use lab::{Lab, bounded};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs `portunus ...` on this place's store.
+    fn run(&self, master: &str, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_portunus"))
+            .args(args)
+            .arg("--store")
+            .arg(self.path("auc.redb"))
+            .arg("--master-key")
+            .arg(self.path(master))
+            .arg("--json")
+            .stdin(Stdio::null())
+            .output()
+            .expect("it runs")
+    }
+
+    fn json(&self, master: &str, args: &[&str]) -> Value {
+        let output = self.run(master, args);
+        assert!(output.status.success(), "{args:?}: {}", both(&output));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", both(&output)))
+    }
+
+    fn refused(&self, master: &str, args: &[&str], code: i32, text: &str) {
+        let output = self.run(master, args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", both(&output));
+        assert!(both(&output).contains(text), "{args:?}: {}", both(&output));
+    }
+}
+
+fn both(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+#[test]
+fn a_lost_store_comes_back_from_a_backup_and_from_nothing_less() {
+    let place = Place::new();
+    let (backup, key) = (place.path("monday"), place.path("alice.key"));
+    for (id, kind) in [("alice@example.test", "terminal"), ("sp1.example.test", "device")] {
+        let out = place.path(&format!("{kind}.key"));
+        place.json("master", &["key", "add", "--id", id, "--kind", kind, "--out", text(&out)]);
+    }
+    let saved = place.json("master", &["store", "backup", "--to", text(&backup)]);
+    let found = place.json("master", &["store", "verify"]);
+    assert_eq!((&found["subscribers"], &found["devices"], &found["damaged"]), (&1.into(), &1.into(), &0.into()));
+    place.json("master", &["key", "remove", "--id", "alice@example.test"]);
+    place.refused("master", &["store", "restore", "--from", text(&backup)], 3, "--replace");
+    place.refused("master", &["store", "restore", "--from", text(&key), "--replace"], 1, "No such file");
+    let restored = place.json("master", &["store", "restore", "--from", text(&backup), "--replace"]);
+    assert_eq!(restored["rows"], saved["rows"]);
+    assert!(place.path("auc.redb.before-restore").exists());
+    let listed = place.json("master", &["key", "list"]);
+    assert_eq!(listed["identities"].as_array().map(Vec::len), Some(2));
+    // With another master key it is of no use, and a damaged one restores nothing.
+    std::fs::remove_file(place.path("auc.redb")).expect("removed");
+    let other = Place::new();
+    other.json("other", &["key", "add", "--id", "x@example.test", "--out", text(&other.path("x.key"))]);
+    std::fs::copy(other.path("other"), place.path("other")).expect("copied");
+    place.refused("other", &["store", "restore", "--from", text(&backup)], 3, "does not open with this master key");
+    let mut octets = std::fs::read(&backup).expect("a backup");
+    octets.pop();
+    std::fs::write(place.path("cut"), octets).expect("written");
+    place.refused("master", &["store", "restore", "--from", text(&place.path("cut"))], 1, "nothing was restored");
+    place.refused("master", &["store", "verify"], 3, "there is no store");
+    place.json("master", &["store", "restore", "--from", text(&backup)]);
+    assert_eq!(place.json("master", &["store", "verify"])["subscribers"], 1);
+}
+
+#[test]
+fn the_master_key_is_replaced_while_terminals_register() {
+    let lab = Lab::plan().start();
+    let config = lab.config_file();
+    let store = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portunus"));
+        command.arg("store").args(args).arg("--config").arg(&config).arg("--json").stdin(Stdio::null());
+        let report = bounded(&mut command, Duration::from_secs(20));
+        assert!(report.ok, "{args:?}: {}", report.text);
+        report.text
+    };
+    let register = |id: &str| {
+        let report = lab.register(id, "udp");
+        assert!(report.ok, "{id}: {}", report.text);
+    };
+    let next = config.with_file_name("next-master");
+    register("alice@example.test");
+    assert!(store(&["master", "admit", "--next", text(&next)]).contains("admitted"));
+    register("bob@example.test");
+    assert!(store(&["master", "retire"]).contains("\"retired\":1"));
+    assert!(store(&["reseal"]).contains("resealed"));
+    // The AuC runs on, and finds the keys under which its records lie now.
+    register("alice@example.test");
+    assert!(store(&["verify"]).contains("\"damaged\":0"));
+    let saved = config.with_file_name("backup");
+    assert!(store(&["backup", "--to", text(&saved)]).contains("saved"));
+}
