@@ -20,7 +20,7 @@ use portunus_keydist::{Key, Random};
 use ring::hkdf;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
 
 /// The environment variable that may hold the master key.
@@ -101,8 +101,7 @@ impl MasterKey {
                 format!("mode {mode:04o} lets others in: chmod 600 it, and consider the key known"),
             ));
         }
-        let own = own_user();
-        if meta.uid() != 0 && own.is_some_and(|own| own != meta.uid()) {
+        if meta.uid() != 0 && meta.uid() != rustix::process::getuid().as_raw() {
             return Err(fault(&at, format!("user {} owns it, not the one who runs this", meta.uid())));
         }
         Self::read(&mut file, &at)
@@ -177,12 +176,6 @@ impl MasterKey {
         debug_assert!(filled.is_ok(), "32 octets are within HKDF's limit");
         out
     }
-}
-
-/// The user that this process runs as: who owns its entry in /proc. `None` where there is none; then only the mode
-/// speaks.
-fn own_user() -> Option<u32> {
-    std::fs::metadata(PathBuf::from("/proc/self")).ok().map(|m| m.uid())
 }
 
 /// What opens and closes records: the working keys. The master key itself is not kept.

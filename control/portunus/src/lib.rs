@@ -8,6 +8,7 @@ pub mod agent;
 pub mod assembly;
 pub mod check;
 pub mod cli;
+pub mod confine;
 pub mod demo;
 pub mod exit;
 pub mod key;

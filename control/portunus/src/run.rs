@@ -42,6 +42,10 @@ pub fn run(args: &ConfigArgs, out: Out) -> Result<(), Failure> {
     }
     let logging = Logging::start(loaded.config.log);
     let signals = Signals::catch()?;
+    let confined = crate::confine::confine(&loaded.config, &args.config)?;
+    if !confined.0.is_empty() {
+        tracing::info!("confined: {}", confined.0.join(", "));
+    }
     let roles = Roles::start(&loaded.config)?;
     ready(&roles, &loaded.config, out);
     let ended = look_after(&args.config, &mut loaded, &roles, &logging, &signals, out);
