@@ -8,6 +8,7 @@
 //! ```
 
 use crate::digest;
+use crate::overlap::{Turns, Which};
 use crate::store::{Credential, StoreError};
 use crate::subscribers::Subscribers;
 use portunus_aaa::{AaaAnswer, AaaRequest, Account, Authenticate, DigestAlgorithm, DigestVector, Scheme};
@@ -81,6 +82,7 @@ pub struct Auc<S> {
     decoy: Decoy,
     /// Digest secrets of those who have none.
     digest_decoy: hmac::Key,
+    turns: Turns,
     notices: Vec<Notice>,
     counters: AucCounters,
 }
@@ -101,7 +103,8 @@ impl<S: Subscribers> Auc<S> {
         let mut octets = Zeroizing::new([0u8; 32]);
         rng.fill(octets.as_mut_slice());
         let digest_decoy = hmac::Key::new(hmac::HMAC_SHA256, octets.as_slice());
-        Self { config, subscribers, decoy, digest_decoy, notices: Vec::new(), counters: AucCounters::default() }
+        let (turns, notices, counters) = (Turns::default(), Vec::new(), AucCounters::default());
+        Self { config, subscribers, decoy, digest_decoy, turns, notices, counters }
     }
 
     /// The subscribers, to change them.
@@ -126,6 +129,7 @@ impl<S: Subscribers> Auc<S> {
             AaaRequest::Account(a) => match self.device(now, &a.idsp) {
                 Some(_) => {
                     self.counters.records += 1;
+                    self.turns.worked(&a.idc, &a.rand);
                     Verdict::Record(a)
                 }
                 None => Verdict::Answer(AaaAnswer::Rejected),
@@ -160,15 +164,19 @@ impl<S: Subscribers> Auc<S> {
             return self.reject(Notice::UnknownRealm { realm: a.realm.to_string() });
         }
         let Some(device) = self.device(now, &a.idsp) else { return AaaAnswer::Rejected };
-        let credential = match self.subscribers.subscriber(now, &a.idc) {
-            Ok(credential) => credential,
+        let found = self.subscribers.subscriber(now, &a.idc).and_then(|credential| {
+            let old = self.subscribers.previous(now, &a.idc)?;
+            Ok((credential, old))
+        });
+        let (credential, old) = match found {
+            Ok(found) => found,
             // One damaged record must not tell that it is there: it gets what an unknown identity gets.
             Err(e @ StoreError::Record { .. }) => {
                 self.counters.faults += 1;
                 if self.notices.len() < NOTICES_MAX {
                     self.notices.push(Notice::Store(e));
                 }
-                None
+                (None, None)
             }
             Err(e) => {
                 self.counters.faults += 1;
@@ -186,9 +194,20 @@ impl<S: Subscribers> Auc<S> {
                     Some(Credential::Key(key)) => Some(key),
                     _ => None,
                 };
+                // Both only where both are: a key that is gone brings nobody in with the one before it.
+                let turn = kc.and(old.as_ref()).map(|old| (self.turns.next(now.mono_ms, &a.idc), old));
+                let kc = match &turn {
+                    Some((Which::Old, old)) => Some(*old),
+                    _ => kc,
+                };
                 self.count(kc.is_some());
                 match vector(rng, kc, &self.decoy, Some(&device), &S3 { idc, idsp, n1 }) {
-                    Ok(s4) => AaaAnswer::Vector(s4),
+                    Ok(s4) => {
+                        if let Some((which, _)) = turn {
+                            self.turns.made(&a.idc, s4.rand, which);
+                        }
+                        AaaAnswer::Vector(s4)
+                    }
                     Err(_) => self.reject(Notice::UnknownDevice { idsp: a.idsp.clone() }),
                 }
             }

@@ -18,6 +18,7 @@ pub mod custody;
 pub mod digest;
 pub mod envelope;
 pub mod import;
+mod overlap;
 pub mod run;
 pub mod store;
 pub mod subscribers;

@@ -15,6 +15,12 @@ pub trait Subscribers {
     /// [`StoreError`]; for a damaged record it names whose.
     fn subscriber(&mut self, now: Now, idc: &str) -> Result<Option<Credential>, StoreError>;
 
+    /// The key that a subscriber had before, while that still works.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn previous(&mut self, now: Now, idc: &str) -> Result<Option<Key>, StoreError>;
+
     /// The key shared with a proxy or softswitch.
     ///
     /// # Errors
@@ -29,6 +35,7 @@ pub trait Subscribers {
 #[derive(Debug, Clone)]
 pub struct InMemory {
     subscribers: BTreeMap<String, Credential>,
+    previous: BTreeMap<String, Key>,
     devices: BTreeMap<String, Key>,
     decoy: Decoy,
 }
@@ -38,7 +45,13 @@ impl InMemory {
     pub fn new(rng: &mut dyn Random) -> Self {
         let mut octets = [0u8; 32];
         rng.fill(&mut octets);
-        Self { subscribers: BTreeMap::new(), devices: BTreeMap::new(), decoy: Decoy::new(Key::new(octets)) }
+        let decoy = Decoy::new(Key::new(octets));
+        Self { subscribers: BTreeMap::new(), previous: BTreeMap::new(), devices: BTreeMap::new(), decoy }
+    }
+
+    /// Lets a subscriber's former key work beside the present one.
+    pub fn add_previous(&mut self, idc: &str, key: Key) {
+        self.previous.insert(idc.to_owned(), key);
     }
 
     /// Adds or replaces a subscriber.
@@ -55,6 +68,10 @@ impl InMemory {
 impl Subscribers for InMemory {
     fn subscriber(&mut self, _now: Now, idc: &str) -> Result<Option<Credential>, StoreError> {
         Ok(self.subscribers.get(idc).cloned())
+    }
+
+    fn previous(&mut self, _now: Now, idc: &str) -> Result<Option<Key>, StoreError> {
+        Ok(self.previous.get(idc).cloned())
     }
 
     fn device(&mut self, _now: Now, idsp: &str) -> Result<Option<Key>, StoreError> {
@@ -74,8 +91,10 @@ const LOOK_MS: u64 = 1_000;
 #[derive(Debug)]
 pub struct Cached {
     store: Arc<Store>,
-    subscribers: Clock,
-    devices: Clock,
+    subscribers: Clock<Credential>,
+    /// Former keys, with the end of their time in milliseconds since 1970.
+    previous: Clock<(Key, u64)>,
+    devices: Clock<Credential>,
     changes: u64,
     generation: u64,
     look_at: u64,
@@ -85,8 +104,9 @@ impl Cached {
     /// `capacity`: most subscribers kept open. Devices have their own room, for 4096.
     pub fn new(store: Arc<Store>, capacity: usize) -> Self {
         Self {
-            subscribers: Clock::new(capacity),
-            devices: Clock::new(4_096),
+            subscribers: Clock::new(capacity, blank()),
+            previous: Clock::new(capacity, (Key::new([0; 32]), 0)),
+            devices: Clock::new(4_096, blank()),
             changes: store.changes(),
             generation: store.generation().unwrap_or_default(),
             look_at: 0,
@@ -112,6 +132,7 @@ impl Cached {
         if stale {
             self.subscribers.clear();
             self.devices.clear();
+            self.previous.clear();
         }
         Ok(())
     }
@@ -126,6 +147,19 @@ impl Subscribers for Cached {
         let found = self.store.credential(Space::Subscriber, idc)?;
         self.subscribers.insert(idc, found.clone());
         Ok(found)
+    }
+
+    fn previous(&mut self, now: Now, idc: &str) -> Result<Option<Key>, StoreError> {
+        self.freshen(now)?;
+        let found = match self.previous.get(idc) {
+            Some(known) => known,
+            None => {
+                let found = self.store.previous(idc)?;
+                self.previous.insert(idc, found.clone());
+                found
+            }
+        };
+        Ok(found.filter(|(_, until_ms)| now.wall_ms < *until_ms).map(|(key, _)| key))
     }
 
     fn device(&mut self, now: Now, idsp: &str) -> Result<Option<Key>, StoreError> {
@@ -149,32 +183,38 @@ impl Subscribers for Cached {
     }
 }
 
+/// What stands for a credential that does not exist.
+fn blank() -> Credential {
+    Credential::Key(Key::new([0; 32]))
+}
+
 /// A second-chance cache: a hand goes round and takes the first entry that was not used since its last visit. Ordered,
 /// not hashed, because identities are chosen by whoever asks. Dropped credentials erase themselves.
-struct Clock {
-    places: Vec<Place>,
+struct Clock<V> {
+    places: Vec<Place<V>>,
     index: BTreeMap<Arc<str>, usize>,
     capacity: usize,
     hand: usize,
+    /// What is kept for an identity that does not exist, so that handling it costs the same.
+    blank: V,
 }
 
-struct Place {
+struct Place<V> {
     id: Arc<str>,
-    /// Of an identity that does not exist: one of zeros, so that handling it costs the same.
-    credential: Credential,
+    value: V,
     exists: bool,
     used: bool,
 }
 
-impl core::fmt::Debug for Clock {
+impl<V> core::fmt::Debug for Clock<V> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Clock({} of {})", self.places.len(), self.capacity)
     }
 }
 
-impl Clock {
-    fn new(capacity: usize) -> Self {
-        Self { places: Vec::new(), index: BTreeMap::new(), capacity: capacity.max(1), hand: 0 }
+impl<V: Clone> Clock<V> {
+    fn new(capacity: usize, blank: V) -> Self {
+        Self { places: Vec::new(), index: BTreeMap::new(), capacity: capacity.max(1), hand: 0, blank }
     }
 
     fn clear(&mut self) {
@@ -184,18 +224,18 @@ impl Clock {
     }
 
     /// `None`: not cached. `Some(None)`: known not to exist.
-    fn get(&mut self, id: &str) -> Option<Option<Credential>> {
+    fn get(&mut self, id: &str) -> Option<Option<V>> {
         let place = self.places.get_mut(*self.index.get(id)?)?;
         place.used = true;
-        let credential = std::hint::black_box(place.credential.clone());
-        Some(place.exists.then_some(credential))
+        let value = std::hint::black_box(place.value.clone());
+        Some(place.exists.then_some(value))
     }
 
-    fn insert(&mut self, id: &str, credential: Option<Credential>) {
+    fn insert(&mut self, id: &str, value: Option<V>) {
         let id: Arc<str> = id.into();
-        let exists = credential.is_some();
-        let credential = credential.unwrap_or_else(|| Credential::Key(Key::new([0; 32])));
-        let place = Place { id: id.clone(), credential, exists, used: false };
+        let exists = value.is_some();
+        let value = value.unwrap_or_else(|| self.blank.clone());
+        let place = Place { id: id.clone(), value, exists, used: false };
         if self.places.len() < self.capacity {
             self.index.insert(id, self.places.len());
             self.places.push(place);
@@ -225,7 +265,7 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded_and_keeps_what_is_used() {
-        let mut clock = Clock::new(8);
+        let mut clock = Clock::new(8, blank());
         clock.insert("always", key(1));
         for n in 0..1_000 {
             assert!(clock.get("always").is_some(), "{n}");

@@ -19,6 +19,7 @@ pub use keys::{KeyError, read_key, read_key_file, read_rows, read_secret, rows};
 pub use mistake::{Mistake, Mistakes};
 pub use model::Config;
 pub use read::Setting;
+pub use value::duration;
 pub use value::{Secret, Size};
 
 use std::collections::BTreeMap;

@@ -73,6 +73,16 @@ const DURATIONS: &[(&str, u64)] = &[
     ("d", 86_400_000_000),
 ];
 
+/// Reads a duration as configuration files have it.
+///
+/// # Errors
+/// What to write instead.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    with_unit(text, DURATIONS)
+        .map(Duration::from_micros)
+        .ok_or_else(|| "write it like 250ms, 4s, 10m, 24h or 7d".into())
+}
+
 impl Value for Duration {
     fn form() -> String {
         "write a duration with its unit in quotes, like \"250ms\", \"4s\", \"10m\" or \"24h\"".into()

@@ -6,6 +6,7 @@ use portunus_keydist::mech::Mech;
 use portunus_signalling::Protocol;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A signalling border controller that hands every terminal its session key while it registers.
 #[derive(Debug, Parser)]
@@ -315,7 +316,14 @@ pub enum KeyCommand {
         store: StoreArgs,
     },
     /// Give an identity a new key.
-    Rotate(KeyAddArgs),
+    Rotate {
+        /// Whose, and which.
+        #[command(flatten)]
+        key: KeyAddArgs,
+        /// How long a terminal's key until now works beside the new one, like `7d`, `24h` or `10m`.
+        #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = portunus_config::duration)]
+        overlap: Duration,
+    },
     /// Remove an identity.
     Remove {
         /// The store.

@@ -13,6 +13,7 @@ use portunus_keydist::{Key, Random as _, SystemRandom};
 use serde_json::json;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Longest digest secret in octets.
@@ -35,7 +36,7 @@ impl From<KindArg> for Kind {
 pub fn key(command: &KeyCommand, out: Out) -> Result<(), Failure> {
     match command {
         KeyCommand::Add(args) => add(args, out),
-        KeyCommand::Rotate(args) => rotate(args, out),
+        KeyCommand::Rotate { key, overlap } => rotate(key, *overlap, out),
         KeyCommand::List { store } => list(&Opened::of(store, out)?.store, out),
         KeyCommand::Remove { store, id } => remove(&Opened::of(store, out)?, id, out),
         KeyCommand::Import { store, csv, kind, replace } => import(store, csv, *kind, *replace, out),
@@ -171,14 +172,19 @@ fn add(args: &KeyAddArgs, out: Out) -> Result<(), Failure> {
     Ok(())
 }
 
-fn rotate(args: &KeyAddArgs, out: Out) -> Result<(), Failure> {
+fn rotate(args: &KeyAddArgs, overlap: Duration, out: Out) -> Result<(), Failure> {
     let opened = Opened::of(&args.store, out)?;
     let kind = kind_of(&opened.store, &args.id, Kind::from(args.kind))?;
     let (credential, file) = secret(args, kind)?;
     if let Some(file) = &file {
         hand_over(file, &credential)?;
     }
-    let rotated = opened.store.rotate(wall_ms(), kind.space(), &args.id, credential, &mut SystemRandom::new());
+    if kind != Kind::Terminal && !overlap.is_zero() {
+        let what = format!("{} is a {}: no former key of one works", args.id, kind.name());
+        return Err(Failure::new(Exit::Usage, what, "leave --overlap out"));
+    }
+    let times = (wall_ms(), u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX));
+    let rotated = opened.store.rotate(times, kind.space(), &args.id, credential, &mut SystemRandom::new());
     undo_on_failure(rotated.map_err(fault), file.as_deref())?;
     opened.audit("key.rotate", &[("kind", kind.name()), ("id", &args.id)])?;
     done("rotated", args, kind, file.as_deref(), out);

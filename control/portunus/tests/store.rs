@@ -117,3 +117,44 @@ fn the_master_key_is_replaced_while_terminals_register() {
     let saved = config.with_file_name("backup");
     assert!(store(&["backup", "--to", text(&saved)]).contains("saved"));
 }
+
+#[test]
+fn while_a_terminals_key_is_replaced_it_registers_with_either_and_then_with_the_new_one_only() {
+    let lab = Lab::plan().start();
+    let config = lab.config_file();
+    let new = config.with_file_name("alice.new");
+    let rotate = |overlap: &str, out: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portunus"));
+        command.args([
+            "key",
+            "rotate",
+            "--id",
+            "alice@example.test",
+            "--overlap",
+            overlap,
+            "--out",
+            text(out),
+            "--config",
+        ]);
+        let report = bounded(command.arg(&config).stdin(Stdio::null()), Duration::from_secs(20));
+        assert!(report.ok, "{}", report.text);
+    };
+    let by = |key: &Path| lab.register_keyed(("sip", "alice@example.test"), "udp", key, Duration::from_secs(10));
+    let old = config.with_file_name("subscribers.csv");
+    rotate("1h", &new);
+    // Changes of other processes are seen within a second.
+    std::thread::sleep(Duration::from_millis(1500));
+    for (which, key) in [("old", &old), ("new", &new), ("old", &old)] {
+        let report = by(key);
+        assert!(report.ok, "{which}: {}", report.text);
+    }
+    let last = config.with_file_name("alice.last");
+    rotate("0s", &last);
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(by(&last).ok);
+    for key in [&old, &new] {
+        let report = by(key);
+        // The second one is made to wait besides, for the failures of the first.
+        assert!(!report.ok && !report.text.contains("active after"), "{}", report.text);
+    }
+}

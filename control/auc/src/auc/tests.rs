@@ -150,3 +150,29 @@ fn registration_events_are_recorded_for_known_devices() {
     let verdict = auc.on_request(Now::default(), &mut rng, AaaRequest::Account(account));
     assert_eq!(verdict, Verdict::Answer(AaaAnswer::Rejected));
 }
+
+#[test]
+fn while_a_key_is_replaced_both_bring_the_terminal_in_and_the_right_one_comes_first() {
+    let mut auc = auc();
+    auc.subscribers_mut().add_previous(ALICE, Key::new([9; 32]));
+    auc.subscribers_mut().add_previous(PHONE, Key::new([9; 32]));
+    let (idc, idsp) = (Idc::new(ALICE).unwrap(), Idsp::new(SP).unwrap());
+    let answers = |s4: &S4, key: u8| Key::new([key; 32]).prk().word(idc, idsp, &s4.rand) == s4.auth_c;
+    let (first, second) = (s4(&mut auc, ALICE), s4(&mut auc, ALICE));
+    assert!(answers(&first, 1) && !answers(&first, 9));
+    assert!(answers(&second, 9) && !answers(&second, 1), "who cannot answer is asked by the other key");
+    let account = Account {
+        idc: ALICE.into(),
+        idsp: SP.into(),
+        rand: second.rand,
+        ip: [192, 0, 2, 7].into(),
+        event: Registration::Start,
+    };
+    let recorded = auc.on_request(Now::default(), &mut SystemRandom::new(), AaaRequest::Account(account));
+    assert!(matches!(recorded, Verdict::Record(_)));
+    let next = s4(&mut auc, ALICE);
+    assert!(answers(&next, 9) || answers(&s4(&mut auc, ALICE), 9));
+    // A former key serves a subscriber that has a key, and nobody else.
+    let phone = s4(&mut auc, PHONE);
+    assert_ne!(Key::new([9; 32]).prk().word(Idc::new(PHONE).unwrap(), idsp, &phone.rand), phone.auth_c);
+}

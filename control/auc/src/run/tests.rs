@@ -152,7 +152,7 @@ fn over_every_transport_vectors_verify_and_records_are_durable_before_they_are_a
         assert_eq!(open(&path).registration(ALICE).unwrap().unwrap().rand, [7; 16]);
         // A rotated key serves the very next question.
         let new = Credential::Key(Key::new([9; 32]));
-        handle.store().rotate(2, Space::Subscriber, ALICE, new, &mut SystemRandom::new()).unwrap();
+        handle.store().rotate((2, 0), Space::Subscriber, ALICE, new, &mut SystemRandom::new()).unwrap();
         let vector = asker.ask(s3(ALICE, pkd1(3)));
         asker.wait(5);
         let Some(AaaAnswer::Vector(s4)) = asker.outcomes[&vector] else { panic!("{}", t.name) };

@@ -6,6 +6,7 @@
 
 pub mod backup;
 mod keys;
+mod previous;
 mod record;
 mod rekey;
 mod types;
@@ -34,6 +35,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const SUBSCRIBERS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("subscribers");
 const DEVICES: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("devices");
 const REGISTRATIONS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("registrations");
+/// Keys that subscribers had before, while they still work.
+const PREVIOUS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("previous");
 const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
 /// Sealed at the store's making, to tell a wrong master key before anything else is tried.
 const CHECK: &str = "master-key check";
@@ -82,7 +85,7 @@ impl Store {
         let fault = |e: redb::Error| backend(e.to_string());
         let txn = db.begin_write().map_err(|e| fault(e.into()))?;
         let keys = {
-            for table in [SUBSCRIBERS, DEVICES, REGISTRATIONS] {
+            for table in [SUBSCRIBERS, PREVIOUS, DEVICES, REGISTRATIONS] {
                 txn.open_table(table).map_err(|e| fault(e.into()))?;
             }
             let mut meta = txn.open_table(META).map_err(|e| fault(e.into()))?;
@@ -138,9 +141,23 @@ impl Store {
         if_there: IfThere,
         rng: &mut dyn Random,
     ) -> Result<Stored, StoreError> {
-        let mut stored = Stored::default();
         let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
-        let keys = self.keys_in(&txn, rng)?;
+        let stored = self.put_in(&txn, now_ms, entries, if_there, rng)?;
+        txn.commit().map_err(|e| self.fault(e))?;
+        self.changes.fetch_add(1, Ordering::Release);
+        Ok(stored)
+    }
+
+    fn put_in(
+        &self,
+        txn: &redb::WriteTransaction,
+        now_ms: u64,
+        entries: &[Entry],
+        if_there: IfThere,
+        rng: &mut dyn Random,
+    ) -> Result<Stored, StoreError> {
+        let mut stored = Stored::default();
+        let keys = self.keys_in(txn, rng)?;
         for entry in entries {
             let Entry { id, kind, credential } = entry;
             let plain = record::pad(credential.octets()).filter(|_| kind.takes(id) && credential.fits(*kind));
@@ -163,42 +180,15 @@ impl Store {
             let mut value = head.to_vec();
             value.extend(keys.custody.seal(&record::bound(space, id, &head), plain.as_slice(), rng));
             table.insert(id.as_str(), value.as_slice()).map_err(|e| self.fault(e))?;
+            if old.is_some() && space == Space::Subscriber {
+                self.forget_previous(txn, id)?;
+            }
             *(if old.is_some() { &mut stored.replaced } else { &mut stored.added }) += 1;
         }
         if stored.added + stored.replaced > 0 {
-            self.count_change(&txn)?;
+            self.count_change(txn)?;
         }
-        txn.commit().map_err(|e| self.fault(e))?;
-        self.changes.fetch_add(1, Ordering::Release);
         Ok(stored)
-    }
-
-    /// Gives an identity a new secret; kind and date of making stay.
-    ///
-    /// # Errors
-    /// [`StoreError::Missing`], [`StoreError::Malformed`] when the secret does not fit the kind, [`StoreError::Backend`].
-    pub fn rotate(
-        &self,
-        now_ms: u64,
-        space: Space,
-        id: &str,
-        credential: Credential,
-        rng: &mut dyn Random,
-    ) -> Result<(), StoreError> {
-        let kind = match self.head(space, id)? {
-            Some(head) => head.kind,
-            None => return Err(StoreError::Missing { space, id: id.to_owned() }),
-        };
-        let entry = Entry { id: id.to_owned(), kind, credential };
-        self.put(now_ms, &[entry], IfThere::Replace, rng).map(|_| ())
-    }
-
-    fn head(&self, space: Space, id: &str) -> Result<Option<Head>, StoreError> {
-        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
-        let table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
-        let Some(octets) = table.get(id).map_err(|e| self.fault(e))? else { return Ok(None) };
-        let damaged = StoreError::Record { noun: space.noun(), id: id.to_owned() };
-        Head::read(octets.value()).map(Some).ok_or(damaged)
     }
 
     /// Removes an identity, and a subscriber's registration with it.
@@ -213,6 +203,7 @@ impl Store {
                 return Err(StoreError::Missing { space, id: id.to_owned() });
             }
             if space == Space::Subscriber {
+                self.forget_previous(&txn, id)?;
                 let mut registrations = txn.open_table(REGISTRATIONS).map_err(|e| self.fault(e))?;
                 registrations.remove(id).map_err(|e| self.fault(e))?;
             }

@@ -1,6 +1,6 @@
 //! Another layout, another master key, other working keys: while the store is in use.
 
-use super::{META, Space, Store, StoreError, definition, keys, record};
+use super::{META, PREVIOUS, Space, Store, StoreError, definition, keys, previous, record};
 use crate::custody::{Custody, MasterKey};
 use crate::envelope::Wrapping;
 use portunus_keydist::Random;
@@ -127,6 +127,7 @@ impl Store {
         for space in [Space::Subscriber, Space::Device] {
             done += self.reseal_space(&txn, space, (&old.custody, &custody), (done, told), rng)?;
         }
+        self.reseal_previous(&txn, &old.custody, &custody, rng)?;
         let epoch = {
             let mut meta = txn.open_table(META).map_err(|e| self.fault(e))?;
             let envelope = self.envelope(&meta)?;
@@ -141,6 +142,31 @@ impl Store {
         txn.commit().map_err(|e| self.fault(e))?;
         self.keys.set(custody, epoch, rng);
         Ok(done)
+    }
+
+    /// Former keys: as many as are being replaced.
+    fn reseal_previous(
+        &self,
+        txn: &redb::WriteTransaction,
+        old: &Custody,
+        new: &Custody,
+        rng: &mut dyn Random,
+    ) -> Result<(), StoreError> {
+        let mut table = txn.open_table(PREVIOUS).map_err(|e| self.fault(e))?;
+        let mut all = Vec::new();
+        for row in table.iter().map_err(|e| self.fault(e))? {
+            let (id, octets) = row.map_err(|e| self.fault(e))?;
+            all.push((id.value().to_owned(), octets.value().to_vec()));
+        }
+        for (id, octets) in all {
+            let damaged = || StoreError::Record { noun: "former key of", id: id.clone() };
+            let (until, sealed) = previous::parts(&octets).ok_or_else(damaged)?;
+            let bound = previous::bound(&id, until);
+            let plain = old.open(&bound, sealed).map_err(|_| damaged())?;
+            let anew = [until.as_slice(), &new.seal(&bound, &plain, rng)].concat();
+            table.insert(id.as_str(), anew.as_slice()).map_err(|e| self.fault(e))?;
+        }
+        Ok(())
     }
 
     fn reseal_space(

@@ -128,12 +128,12 @@ fn rotation_and_removal() {
     let store = lab.open();
     store.put(1, &[entry("alice@example.test", Kind::Terminal, 1)], IfThere::Refuse, &mut rng()).unwrap();
     let key = |n: u8| Credential::Key(Key::new([n; 32]));
-    store.rotate(2, Space::Subscriber, "alice@example.test", key(2), &mut rng()).unwrap();
+    store.rotate((2, 0), Space::Subscriber, "alice@example.test", key(2), &mut rng()).unwrap();
     assert_eq!(octets(&store, Space::Subscriber, "alice@example.test"), Some(vec![2; 32]));
     let digest = Credential::Digest(Zeroizing::new(vec![1]));
-    let wrong = store.rotate(2, Space::Subscriber, "alice@example.test", digest, &mut rng());
+    let wrong = store.rotate((2, 0), Space::Subscriber, "alice@example.test", digest, &mut rng());
     assert!(matches!(wrong, Err(StoreError::Malformed { .. })));
-    let missing = store.rotate(2, Space::Device, "alice@example.test", key(3), &mut rng());
+    let missing = store.rotate((2, 0), Space::Device, "alice@example.test", key(3), &mut rng());
     assert!(matches!(missing, Err(StoreError::Missing { .. })));
     store.record(3, &[account("alice@example.test", 1, Registration::Start)]).unwrap();
     store.remove(Space::Subscriber, "alice@example.test").unwrap();

@@ -1,7 +1,7 @@
 //! Reads the whole store and names what is damaged.
 
 use super::record::{self, Head};
-use super::{REGISTRATIONS, Space, Store, StoreError, definition, unseal};
+use super::{PREVIOUS, REGISTRATIONS, Space, Store, StoreError, definition, previous, unseal};
 use redb::{ReadableDatabase as _, ReadableTable as _};
 
 /// How closely records are looked at.
@@ -84,6 +84,17 @@ impl Store {
                 if found.seen() % 4096 == 0 {
                     told(found.seen());
                 }
+            }
+        }
+        let table = txn.open_table(PREVIOUS).map_err(|e| self.fault(e))?;
+        for row in table.iter().map_err(|e| self.fault(e))? {
+            let (id, octets) = row.map_err(|e| self.fault(e))?;
+            let whole = previous::parts(octets.value()).is_some_and(|(until, sealed)| {
+                depth == Depth::Heads || keys.custody.open(&previous::bound(id.value(), until), sealed).is_ok()
+            });
+            // A whole one is part of its subscriber.
+            if !whole {
+                found.add("former key of", id.value(), false);
             }
         }
         let table = txn.open_table(REGISTRATIONS).map_err(|e| self.fault(e))?;

@@ -458,7 +458,7 @@ secret = "lab-radius-secret"
         Fleet::new(config, Box::new(subscriber)).expect("a socket").run(&mut |_| true).expect("a run")
     }
 
-    fn register_keyed(&self, who: (&str, &str), transport: &str, key: &Path, limit: Duration) -> Report {
+    pub fn register_keyed(&self, who: (&str, &str), transport: &str, key: &Path, limit: Duration) -> Report {
         bounded(&mut self.terminal(who, transport, key, limit), limit + Duration::from_secs(5))
     }
 
