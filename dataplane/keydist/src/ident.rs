@@ -27,6 +27,30 @@ static IDC_ASCII: [bool; 256] = {
     good
 };
 
+/// The octets that may stand in an IDsp, and those that may stand in an N2a token.
+static IDSP_ASCII: [bool; 256] = alphanumeric_and(b"._:[]-");
+static N2_ASCII: [bool; 256] = alphanumeric_and(b"_-");
+
+const fn alphanumeric_and(others: &[u8]) -> [bool; 256] {
+    let mut good = [false; 256];
+    let mut c = 0;
+    while c < 128 {
+        good[c] = (c as u8).is_ascii_alphanumeric();
+        c += 1;
+    }
+    let mut i = 0;
+    while i < others.len() {
+        good[others[i] as usize] = true;
+        i += 1;
+    }
+    good
+}
+
+/// True when all of these octets are good: without an early end, for names are short and mostly good.
+fn all(s: &[u8], good: &[bool; 256]) -> bool {
+    s.iter().fold(true, |all, c| all & good[usize::from(*c)])
+}
+
 /// A terminal's identity, 1 to 128 octets, no controls, space, `"`, `\`, `;` or `,` (spec section 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Idc<'a>(&'a str);
@@ -39,7 +63,7 @@ impl<'a> Idc<'a> {
         }
         // Of the characters beyond ASCII only U+0080 to U+009F are controls; a name in ASCII is looked at by octets.
         let good = match s.is_ascii() {
-            true => s.bytes().fold(true, |good, c| good & IDC_ASCII[usize::from(c)]),
+            true => all(s.as_bytes(), &IDC_ASCII),
             false => !s.chars().any(|c| c.is_control() || matches!(c, ' ' | '"' | '\\' | ';' | ',')),
         };
         good.then_some(Self(s))
@@ -95,8 +119,7 @@ impl<'a> Idsp<'a> {
     /// Checks the form; `None` when it is not an IDsp.
     pub fn new(s: &'a str) -> Option<Self> {
         let fits = (1..=IDSP_MAX).contains(&s.len());
-        let good = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b':' | b'[' | b']' | b'-');
-        (fits && s.bytes().all(good)).then_some(Self(s))
+        (fits && all(s.as_bytes(), &IDSP_ASCII)).then_some(Self(s))
     }
 
     /// As [`Idsp::new`], from octets.
@@ -189,5 +212,5 @@ impl core::fmt::Display for N1 {
 
 /// True for an N2a token: 1 to 128 characters `[A-Za-z0-9_-]`.
 pub fn is_n2(token: &[u8]) -> bool {
-    (1..=N2_MAX).contains(&token.len()) && token.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-'))
+    (1..=N2_MAX).contains(&token.len()) && all(token, &N2_ASCII)
 }

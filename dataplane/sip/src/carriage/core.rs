@@ -70,7 +70,8 @@ pub fn read_register<'m>(msg: &Message<'m>) -> Result<Register<'m>, Fault> {
         return Err(msg.fault(FaultKind::Unsupported, Name::CSeq));
     }
     let missing = || msg.fault(FaultKind::Malformed, Name::Authorization);
-    let c = Credentials { msg, digest: msg.digest(Name::Authorization)?.ok_or_else(missing)? };
+    let digest = msg.digest(Name::Authorization)?.ok_or_else(missing)?;
+    let c = Credentials { msg, digest: &digest };
     let (idc, idsp) = (c.idc()?, c.idsp()?);
     for (name, addr) in [(Name::To, msg.to()), (Name::From, msg.from())] {
         if !addr.sip().is_some_and(|u| u.is_idc(idc)) {

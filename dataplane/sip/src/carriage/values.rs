@@ -31,7 +31,7 @@ pub(crate) struct Credentials<'a, 'm> {
     /// Where they stand.
     pub(crate) msg: &'a Message<'m>,
     /// Their parameters.
-    pub(crate) digest: Digest<'m>,
+    pub(crate) digest: &'a Digest<'m>,
 }
 
 impl<'m> Credentials<'_, 'm> {

@@ -70,7 +70,7 @@ pub(super) fn terminal<'m>(octets: &'m [u8], marks: Option<&mut Marks>) -> Resul
     }
     passable(&msg)?;
     match msg.method() {
-        Method::Register => registration(&msg, digest),
+        Method::Register => registration(&msg, digest.as_ref()),
         _ => Ok(FromTerminal::Request { idc: msg.from().sip().and_then(|u| u.as_idc()) }),
     }
 }
@@ -87,7 +87,7 @@ pub(super) fn proper_register(msg: &Message<'_>) -> Result<(), Fault> {
     }
 }
 
-fn registration<'m>(msg: &Message<'m>, digest: Option<Digest<'m>>) -> Result<FromTerminal<'m>, Fault> {
+fn registration<'m>(msg: &Message<'m>, digest: Option<&Digest<'m>>) -> Result<FromTerminal<'m>, Fault> {
     proper_register(msg)?;
     let Some(digest) = digest else {
         // Another scheme than Digest registers nobody here.
@@ -120,7 +120,7 @@ fn registration<'m>(msg: &Message<'m>, digest: Option<Digest<'m>>) -> Result<Fro
     let auth_c = values::word(response).ok_or_else(|| c.bad("Authorization response"))?;
     let n2 = c.digest.plain(Field::N2).filter(|n2| is_n2(n2)).ok_or_else(|| c.bad("Authorization n2"))?;
     // Its Contact is repeated under the MAC, and it is what the session is for.
-    if !msg.contacts().any(|a| msg.contact_expires(&a) != Some(0)) {
+    if !msg.binds() {
         return Err(msg.fault(FaultKind::Malformed, Name::Contact));
     }
     let mechs = mechs(msg)?;
@@ -143,8 +143,7 @@ pub(super) fn is_idc(addr: &Addr<'_>, idc: Idc<'_>) -> bool {
         let text = addr.uri.strip_prefix(b"sip:").filter(|t| *t == idc.as_bytes())?;
         let (user, host) = text.split_at(lex::find(text, *b"@")?);
         let host = host.get(1..)?;
-        let plain = |s: &[u8]| !s.is_empty() && lex::none(s, lex::class::NOT_HOST) && lex::find(s, *b"%").is_none();
-        (plain(user) && plain(host)).then_some(())
+        (lex::all(user, lex::class::PLAIN) && lex::all(host, lex::class::PLAIN)).then_some(())
     };
     literal().is_some() || addr.sip().is_some_and(|u| u.is_idc(idc))
 }
@@ -163,7 +162,7 @@ fn stock<'m>(msg: &Message<'m>, username: Option<&[u8]>, answered: bool) -> Resu
 
 /// True when a REGISTER names Contacts and every one of them expires at once.
 pub(super) fn ends(msg: &Message<'_>) -> bool {
-    msg.contact_star() || msg.has(Name::Contact) && msg.contacts().all(|a| msg.contact_expires(&a) == Some(0))
+    msg.contact_star() || msg.has(Name::Contact) && !msg.binds()
 }
 
 /// The mechanism list: all rows of Security-Client.
@@ -200,8 +199,9 @@ pub(super) fn core(octets: &[u8]) -> Result<(FromCore<'_>, Option<u64>), Fault> 
         return Ok((read, None));
     }
     // The topmost Via and no other, whatever follows it.
-    let via = msg.items(Name::Via).next().and_then(Via::parse);
-    let (ticket, salt) = via.and_then(|v| v.handle()).ok_or_else(|| msg.fault(FaultKind::Unsupported, Name::Via))?;
+    let handle = |via| Via::plain_handle(via).or_else(|| Via::parse(via)?.handle());
+    let handle = msg.items(Name::Via).next().and_then(handle);
+    let (ticket, salt) = handle.ok_or_else(|| msg.fault(FaultKind::Unsupported, Name::Via))?;
     answer(&msg, ticket).map(|read| (read, Some(salt)))
 }
 

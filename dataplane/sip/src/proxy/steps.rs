@@ -234,11 +234,11 @@ pub(super) fn s10(
     w: &mut Writer<'_>,
 ) -> Result<Range<usize>, Full> {
     let msg = Message::marked(request, hop.marks).map_err(|_| Full)?;
-    let [to, contact, expires] = lines_at(core_msg, [Name::To, Name::Contact, Name::Expires]);
+    let [to, contact] = lines_at(core_msg, [Name::To, Name::Contact]);
     begin_response(&msg, 200, &["OK"], tag_of(hop, to), Some(hop.source), w);
     // The answer's one Contact is the proxy's; what was granted to it stands there or in Expires.
     let own = contact.and_then(|v| Items::new(v).find_map(|i| own_contact(hop, i)));
-    let granted = own.and_then(|a| a.expires()).or_else(|| expires.and_then(seconds));
+    let granted = own.and_then(|a| a.expires()).or_else(|| line_at(core_msg, Name::Expires).and_then(seconds));
     for contact in msg.contacts() {
         put_granted(&msg, &contact, granted, w);
     }

@@ -25,7 +25,7 @@ impl<'a> Message<'a> {
         })?;
         self.may(Name::MaxForwards, |v| max_forwards(v).is_some())?;
         self.may(Name::Expires, |v| field::seconds(v).is_some())?;
-        self.contacts_good()?;
+        let binds = self.contacts_good()?;
         for name in [Name::Route, Name::RecordRoute, Name::Path, Name::ServiceRoute] {
             if self.has(name) && !self.items(name).all(|i| i.contains(&b'<') && Addr::parse(i).is_some()) {
                 return Err(self.fault(FaultKind::Malformed, name));
@@ -38,7 +38,7 @@ impl<'a> Message<'a> {
                 return Err(self.fault(FaultKind::Malformed, name));
             }
         }
-        self.read = Some(Read { via, from, to });
+        self.read = Some(Read { via, from, to, binds });
         Ok(())
     }
 
@@ -60,23 +60,32 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// `*` alone, or addresses with well-formed `expires` and `q`.
-    fn contacts_good(&self) -> Result<(), Fault> {
+    /// `*` alone, or addresses with well-formed `expires` and `q`; says whether one of them is to stay for a while.
+    fn contacts_good(&self) -> Result<bool, Fault> {
         if !self.has(Name::Contact) {
-            return Ok(());
+            return Ok(false);
         }
         let star = self.contact_star() && self.values(Name::Contact).count() == 1;
-        let good = |i: &[u8]| {
-            Addr::parse(i).is_some_and(|a| {
-                a.params.iter().all(|p| match p.value {
-                    Some(v) if p.name.eq_ignore_ascii_case(b"expires") => field::seconds(v).is_some(),
-                    Some(v) if p.name.eq_ignore_ascii_case(b"q") => lex::qvalue(v).is_some(),
-                    _ => true,
-                })
-            })
+        let shared = self.expires();
+        let mut binds = false;
+        let mut good = |i: &[u8]| {
+            let Some(address) = Addr::parse(i) else { return false };
+            let mut own = None;
+            for p in address.params.iter() {
+                match p.value {
+                    Some(v) if p.name.eq_ignore_ascii_case(b"expires") => match field::seconds(v) {
+                        Some(seconds) => own = Some(seconds),
+                        None => return false,
+                    },
+                    Some(v) if p.name.eq_ignore_ascii_case(b"q") && lex::qvalue(v).is_none() => return false,
+                    _ => {}
+                }
+            }
+            binds |= own.or(shared) != Some(0);
+            true
         };
-        if star || self.items(Name::Contact).all(good) {
-            return Ok(());
+        if star || self.items(Name::Contact).all(&mut good) {
+            return Ok(binds);
         }
         Err(self.fault(FaultKind::Malformed, Name::Contact))
     }

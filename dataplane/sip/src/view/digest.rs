@@ -88,7 +88,12 @@ struct Span {
     value_end: u16,
     /// Index of its [`Field`], or [`NONE`].
     field: u8,
+    /// An escape stands in the value.
+    escaped: bool,
 }
+
+/// Which field a parameter is, and whether its value holds an escape.
+type Known = (Option<usize>, bool);
 
 /// The parameters of one Digest header.
 #[derive(Debug, Clone)]
@@ -121,9 +126,9 @@ impl<'a> Digest<'a> {
         let mut rest = text;
         loop {
             rest = trim_start(rest);
-            let (p, field, after) = param(rest)?;
+            let (p, known, after) = param(rest)?;
             // A value is required; an empty quoted string is one.
-            digest.add(&p, p.value?, field)?;
+            digest.add(&p, p.value?, known)?;
             match after.split_first() {
                 None => return Some(digest),
                 Some((b',', s)) => rest = s,
@@ -133,7 +138,7 @@ impl<'a> Digest<'a> {
     }
 
     #[inline]
-    fn add(&mut self, p: &Param<'a>, value: &'a [u8], field: Option<usize>) -> Option<()> {
+    fn add(&mut self, p: &Param<'a>, value: &'a [u8], (field, escaped): Known) -> Option<()> {
         let at = |part: &[u8]| (part.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize) as u16;
         let (name, value_at) = (at(p.name), at(value));
         if let Some(slot) = field.and_then(|f| self.fields.get_mut(f)) {
@@ -146,7 +151,7 @@ impl<'a> Digest<'a> {
         }
         let (name_end, value_end) = (name + p.name.len() as u16, value_at + value.len() as u16);
         let field = field.map_or(NONE, |f| f as u8);
-        self.spans.try_push(Span { name, name_end, value: value_at, value_end, field }).ok()
+        self.spans.try_push(Span { name, name_end, value: value_at, value_end, field, escaped }).ok()
     }
 
     fn slice(&self, from: u16, to: u16) -> &'a [u8] {
@@ -184,14 +189,18 @@ impl<'a> Digest<'a> {
 
     /// The value of a field without its quotes, escapes as they stand; `None` when absent.
     pub fn get(&self, field: Field) -> Option<&'a [u8]> {
-        let i = usize::from(*self.fields.get(field as usize)?);
-        self.spans.get(i).map(|s| unquote(self.slice(s.value, s.value_end)))
+        self.span(field).map(|s| unquote(self.slice(s.value, s.value_end)))
     }
 
     /// As [`Digest::get`]; also `None` where an escape keeps the value from standing there literally. Every value of
     /// PKD1 has one spelling only.
     pub fn plain(&self, field: Field) -> Option<&'a [u8]> {
-        self.get(field).filter(|v| lex::find(v, *b"\\").is_none())
+        let span = self.span(field).filter(|span| !span.escaped)?;
+        Some(unquote(self.slice(span.value, span.value_end)))
+    }
+
+    fn span(&self, field: Field) -> Option<&Span> {
+        self.spans.get(usize::from(*self.fields.get(field as usize)?))
     }
 
     /// True when a field is there.
@@ -200,10 +209,11 @@ impl<'a> Digest<'a> {
     }
 }
 
-/// One parameter at the start of `s`, which field it is, and what follows. The usual spelling, `name="value"` of a
+/// One parameter at the start of `s`, which field it is, whether its value holds an escape, and what follows. The usual
+/// spelling, `name="value"` of a
 /// known name without escapes, is read in three steps; everything else by the general reader.
 #[inline]
-fn param(s: &[u8]) -> Option<(Param<'_>, Option<usize>, &[u8])> {
+fn param(s: &[u8]) -> Option<(Param<'_>, Known, &[u8])> {
     if let Some(eq) = lex::find(s, *b"=")
         && let (Some(name), Some(quoted)) = (s.get(..eq), s.get(eq + 2..))
         && s.get(eq + 1) == Some(&b'"')
@@ -213,10 +223,11 @@ fn param(s: &[u8]) -> Option<(Param<'_>, Option<usize>, &[u8])> {
     {
         let end = eq + n + 3;
         let p = Param { name, value: s.get(eq + 1..end), whole: s.get(..end)? };
-        return Some((p, Some(field), trim_start(s.get(end..)?)));
+        return Some((p, (Some(field), false), trim_start(s.get(end..)?)));
     }
     let (p, after) = lex::param(s)?;
-    Some((p, WORDS.find(p.name), after))
+    let escaped = p.value.is_some_and(|value| lex::find(value, *b"\\").is_some());
+    Some((p, (WORDS.find(p.name), escaped), after))
 }
 
 #[cfg(test)]

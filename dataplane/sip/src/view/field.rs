@@ -122,11 +122,19 @@ impl<'a> Via<'a> {
         self.handle().map(|(ticket, _)| ticket)
     }
 
+    /// The handle and salt of a Via that stands as this proxy writes it towards the core, with nothing behind its branch.
+    /// `None` says nothing: [`Via::parse`] and [`Via::handle`] read every other.
+    pub(crate) fn plain_handle(item: &[u8]) -> Option<(Ticket, u64)> {
+        const BRANCH: usize = b";branch=z9hG4bK".len() + 16 + 1 + 16;
+        let (sent, branch) = item.split_at_checked(item.len().checked_sub(BRANCH)?)?;
+        let halves = branch.strip_prefix(b";branch=z9hG4bK")?;
+        let by = sent.strip_prefix(b"SIP/2.0/UDP ").filter(|by| lex::find(by, *b"%").is_none())?;
+        uri::host_port(by).and(handle(halves))
+    }
+
     /// The same branch in both its halves: handle and salt.
     pub(crate) fn handle(&self) -> Option<(Ticket, u64)> {
-        let rest = self.branch()?.strip_prefix(b"z9hG4bK")?;
-        let (ticket, salt) = rest.split_at_checked(16)?;
-        Some((Ticket(parse_hex_u64(ticket)?), parse_hex_u64(salt.strip_prefix(b".")?)?))
+        handle(self.branch()?.strip_prefix(b"z9hG4bK")?)
     }
 
     /// Where the message came from by `received` and `rport` (RFC 3581), both.
@@ -136,6 +144,12 @@ impl<'a> Via<'a> {
         let port = u16::try_from(parse_u32(self.params.value("rport")?)?).ok()?;
         Some(core::net::SocketAddr::new(ip, port))
     }
+}
+
+/// Handle and salt: 16 hex digits, `.`, 16 hex digits.
+fn handle(halves: &[u8]) -> Option<(Ticket, u64)> {
+    let (ticket, salt) = halves.split_at_checked(16)?;
+    Some((Ticket(parse_hex_u64(ticket)?), parse_hex_u64(salt.strip_prefix(b".")?)?))
 }
 
 /// `host [HCOLON port]`: white space may surround the colon (RFC 3261 section 25.1, COLON).

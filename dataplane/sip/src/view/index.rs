@@ -16,26 +16,26 @@ fn fault(kind: FaultKind, what: &'static str, at: usize) -> Fault {
     Fault { kind, what, at }
 }
 
-/// Offset of the first CR or LF in `s`. Most lines are short: the first 64 octets are looked at eight at a time, where
-/// that any octet is below a space shows in three operations; only what is longer is worth the vector search's call.
+/// Octets that are looked at side by side: the compiler makes vector operations of that.
+const LANES: usize = 16;
+
+/// Offset of the first CR or LF in `s`. Most lines are short: the first of them is looked for here, as one of the octets
+/// below a space; only what is longer is worth the vector search's call.
 #[inline(always)]
 fn find_break(s: &[u8]) -> Option<usize> {
-    const SPACES: u64 = 0x2020_2020_2020_2020;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let (words, _) = s.as_chunks::<8>();
+    let (blocks, _) = s.as_chunks::<LANES>();
     let mut at = 0;
-    for word in words.iter().take(8) {
-        let x = u64::from_le_bytes(*word);
-        let low = x.wrapping_sub(SPACES) & !x & HIGH;
+    for block in blocks.iter().take(6) {
+        let low = u128::from_le_bytes(block.map(|c| if c < b' ' { 0xff } else { 0 }));
         if low != 0 {
-            // The lowest bit is exact; where it is a tab or another control, the general search goes on.
             at += (low.trailing_zeros() / 8) as usize;
+            // Where it is a tab or another control, the general search goes on.
             if matches!(s.get(at), Some(b'\r' | b'\n')) {
                 return Some(at);
             }
             break;
         }
-        at += 8;
+        at += LANES;
     }
     memchr::memchr2(b'\r', b'\n', s.get(at..)?).map(|n| at + n)
 }
@@ -264,23 +264,31 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// As [`Message::index`], where nothing is noted.
+    #[inline]
     pub(crate) fn marked(octets: &'a [u8], marks: &Marks) -> Result<Self, Fault> {
         let mut msg = Self::empty(octets);
+        msg.fill_marked(marks)?;
+        Ok(msg)
+    }
+
+    /// The indexing of an empty one; see [`Message::marked`].
+    pub(crate) fn fill_marked(&mut self, marks: &Marks) -> Result<(), Fault> {
         let Some((&[method_end, uri_end, blank, len], rows)) = marks.words().split_first_chunk::<4>() else {
-            msg.fill()?;
-            return Ok(msg);
+            return self.fill();
         };
-        msg.octets = octets.get(..usize::from(len)).unwrap_or_default();
-        (msg.start, msg.blank) = (Start::Request { method_end, uri_end }, blank);
+        self.octets = self.octets.get(..usize::from(len)).unwrap_or_default();
+        (self.start, self.blank) = (Start::Request { method_end, uri_end }, blank);
         for &[name, at, value, value_end] in rows.as_chunks::<4>().0 {
-            if let Some(field) = Field::private(name ^ CUT) {
+            if name & CUT != 0
+                && let Some(field) = Field::private(name ^ CUT)
+            {
                 let cut = Cut { field, from: at, to: value };
-                msg.cuts.try_push(cut).map_err(|_| fault(FaultKind::TooBig, "headers", at.into()))?;
+                self.cuts.try_push(cut).map_err(|_| fault(FaultKind::TooBig, "headers", at.into()))?;
                 continue;
             }
-            msg.add(Header { name: Name::at(name.into()), at, value, value_end })?;
+            self.add(Header { name: Name::at(name.into()), at, value, value_end })?;
         }
-        Ok(msg)
+        Ok(())
     }
 
     /// What an answer to a message that [`Message::parse`] refused can be made from: the headers that an answer

@@ -21,6 +21,8 @@ pub(crate) mod class {
     pub(crate) const VALUE: u8 = 32;
     /// What stands for itself in the user part of a URI that is written here.
     pub(crate) const PLAIN_USER: u8 = 64;
+    /// What stands for itself in every part of a URI and separates none: letters, digits, `-`, `.`, `_`.
+    pub(crate) const PLAIN: u8 = 128;
 }
 
 /// The classes of every octet.
@@ -45,7 +47,9 @@ static CLASS: [u8; 256] = {
         if matches!(c, 0x80..=0xff | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}') {
             table[i] |= class::NOT_SIP_URI;
         }
-        if !word && !matches!(c, b'-' | b'.' | b'_' | b'%') {
+        if word || matches!(c, b'-' | b'.' | b'_') {
+            table[i] |= class::PLAIN;
+        } else if c != b'%' {
             table[i] |= class::NOT_HOST;
         }
         if !matches!(c, b'!'..=b'~') || matches!(c, b',' | b';') {
@@ -93,11 +97,17 @@ pub(crate) fn run(s: &[u8], class: u8) -> (&[u8], &[u8]) {
     s.split_at_checked(at).unwrap_or((s, &[]))
 }
 
+/// True for one octet or more, all of that class.
+#[inline]
+pub(crate) fn all(s: &[u8], class: u8) -> bool {
+    let (words, rest) = s.as_chunks::<8>();
+    !s.is_empty() && words.iter().fold(all_of(rest), |all, word| all & all_of(word)) & class != 0
+}
+
 /// True for a non-empty token.
 #[inline]
 pub(crate) fn token(s: &[u8]) -> bool {
-    let (words, rest) = s.as_chunks::<8>();
-    !s.is_empty() && words.iter().fold(all_of(rest), |all, word| all & all_of(word)) & class::TOKEN != 0
+    all(s, class::TOKEN)
 }
 
 /// Linear white space. CR and LF occur in a checked header value only as part of a fold.
@@ -217,7 +227,8 @@ pub(crate) const PARAMS_MAX: usize = 32;
 /// Reads one parameter at the start of `s`; gives it and what follows it, trimmed.
 pub(crate) fn param(s: &[u8]) -> Option<(Param<'_>, &[u8])> {
     let start = trim_start(s);
-    let (name, rest) = run(start, class::TOKEN);
+    // Octet by octet: names are short.
+    let (name, rest) = take_while(start, is_token);
     if name.is_empty() {
         return None;
     }

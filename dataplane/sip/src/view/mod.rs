@@ -91,6 +91,8 @@ struct Read<'a> {
     via: Via<'a>,
     from: Addr<'a>,
     to: Addr<'a>,
+    /// A Contact does not expire at once.
+    binds: bool,
 }
 
 /// Methods that something here decides on.
@@ -325,6 +327,12 @@ impl<'a> Message<'a> {
     /// header; `None` where neither says.
     pub fn contact_expires(&self, contact: &Addr<'_>) -> Option<u32> {
         contact.expires().or_else(|| self.expires())
+    }
+
+    /// True when some Contact does not expire at once.
+    pub(crate) fn binds(&self) -> bool {
+        let lasts = |contact: Addr<'_>| self.contact_expires(&contact) != Some(0);
+        self.read.as_ref().map_or_else(|| self.contacts().any(lasts), |read| read.binds)
     }
 
     /// True when an option tag is in Require, Proxy-Require, Supported or the like.
