@@ -22,6 +22,9 @@ use std::sync::Arc;
 /// and the misses of so many overlap.
 pub(crate) const AHEAD: usize = 8;
 
+/// What a protocol may lay down of each message that is read ahead.
+type Rooms = [(Marks, Text); AHEAD];
+
 /// One worker's proxy.
 ///
 /// ```text
@@ -51,6 +54,8 @@ pub struct Engine {
     pub(crate) wheel: Wheel,
     /// For messages whose destination is known only when they are written.
     pub(crate) scratch: Vec<u8>,
+    /// For what protocols note of the messages that are read ahead; elsewhere while a batch is in hand.
+    rooms: Option<Box<Rooms>>,
     /// Timers below this are pendings', the others sessions'.
     pub(crate) first_session_timer: u32,
     pub(crate) draining: bool,
@@ -92,6 +97,7 @@ impl Engine {
             answers: Answers::new(c.answers, c.answer_octets, c.message),
             wheel: Wheel::new(c.pendings + c.sessions),
             scratch: vec![0; c.message],
+            rooms: Some(Box::new([const { (Marks::NONE, Text::new()) }; AHEAD])),
             first_session_timer: c.pendings as u32,
             site,
             policy,
@@ -106,10 +112,11 @@ impl Engine {
     /// Takes a batch of messages from the access side. Protected datagrams are opened in place.
     pub fn on_batch(&mut self, now: Now, packets: &mut [Packet<'_>], sink: &mut dyn Sink) {
         self.counters.rx_access += packets.len() as u64;
+        // Made once: three kilobytes need not be cleared for every few messages. They are elsewhere only within this call.
+        let Some(mut rooms) = self.rooms.take() else { return };
         for some in packets.chunks_mut(AHEAD) {
-            let mut rooms = [const { (Marks::NONE, Text::new()) }; AHEAD];
             let mut taken: ArrayVec<Taken<'_>, AHEAD> = ArrayVec::new();
-            for (packet, (marks, text)) in some.iter_mut().zip(&mut rooms) {
+            for (packet, (marks, text)) in some.iter_mut().zip(&mut *rooms) {
                 taken.extend(self.take(packet, marks, text));
             }
             core::hint::black_box(taken.iter().fold(0, |sum, each| sum ^ self.touch(each)));
@@ -120,6 +127,7 @@ impl Engine {
                 }
             }
         }
+        self.rooms = Some(rooms);
         self.gauge();
     }
 
