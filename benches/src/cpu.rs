@@ -76,6 +76,13 @@ impl Meter {
     }
 }
 
+/// Octets that this machine could still give to a process, from `/proc/meminfo`; `None` where that does not say.
+pub fn available() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kb| kb * 1024)
+}
+
 /// Resident octets of this process, from `/proc/self/smaps_rollup` (exact) or `/proc/self/statm`.
 pub fn resident() -> u64 {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
@@ -118,6 +125,7 @@ mod tests {
         }
         assert!(meter.read() > before + 5_000_000, "60 ms of work count as at least 5");
         assert!(resident() > 1 << 20);
+        assert!(available().is_none_or(|octets| octets > 1 << 20));
         assert!(Meter::new(u32::MAX).is_err());
     }
 }

@@ -93,8 +93,34 @@ pub struct Setup {
     pub behind_forwarder: SocketAddr,
     /// Workers of the proxy and of Kamailio.
     pub workers: usize,
-    /// Terminals that the proxy has room for.
-    pub terminals: usize,
+    /// Registrations of one slice.
+    pub registrations: u32,
+}
+
+/// Terminals that the proxy has room for, in slices: those of the slices of half a minute, for so long it keeps what was
+/// never confirmed.
+const PROXY_SLICES: usize = 4;
+/// Octets of shared memory that Kamailio needs for one transaction of a registration's request: some 20 kB are found.
+const TRANSACTION: u64 = 24 << 10;
+/// Transactions of one registration: s1 and s7.
+const TRANSACTIONS: u64 = 2;
+/// Octets of shared memory that Kamailio needs besides.
+const SHARED_BASE: u64 = 256 << 20;
+
+/// Megabytes of shared memory for Kamailio: all transactions of a slice are alive at its end, for they stay for 5 s
+/// after theirs. With less it drops requests and measures its own retransmissions.
+///
+/// # Errors
+/// When this machine has not as much to spare.
+fn shared_memory(registrations: u32, available: Option<u64>) -> io::Result<u64> {
+    let mb = (u64::from(registrations) * TRANSACTIONS * TRANSACTION + SHARED_BASE).div_ceil(1 << 20);
+    match available.map(|octets| octets >> 20) {
+        Some(free) if mb > free => Err(io::Error::other(format!(
+            "kamailio needs {mb} MB of shared memory for {registrations} registrations a slice, and this machine has \
+             {free} MB free: ask for fewer (--registrations), or leave it out (--no-peers)"
+        ))),
+        _ => Ok(mb),
+    }
 }
 
 impl Element {
@@ -107,7 +133,8 @@ impl Element {
         match kind {
             Kind::Proxy => {
                 let core = setup.behind_proxy.to_string();
-                let (workers, terminals) = (setup.workers.to_string(), setup.terminals.to_string());
+                let terminals = setup.registrations as usize * PROXY_SLICES;
+                let (workers, terminals) = (setup.workers.to_string(), terminals.to_string());
                 let proxy = ["proxy", "--core", &core, "--workers", &workers, "--terminals", &terminals];
                 Self::own(kind, &[&proxy[..], &spoken].concat())
             }
@@ -154,12 +181,11 @@ impl Element {
             .replace("@LISTEN@", &address.to_string())
             .replace("@CORE@", &format!("sip:{}", setup.behind_forwarder))
             .replace("@WORKERS@", &setup.workers.to_string());
+        let shared = shared_memory(setup.registrations, crate::cpu::available())?.to_string();
         let path = files.path().join("kamailio.cfg");
         std::fs::File::create(&path)?.write_all(config.as_bytes())?;
         let child = Command::new("kamailio")
-            // Shared memory in MB: transactions stay for 5 s after their end, some 20 kB each, so two slices one after
-            // the other may need 500 MB. With less it drops requests and measures its own retransmissions.
-            .args(["-x", "tlsf", "-X", "fm", "-m", "2048", "-M", "16", "-DD", "-E", "-f"])
+            .args(["-x", "tlsf", "-X", "fm", "-m", &shared, "-M", "16", "-DD", "-E", "-f"])
             .arg(&path)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -212,4 +238,17 @@ fn await_sip(address: SocketAddr) -> io::Result<()> {
         }
     }
     Err(io::Error::new(io::ErrorKind::TimedOut, "kamailio does not forward"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_memory_follows_the_slice_and_the_machine() {
+        assert_eq!(shared_memory(60_000, None).unwrap(), 3_069);
+        assert_eq!(shared_memory(60_000, Some(4 << 30)).unwrap(), 3_069);
+        let error = shared_memory(60_000, Some(2 << 30)).unwrap_err().to_string();
+        assert!(error.contains("3069 MB") && error.contains("2048 MB free"), "{error}");
+    }
 }

@@ -98,19 +98,19 @@ struct Compare {
     #[arg(long, value_enum, default_value = "sip")]
     protocol: Spoken,
     /// A B B A pairs of slices
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 6)]
     pairs: usize,
-    /// Registrations a slice
-    #[arg(long, default_value_t = 6_000)]
-    registrations: u32,
+    /// Registrations a slice [default: 60000 for sip; 6000 for the others, whose terminals need a socket each]
+    #[arg(long)]
+    registrations: Option<u32>,
     /// Registrations under way at any time
     #[arg(long, default_value_t = 128)]
     window: usize,
     /// Workers of the proxy and of Kamailio
     #[arg(long, default_value_t = 1)]
     workers: usize,
-    /// Three pairs of short slices: a look, not a measurement
-    #[arg(long)]
+    /// Three pairs of short slices: a look, not a measurement, and no target is held against it
+    #[arg(long, conflicts_with_all = ["gate", "pairs", "registrations"])]
     quick: bool,
     /// Leaves Kamailio out
     #[arg(long)]
@@ -257,8 +257,8 @@ fn main() -> ExitCode {
 
 fn subjects(protocol: Protocol, peers: bool) -> Vec<Subject> {
     let plain = |kind| Subject { kind, confirmed: false };
-    let mut all =
-        vec![plain(Kind::Proxy), Subject { kind: Kind::Proxy, confirmed: true }, plain(Kind::F0), plain(Kind::F1)];
+    let confirmed = Subject { kind: Kind::Proxy, confirmed: true };
+    let mut all = vec![plain(Kind::Proxy), confirmed, plain(Kind::F0), plain(Kind::F1)];
     if protocol != Protocol::Sip {
         return all;
     }
@@ -270,12 +270,17 @@ fn subjects(protocol: Protocol, peers: bool) -> Vec<Subject> {
 }
 
 fn compare(args: &Compare) -> io::Result<u8> {
-    let (pairs, registrations) = if args.quick { (3, 1_500) } else { (args.pairs, args.registrations) };
+    let usual = if matches!(args.protocol, Spoken::Sip) { 60_000 } else { 6_000 };
+    let (pairs, registrations, settle) = match args.quick {
+        true => (3, 1_500, Duration::from_millis(500)),
+        false => (args.pairs, args.registrations.unwrap_or(usual), compare::SETTLE),
+    };
     let plan = Plan {
         pairs: pairs.max(1),
         registrations: registrations.max(1),
         window: args.window.max(1),
         workers: args.workers.max(1),
+        settle,
         protocol: args.protocol.into(),
         subjects: subjects(args.protocol.into(), !args.no_peers),
     };
