@@ -180,6 +180,34 @@ fn an_open_loop_with_loss_registers_everyone_and_counts_the_repetitions() {
     assert!(r.active_us.max() > 400_000, "whoever lost a message waited at least T1");
 }
 
+/// A terminal whose part ends with s10 asks for nothing more, and so repeats nothing, however long the others take: the
+/// fleet looks up only when what was due for its s7 and its confirmation is long past.
+#[test]
+fn who_has_done_its_part_repeats_nothing() {
+    let server = Server::start(0);
+    let config = FleetConfig {
+        profile: Profile::new(server.sip, Transport::Udp, IDSP, REALM, MECHS).unwrap(),
+        terminals: 2,
+        local: [127, 0, 0, 1].into(),
+        sockets: 1,
+        arrivals: Arrivals::Steady(1.0),
+        limit: Duration::from_secs(30),
+        goal: Goal::Keyed,
+        stay: false,
+    };
+    let mut slept = false;
+    let named = |n: u32| format!("u{n}@{REALM}");
+    let fleet = Fleet::new(config, Box::new(move |n| Some((named(n), key_of(&named(n))))));
+    let result = fleet.unwrap().run(&mut |p| {
+        if p.keyed == 1 && !core::mem::replace(&mut slept, true) {
+            std::thread::sleep(Duration::from_millis(700));
+        }
+        true
+    });
+    let r = result.unwrap();
+    assert_eq!((slept, r.registered, r.retransmissions), (true, 2, 0));
+}
+
 #[test]
 fn everyone_behind_a_few_sockets_receives_under_an_spi_of_its_own() {
     let server = Server::start(0);

@@ -272,8 +272,10 @@ impl Fleet {
 
     fn wake_due(&mut self) {
         let now = self.clock.now();
+        let stay = self.config.stay;
         while let Some(index) = self.deadlines.due(now.mono_ms) {
-            if let Some(member) = self.members.get_mut(index as usize) {
+            // A deadline that was set before its terminal had done its part is no reason to go on.
+            if let Some(member) = self.members.get_mut(index as usize).filter(|m| stay || !m.ended) {
                 member.terminal.on_timer(now, &mut self.rng);
                 self.attend(index);
             }
