@@ -243,10 +243,11 @@ fn remove_some(msg: &Message<'_>, value: &[u8], line: Range<usize>, n: usize, p:
 /// Takes an option tag away; the whole line where it has no other.
 fn remove_option(msg: &Message<'_>, value: &[u8], line: Range<usize>, tag: &str, p: &mut Patch<'_, '_, '_>) {
     let is_tag = |i: &[u8]| i.eq_ignore_ascii_case(tag.as_bytes());
-    if Items::new(value).all(is_tag) {
+    let (gone, all) = Items::new(value).fold((0, 0), |(gone, all), i| (gone + usize::from(is_tag(i)), all + 1));
+    if gone == all {
         return p.remove(line);
     }
-    if !Items::new(value).any(is_tag) {
+    if gone == 0 {
         return;
     }
     let w = p.replace(range(msg, value));

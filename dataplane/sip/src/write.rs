@@ -191,7 +191,7 @@ pub(crate) fn begin_response(
     line(Name::From, w);
     w.put(b"\r\n");
     line(Name::To, w);
-    if request.value(Name::To).and_then(Addr::parse).is_some_and(|a| a.tag().is_none()) {
+    if request.value(Name::To).is_some_and(untagged) {
         w.put(b";tag=");
         match tag {
             Tag::Text(t) => w.put(t),
@@ -203,6 +203,13 @@ pub(crate) fn begin_response(
     w.put(b"\r\n");
     line(Name::CSeq, w);
     w.put(b"\r\n");
+}
+
+/// True for an address without a tag; what is no address gets none either.
+fn untagged(to: &[u8]) -> bool {
+    // Nearly always a URI in brackets and nothing else.
+    let bare = to.strip_prefix(b"<").and_then(|s| s.strip_suffix(b">")).is_some_and(uri::is_uri);
+    bare || Addr::parse(to).is_some_and(|a| a.tag().is_none())
 }
 
 /// Ends a message without body.
