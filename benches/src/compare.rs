@@ -24,7 +24,7 @@ use std::time::Instant;
 
 /// How long an element is left alone at least between two of its slices, and after its last: longer than `tm` keeps a
 /// transaction after its end (`wt_timer`, 5 s) with the second or two that its timer process takes to free some
-/// ten thousand of them. Of the elements compared nothing keeps so much for so long and yet less than a slice's turn.
+/// ten thousand of them. What is kept longer (the proxy's unconfirmed sessions: 30 s) falls into a later slice.
 pub const SETTLE: Duration = Duration::from_secs(7);
 
 /// How a comparison is run.

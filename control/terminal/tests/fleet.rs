@@ -41,9 +41,14 @@ struct Server {
 impl Server {
     /// Answers over UDP and TCP on one port; `lose` throws away every so-many-th datagram in each direction (0: none).
     fn start(lose: u32) -> Self {
-        let sip = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // A port that is free for UDP may still be some connection's: tried until one is free for both.
+        let both = || {
+            let sip = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let tcp = TcpListener::bind(sip.local_addr().unwrap()).ok()?;
+            Some((sip, tcp))
+        };
+        let (sip, tcp) = (0..1_000).find_map(|_| both()).unwrap();
         let address = sip.local_addr().unwrap();
-        let tcp = TcpListener::bind(address).unwrap();
         tcp.set_nonblocking(true).unwrap();
         let (stop, granted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
         let (stopped, count) = (Arc::clone(&stop), Arc::clone(&granted));
