@@ -30,7 +30,7 @@ pub mod trace;
 pub mod wake;
 
 pub use batch::{Batch, Link, Pushed, Received, Rx, Sent, Tx};
-pub use mmsg::UdpPort;
+pub use mmsg::{Receiver, UdpPort};
 pub use ring::{Consumer, Producer, RingFull};
 pub use wake::{Doorbell, Wake};
 

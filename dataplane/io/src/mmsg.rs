@@ -139,22 +139,8 @@ impl UdpPort {
     /// Takes over a bound socket. `batch` is how many datagrams one call moves at most, 1 to 1024.
     pub fn new(socket: UdpSocket, batch: usize) -> Self {
         let connected = socket.peer_addr().is_ok();
-        Self { connected, ..Self::unconnected(socket, batch) }
-    }
-
-    /// As [`UdpPort::new`], of a socket that is known to have no peer of its own.
-    pub fn unconnected(socket: UdpSocket, batch: usize) -> Self {
         let headers = Headers::new(batch.clamp(1, 1024));
-        Self { socket, headers, connected: false, join_max: 0, joined: false, calls: 0 }
-    }
-
-    /// Sends a single datagram at once.
-    ///
-    /// # Errors
-    /// What the system reports; [`io::ErrorKind::WouldBlock`] where it takes no more at present.
-    pub fn send_one(&mut self, peer: SocketAddr, octets: &[u8]) -> io::Result<usize> {
-        self.calls += 1;
-        self.socket.send_to(octets, peer)
+        Self { socket, headers, connected, join_max: 0, joined: false, calls: 0 }
     }
 
     /// The address that it is bound to.
@@ -192,30 +178,30 @@ impl UdpPort {
     }
 }
 
-impl Rx for UdpPort {
-    fn recv(&mut self, batch: &mut Batch) -> io::Result<Received> {
-        let room = batch.free_slots().min(self.headers.len());
+impl Headers {
+    /// Receives what there is into the batch's free slots, by one call.
+    fn receive(&mut self, socket: RawFd, joined: bool, batch: &mut Batch) -> io::Result<Received> {
+        let room = batch.free_slots().min(self.len());
         if room == 0 {
             return Ok(Received::default());
         }
         let len = batch.message_max();
         for nth in 0..room {
             if let Some(octets) = batch.free_buffer(nth) {
-                self.headers.part(nth, octets, len);
-                self.headers.header(nth, nth, 1, NAME_LEN);
-                if self.joined {
-                    self.headers.control(nth, None);
+                self.part(nth, octets, len);
+                self.header(nth, nth, 1, NAME_LEN);
+                if joined {
+                    self.control(nth, None);
                 }
             }
         }
-        self.calls += 1;
         // SAFETY: `room` headers are set up, each with one iovec to a free slot's buffer of `message_max` octets that
         // nothing else refers to, to its own `Name` of NAME_LEN octets and perhaps to its own `Control`; all of them
         // outlive the call.
         let count = unsafe {
             libc::recvmmsg(
-                self.socket.as_raw_fd(),
-                self.headers.headers.as_mut_ptr(),
+                socket,
+                self.headers.as_mut_ptr(),
                 room as libc::c_uint,
                 libc::MSG_DONTWAIT,
                 core::ptr::null_mut(),
@@ -230,22 +216,53 @@ impl Rx for UdpPort {
             };
         };
         let mut received = Received { drained: count < room, ..Received::default() };
-        let headers = &self.headers;
-        let joined = self.joined;
         received.messages = batch.accept(count, |nth| {
-            let header = headers.headers.get(nth)?;
+            let header = self.headers.get(nth)?;
             if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
                 received.oversize += 1;
                 return None;
             }
-            let Some(peer) = headers.names.get(nth).and_then(|name| name.get(header.msg_hdr.msg_namelen)) else {
+            let Some(peer) = self.names.get(nth).and_then(|name| name.get(header.msg_hdr.msg_namelen)) else {
                 received.invalid += 1;
                 return None;
             };
-            let segment = if joined { headers.segment(nth) } else { None };
+            let segment = if joined { self.segment(nth) } else { None };
             Some(Filled { peer, len: header.msg_len as usize, segment })
         });
         Ok(received)
+    }
+}
+
+impl Rx for UdpPort {
+    fn recv(&mut self, batch: &mut Batch) -> io::Result<Received> {
+        self.calls += 1;
+        self.headers.receive(self.socket.as_raw_fd(), self.joined, batch)
+    }
+}
+
+/// Receives by one socket after another with the same headers: for many sockets with little traffic each.
+pub struct Receiver {
+    headers: Headers,
+}
+
+impl core::fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Receiver").field("batch", &self.headers.len()).finish()
+    }
+}
+
+impl Receiver {
+    /// `batch` is how many datagrams one call moves at most, 1 to 1024.
+    pub fn new(batch: usize) -> Self {
+        Self { headers: Headers::new(batch.clamp(1, 1024)) }
+    }
+
+    /// As [`Rx::recv`], by this socket.
+    ///
+    /// # Errors
+    /// As [`Rx::recv`].
+    pub fn recv(&mut self, socket: &UdpSocket, batch: &mut Batch) -> io::Result<Received> {
+        self.headers.receive(socket.as_raw_fd(), false, batch)
     }
 }
 

@@ -22,13 +22,13 @@ use crate::directory::Directory;
 use crate::handler::Handler;
 use crate::node::{Failure, NodeHandle, Place, Plan, PlanKind, PlanListener, Seat, StartError, StartReport, guarded};
 use crate::outputs::{News, Outputs, Port};
+use crate::own::OwnLinks;
 use crate::pace::Pacer;
 use crate::readings::{Board, ControlCounters};
 use crate::route::Router;
 use crate::secured::{Neighbour, Neighbours, layers};
-use crate::udp::UdpLink;
 use crate::upstream::Upstream;
-use crate::worker::{Bell, LINK, PORTS, STREAMS, WAKER, Worker, WorkerShared};
+use crate::worker::{Bell, PORTS, STREAMS, WAKER, Worker, WorkerShared};
 
 /// Orders that wait in a worker's queue.
 const ORDERS: usize = 256;
@@ -78,16 +78,17 @@ pub(crate) fn start<H: Handler>(
         counters: ControlCounters::default(),
     };
     let (mut intakes, mut ready) = (Vec::new(), Vec::new());
-    let order = (workers > 1 || upstream.follows_sessions()).then(|| Arc::new(AtomicU64::new(0)));
+    let order = Arc::new(AtomicU64::new(0));
     for (number, bench) in benches(plan, groups, workers)?.into_iter().enumerate() {
         let seat = Seat { worker: number as u8, workers: workers as u8, listeners: &reached, core };
+        let mut own = OwnLinks::new(hub.hash.clone());
         // Several workers share what the control thread keeps.
-        let link = match workers {
-            1 => upstream.yield_link(bench.poll.registry(), LINK).map_err(StartError::Upstream)?,
-            _ => None,
-        };
-        let (topology, order) = (&plan.topology, order.clone());
-        let parts = Parts { clock, link, control: Arc::clone(&bell), topology, order };
+        if workers == 1 {
+            upstream.yield_links(bench.poll.registry(), &mut own).map_err(StartError::Upstream)?;
+        }
+        let (topology, told) = (&plan.topology, workers > 1 || upstream.follows_sessions());
+        let order = told.then(|| Arc::clone(&order));
+        let parts = Parts { clock, own, control: Arc::clone(&bell), topology, order };
         let (worker, way, intake) = parts.worker(bench, make(&seat)?);
         hub.ways.push(way);
         intakes.push(intake);
@@ -323,8 +324,8 @@ fn register(port: &mut UdpPort, registry: &Registry, token: usize) -> std::io::R
 /// What a worker is made from, apart from its sockets for terminals and its handler.
 struct Parts<'a> {
     clock: Clock,
-    /// The worker's own sockets to the core.
-    link: Option<UdpLink>,
+    /// The worker's own links to the core.
+    own: OwnLinks,
     control: Arc<Bell>,
     topology: &'a Topology,
     /// The count that puts the workers' news in order, where anybody wants them.
@@ -343,13 +344,12 @@ impl Parts<'_> {
             .unzip();
         let (orders_in, orders) = rtrb::RingBuffer::new(ORDERS);
         let scratch = bench.streams.scratch();
-        let mut out = Outputs::new(bench.ports, bench.streams, to_core, news, self.topology.message_max);
-        let core_rx = self.link.as_ref().map_or_else(|| Batch::new(1, 1), UdpLink::room);
-        out.link = self.link;
+        let rooms = self.own.rooms();
+        let out = Outputs::new(bench.ports, bench.streams, (to_core, self.own), news, self.topology.message_max);
         let board = Board::new(|show| {
             out.counters.readings(show);
             handler.readings(show);
-            out.link.iter().for_each(|link| link.readings(show));
+            out.own.readings(show);
         });
         let shared = Arc::new(WorkerShared { board, stop: AtomicBool::new(false) });
         let bell = Arc::clone(&bench.bell);
@@ -361,7 +361,7 @@ impl Parts<'_> {
             out,
             rx: Batch::new(self.topology.batch.clamp(1, 256), self.topology.message_max),
             scratch,
-            core_rx,
+            rooms,
             from_core,
             orders,
             bell: bench.bell,

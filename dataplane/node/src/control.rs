@@ -282,7 +282,7 @@ impl Control {
     fn turn(&mut self, now: Now) -> usize {
         let Self { intakes, upstream, hub, orders, .. } = self;
         hub.counters.loops += 1;
-        let mut work = 0;
+        let (mut work, before) = (0, hub.counters.core_received);
         for (worker, intake) in intakes.iter_mut().enumerate() {
             if let Some(events) = &mut intake.events {
                 work += events.drain(usize::MAX, |tag, octets| {
@@ -309,7 +309,7 @@ impl Control {
         }
         upstream.flush(now, hub);
         hub.flush();
-        work
+        work + (hub.counters.core_received - before) as usize
     }
 
     /// Waits for what comes next and lets the links deal with their events; returns how many messages came.
@@ -366,6 +366,7 @@ impl Control {
 mod tests {
     use super::*;
     use crate::outputs::{News, Outputs};
+    use crate::own::OwnLinks;
     use mio::{Token, Waker};
     use portunus_engine::{EndReason, Event, Sink as _};
     use portunus_io::ring::ring;
@@ -398,7 +399,8 @@ mod tests {
             ways.push(Way { to, orders, backlog: VecDeque::new(), bell: Arc::clone(&bell), pushed: false });
             let streams = Streams::new(StreamLimits::default(), 1);
             let news = Some(News { ring: news, order: Arc::clone(&order) });
-            (Outputs::new(Vec::new(), streams, to_core, news, 1500), taken, events)
+            let own = OwnLinks::new(HashKey::new(1, 2));
+            (Outputs::new(Vec::new(), streams, (to_core, own), news, 1500), taken, events)
         });
         let workers = workers.collect();
         let (hash, directory) = (HashKey::new(1, 2), Some(Directory::new(8)));

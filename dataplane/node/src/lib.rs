@@ -1,5 +1,5 @@
 //! One signalling proxy as threads: pinned workers with their own sockets and their own shard of the terminals, and
-//! one control thread that owns the links to the core (a lone worker drives the SIP link itself).
+//! one control thread that owns the links to the core (a lone worker drives them itself).
 //!
 //! ```text
 //!  terminals        worker 0  [sockets | Handler | timers]  --ring-->  control thread  [Upstream]      core
@@ -26,6 +26,7 @@ pub mod lanes;
 pub mod links;
 pub mod node;
 mod outputs;
+mod own;
 mod pace;
 mod readings;
 pub mod route;
@@ -41,6 +42,7 @@ pub use lanes::{LANES_MAX, LaneCounters, LanesConfig, LanesUpstream};
 pub use links::Links;
 pub use node::{Failure, Middleware, Node, NodeHandle, NodeReading, Place, Plan, PlanKind, PlanListener, Seat};
 pub use node::{StartError, StartReport};
+pub use own::OwnLinks;
 pub use readings::{ControlCounters, WorkerCounters};
 pub use route::{Destination, Router};
 pub use udp::{UdpConfig, UdpCounters, UdpLink, UdpUpstream};

@@ -10,7 +10,7 @@ use portunus_engine::Reading;
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
-use crate::udp::UdpLink;
+use crate::own::OwnLinks;
 use crate::upstream::{CoreMessage, Deliver, Upstream};
 
 struct Part {
@@ -59,14 +59,8 @@ impl Upstream for Links {
         reached.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no link to the core"))
     }
 
-    /// The first that there is.
-    fn yield_link(&mut self, registry: &Registry, first: usize) -> io::Result<Option<UdpLink>> {
-        for part in &mut self.parts {
-            if let Some(link) = part.link.yield_link(registry, first)? {
-                return Ok(Some(link));
-            }
-        }
-        Ok(None)
+    fn yield_links(&mut self, registry: &Registry, own: &mut OwnLinks) -> io::Result<()> {
+        self.parts.iter_mut().try_for_each(|part| part.link.yield_links(registry, own))
     }
 
     fn send(&mut self, now: Now, message: CoreMessage<'_>) -> bool {

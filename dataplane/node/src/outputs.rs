@@ -10,8 +10,8 @@ use portunus_io::{Batch, Link, Producer, Pushed};
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
+use crate::own::OwnLinks;
 use crate::readings::WorkerCounters;
-use crate::udp::UdpLink;
 
 /// A UDP socket of one listener, with what waits to leave by it.
 pub(crate) struct Port {
@@ -68,8 +68,8 @@ pub(crate) struct Outputs {
     port_of: [u8; 256],
     pub(crate) streams: Streams,
     to_core: Producer,
-    /// The sockets to the core that are this worker's own, for the protocol that they carry.
-    pub(crate) link: Option<UdpLink>,
+    /// The links to the core that are this worker's own.
+    pub(crate) own: OwnLinks,
     /// The time of this turn.
     pub(crate) now: Now,
     news: Option<News>,
@@ -129,7 +129,7 @@ impl Outputs {
     pub(crate) fn new(
         ports: Vec<Port>,
         streams: Streams,
-        to_core: Producer,
+        (to_core, own): (Producer, OwnLinks),
         news: Option<News>,
         message_max: usize,
     ) -> Self {
@@ -140,8 +140,8 @@ impl Outputs {
             }
         }
         let counters = WorkerCounters::default();
-        let (link, now) = (None, Now { mono_ms: 0, wall_ms: 0 });
-        Self { ports, port_of, streams, to_core, link, now, news, message_max, pushed: false, blocked: false, counters }
+        let now = Now { mono_ms: 0, wall_ms: 0 };
+        Self { ports, port_of, streams, to_core, own, now, news, message_max, pushed: false, blocked: false, counters }
     }
 
     fn send_datagram(
@@ -170,8 +170,8 @@ impl Outputs {
         (protocol, affinity, lane): (Protocol, u32, Lane),
         write: &mut dyn FnMut(&mut [u8]) -> Option<usize>,
     ) -> bool {
-        if let Some(link) = self.link.as_mut().filter(|link| link.protocol() == protocol) {
-            return match link.push_with(self.now, affinity, write) {
+        if let Some(pushed) = self.own.push_with(self.now, (protocol, affinity, lane), write) {
+            return match pushed {
                 Pushed::Written => {
                     self.counters.core_sent += 1;
                     true
@@ -205,10 +205,7 @@ impl Outputs {
             self.blocked |= flush(port, &mut self.counters);
         }
         self.streams.flush();
-        if let Some(link) = &mut self.link {
-            link.flush();
-            self.blocked |= link.is_blocked();
-        }
+        self.blocked |= self.own.flush();
         core::mem::take(&mut self.pushed)
     }
 
@@ -271,13 +268,15 @@ impl Sink for Outputs {
     }
 
     fn event(&mut self, event: Event<'_>) {
-        let Some(News { ring, order }) = &mut self.news else { return };
         let (tag, idc, kid) = match event {
             Event::Active { idc, kid, .. } => (EVENT_ACTIVE, idc, kid),
-            // The worker that reports the newer session has replaced the older one in the directory already.
+            // The worker that reports the newer session has replaced the older one in the directory already, and the
+            // lane of both is one.
             Event::Ended { why: EndReason::Replaced, .. } => return,
             Event::Ended { idc, kid, .. } => (EVENT_ENDED, idc, kid),
         };
+        self.own.on_session(self.now, &event);
+        let Some(News { ring, order }) = &mut self.news else { return };
         // All steps of one counter have one order, whatever else is seen when: nothing else needs to be ordered by it.
         let told = Told { stamp: order.fetch_add(1, Ordering::Relaxed), kid, name: idc.as_bytes() };
         let pushed = ring.push_with(tag, told.len(), |place| told.write(place));

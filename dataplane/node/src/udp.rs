@@ -26,6 +26,7 @@ use portunus_signalling::Protocol;
 
 pub use self::link::UdpLink;
 use crate::outputs::AFFINITY_SHIFT;
+use crate::own::OwnLinks;
 use crate::readings::counters;
 use crate::upstream::{Arrival, CoreMessage, Deliver, Delivered, Upstream};
 
@@ -158,10 +159,11 @@ impl Upstream for UdpUpstream {
         self.reached_at()
     }
 
-    fn yield_link(&mut self, registry: &Registry, first: usize) -> io::Result<Option<UdpLink>> {
-        let mut link = core::mem::replace(&mut self.link, UdpLink::new(self.config.clone()));
-        link.register(registry, first)?;
-        Ok(Some(link))
+    fn yield_links(&mut self, registry: &Registry, own: &mut OwnLinks) -> io::Result<()> {
+        if own.udp.is_some() {
+            return Ok(());
+        }
+        own.take_udp(registry, core::mem::replace(&mut self.link, UdpLink::new(self.config.clone())))
     }
 
     fn send(&mut self, now: Now, message: CoreMessage<'_>) -> bool {

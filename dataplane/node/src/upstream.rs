@@ -10,7 +10,7 @@ use portunus_engine::{Lane, Reading};
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
-use crate::udp::UdpLink;
+use crate::own::OwnLinks;
 
 /// A message from a worker to the core.
 #[derive(Debug, Clone, Copy)]
@@ -77,13 +77,13 @@ pub trait Upstream: Send {
     /// What keeps a link from opening at all; a peer that does not answer is no error.
     fn start(&mut self, registry: &Registry, tokens: Range<usize>) -> io::Result<SocketAddr>;
 
-    /// Gives its sockets up to the only worker of a node, which drives them from then on, and registers them there, with
-    /// tokens from `first` on (at most 257). Called after [`Upstream::start`]. `None`: it keeps them.
+    /// Gives its sockets up to the only worker of a node, which drives them from then on, registered there. Called after
+    /// [`Upstream::start`], before anything has passed. What is not given up stays the control thread's.
     ///
     /// # Errors
     /// What keeps a socket from being registered.
-    fn yield_link(&mut self, _registry: &Registry, _first: usize) -> io::Result<Option<UdpLink>> {
-        Ok(None)
+    fn yield_links(&mut self, _registry: &Registry, _own: &mut OwnLinks) -> io::Result<()> {
+        Ok(())
     }
 
     /// Takes a message for the core; it may leave with the next [`Upstream::flush`] only. False when it was dropped.

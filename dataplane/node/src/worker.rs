@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!  +-> receive (UDP batches, connections) -> Handler --+
-//!  |   messages of the core, by the worker's own link  |
+//!  |   messages of the core, by the worker's own links |
 //!  |   or a ring, orders, timers ------------> Handler -+-> flush: sendmmsg, write, ring the control thread
 //!  |                                                                  |
 //!  +---- busy: at once | some work: rest, then look | none: epoll <---+
 //! ```
+
+mod core;
 
 use std::io;
 use std::sync::Arc;
@@ -15,19 +17,18 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use mio::{Events, Poll};
-use portunus_engine::{Command, CorePacket, Lane, Meta, Packet};
+use portunus_engine::{Command, Meta, Packet};
 use portunus_io::stream::Scratch;
 use portunus_io::{Batch, Consumer, Doorbell};
 use portunus_keydist::Now;
-use portunus_signalling::Protocol;
 
 use crate::clock::Clock;
 use crate::handler::Handler;
-use crate::outputs::{AFFINITY_SHIFT, Outputs, take_core};
+use crate::outputs::Outputs;
+use crate::own::{LINK, OwnLinks, Rooms};
 use crate::pace::Pacer;
 use crate::readings::Board;
 use crate::secured::Neighbours;
-use crate::udp::UdpLink;
 
 /// How a thread of a node is woken.
 pub(crate) type Bell = Doorbell<mio::Waker>;
@@ -36,8 +37,6 @@ pub(crate) type Bell = Doorbell<mio::Waker>;
 pub(crate) const WAKER: usize = 0;
 /// Tokens of a worker's ports begin here.
 pub(crate) const PORTS: usize = 1;
-/// Tokens of a worker's own link to the core.
-pub(crate) const LINK: usize = 512;
 /// Tokens of a worker's connections begin here.
 pub(crate) const STREAMS: usize = 1024;
 
@@ -69,8 +68,8 @@ pub(crate) struct Worker<H> {
     pub(crate) out: Outputs,
     pub(crate) rx: Batch,
     pub(crate) scratch: Scratch,
-    /// What is received by the worker's own link to the core.
-    pub(crate) core_rx: Batch,
+    /// What is received by the worker's own links to the core.
+    pub(crate) rooms: Rooms,
     pub(crate) from_core: Consumer,
     pub(crate) orders: rtrb::Consumer<Command>,
     pub(crate) bell: Arc<Bell>,
@@ -215,78 +214,6 @@ impl<H: Handler> Worker<H> {
         work
     }
 
-    /// Receives by the worker's own link to the core.
-    fn receive_core(&mut self, now: Now) -> usize {
-        let Some(sockets) = self.out.link.as_mut().map(|link| {
-            link.look(now);
-            link.sockets()
-        }) else {
-            return 0;
-        };
-        let mut work = 0;
-        for nth in 0..sockets {
-            for _ in 0..TURN_BATCHES {
-                let Some(link) = self.out.link.as_mut() else { break };
-                if !link.recv(nth, now, &mut self.core_rx) {
-                    break;
-                }
-                work += self.core_rx.len();
-                let protocol = link.protocol();
-                self.take_received(now, nth, protocol);
-                self.core_rx.clear();
-            }
-        }
-        work
-    }
-
-    /// Hands what the link has received to the handler.
-    fn take_received(&mut self, now: Now, nth: usize, protocol: Protocol) {
-        let Self { out, core_rx, handler, .. } = self;
-        let affinity = (nth as u32) << AFFINITY_SHIFT;
-        let mut messages = core_rx.iter();
-        loop {
-            let mut hand: ArrayVec<CorePacket<'_>, HAND> = ArrayVec::new();
-            for (peer, bytes) in messages.by_ref() {
-                if out.link.as_mut().is_some_and(|link| link.admits(peer, bytes)) {
-                    hand.push(CorePacket { lane: Lane::Shared, affinity, bytes });
-                }
-                if hand.is_full() {
-                    break;
-                }
-            }
-            if hand.is_empty() {
-                return;
-            }
-            out.counters.core_received += hand.len() as u64;
-            handler.on_core(now, protocol, &hand, out);
-        }
-    }
-
-    /// Takes what the control thread has passed on, protocol by protocol.
-    fn take_from_core(&mut self, now: Now) -> usize {
-        let Some(read) = self.from_core.read() else { return 0 };
-        let mut messages = read.messages();
-        let mut ahead = messages.next();
-        let mut work = 0;
-        while let Some((tag, octets)) = ahead {
-            ahead = messages.next();
-            let Some((protocol, first)) = take_core(tag, octets) else { continue };
-            let mut hand: ArrayVec<CorePacket<'_>, HAND> = ArrayVec::new();
-            hand.push(first);
-            let same = |&(tag, octets): &(u32, _)| take_core(tag, octets).filter(|(of, _)| *of == protocol);
-            while let Some((_, packet)) = ahead.as_ref().and_then(same).filter(|_| !hand.is_full()) {
-                hand.push(packet);
-                ahead = messages.next();
-            }
-            work += hand.len();
-            self.handler.on_core(now, protocol, &hand, &mut self.out);
-        }
-        let consumed = messages.consumed();
-        read.release(consumed);
-        self.out.counters.ring_core_received += work as u64;
-        work
-    }
-
     fn housekeeping(&mut self, now: Now) {
         if self.dirty && now.mono_ms.saturating_sub(self.published_ms) >= PUBLISH_MS {
             self.published_ms = now.mono_ms;
@@ -298,18 +225,18 @@ impl<H: Handler> Worker<H> {
 
     pub(crate) fn publish(&mut self) {
         self.out.tally();
-        let (counters, handler, link) = (&self.out.counters, &self.handler, &self.out.link);
+        let (counters, handler, own) = (&self.out.counters, &self.handler, &self.out.own);
         self.shared.board.publish(|show| {
             counters.readings(show);
             handler.readings(show);
-            link.iter().for_each(|link| link.readings(show));
+            own.readings(show);
         });
     }
 
     /// True while there is something to do without any event.
     fn hungry(&self) -> bool {
         self.out.ports.iter().any(|port| port.ready)
-            || self.out.link.as_ref().is_some_and(UdpLink::hungry)
+            || self.out.own.hungry()
             || self.out.streams.hungry()
             || !self.from_core.is_empty()
     }
@@ -336,7 +263,7 @@ impl<H: Handler> Worker<H> {
             if !event && timeout >= Duration::from_millis(SLEEP_MS) {
                 // Nothing came for long: look at every port once, should an event have been missed.
                 self.out.ports.iter_mut().for_each(|port| port.ready = true);
-                self.out.link.iter_mut().for_each(UdpLink::set_all_ready);
+                self.out.own.set_all_ready();
                 self.out.streams.on_timer(self.clock.now().mono_ms);
             }
         }
@@ -350,8 +277,7 @@ impl<H: Handler> Worker<H> {
             (false, true) => PUBLISH_MS,
             (false, false) => SLEEP_MS,
         };
-        let link = self.out.link.as_ref().and_then(UdpLink::next_look);
-        let deadlines = [self.handler.next_deadline(), self.out.streams.next_deadline(), link];
+        let deadlines = [self.handler.next_deadline(), self.out.streams.next_deadline(), self.out.own.next_look()];
         let next = deadlines.into_iter().flatten().min().map_or(longest, |at| at.saturating_sub(now.mono_ms));
         Duration::from_millis(next.min(longest))
     }
@@ -367,8 +293,9 @@ impl<H: Handler> Worker<H> {
         for event in &self.events {
             match event.token().0 {
                 WAKER => {}
+                token if OwnLinks::is_lane(token) => self.out.own.on_event(token),
                 token if token >= STREAMS => self.out.streams.on_event(event),
-                token if token >= LINK => self.out.link.iter_mut().for_each(|link| link.set_ready(token - LINK)),
+                token if token >= LINK => self.out.own.on_event(token),
                 token => {
                     if let Some(port) = self.out.ports.get_mut(token - PORTS) {
                         port.ready = true;

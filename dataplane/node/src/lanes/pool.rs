@@ -1,18 +1,21 @@
 //! The pool of lanes: which terminal has which socket, and who makes room for whom.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 
 use mio::event::Source;
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use portunus_io::{UdpPort, listen};
+use portunus_io::listen;
 
 use super::LaneCounters;
 
 /// A terminal's lane.
 pub(super) struct Slot {
-    pub(super) port: UdpPort,
+    pub(super) socket: UdpSocket,
     pub(super) name: u64,
     pub(super) worker: u8,
     /// The softswitch that was heard last.
@@ -22,6 +25,9 @@ pub(super) struct Slot {
     used_ms: u64,
     /// It may have more to read.
     pub(super) ready: bool,
+    /// While it is idle: the idle lanes used just before and just after it, as slot + 1; 0: none.
+    before: u32,
+    after: u32,
 }
 
 /// What sockets are opened with.
@@ -31,20 +37,45 @@ pub(super) struct Opening {
     pub(super) first_token: usize,
 }
 
+/// Names are keyed hashes already (see [`portunus_engine::Lane::name`]): nobody outside chooses where they fall.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        octets.iter().for_each(|octet| self.write_u8(*octet));
+    }
+
+    fn write_u8(&mut self, worker: u8) {
+        self.0 = self.0.rotate_left(8) ^ u64::from(worker);
+    }
+
+    fn write_u64(&mut self, name: u64) {
+        self.0 ^= name;
+    }
+}
+
 /// All lanes of a link. Slots keep their numbers, which their tokens are made from.
 pub(super) struct Pool {
     limit: usize,
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
-    by_name: HashMap<(u64, u8), u32>,
-    /// Lanes without an active session by the time of their last message.
-    idle: BTreeSet<(u64, u32)>,
+    by_name: HashMap<(u64, u8), u32, BuildHasherDefault<AsItIs>>,
+    /// The lanes without an active session that were used first and last, as slot + 1: a list in the order of time.
+    idle_first: u32,
+    idle_last: u32,
 }
 
 impl Pool {
-    /// Empty, for at most `limit` lanes.
+    /// Empty, for at most `limit` lanes; all its memory is reserved.
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, slots: Vec::new(), free: Vec::new(), by_name: HashMap::new(), idle: BTreeSet::new() }
+        let (slots, free) = (Vec::with_capacity(limit), Vec::with_capacity(limit));
+        let by_name = HashMap::with_capacity_and_hasher(limit, BuildHasherDefault::default());
+        Self { limit, slots, free, by_name, idle_first: 0, idle_last: 0 }
     }
 
     /// Lanes open.
@@ -73,7 +104,7 @@ impl Pool {
             return Some(slot);
         }
         if self.len() >= self.limit {
-            let Some(&(_, oldest)) = self.idle.first() else {
+            let Some(oldest) = self.idle_first.checked_sub(1) else {
                 counters.lane_none_free += 1;
                 return None;
             };
@@ -81,18 +112,19 @@ impl Pool {
             counters.lane_reused += 1;
         }
         let slot = self.free.last().copied().unwrap_or(self.slots.len() as u32);
-        let Ok(port) = open(registry, opening, slot) else {
+        let Ok(socket) = open(registry, opening, slot) else {
             counters.lane_unopened += 1;
             return None;
         };
-        let opened = Slot { port, name, worker, peer: None, active: false, used_ms: now_ms, ready: false };
+        let (peer, active, ready) = (None, false, false);
+        let opened = Slot { socket, name, worker, peer, active, used_ms: now_ms, ready, before: 0, after: 0 };
         match self.slots.get_mut(slot as usize) {
             Some(place) => *place = Some(opened),
             None => self.slots.push(Some(opened)),
         }
         self.free.pop();
         self.by_name.insert((name, worker), slot);
-        self.idle.insert((now_ms, slot));
+        self.queue(slot);
         counters.lane_opened += 1;
         counters.lane_open = self.len() as u64;
         Some(slot)
@@ -100,11 +132,13 @@ impl Pool {
 
     /// Closes a lane: what still comes for it is refused by the host.
     fn close(&mut self, slot: u32, registry: &Registry, counters: &mut LaneCounters) {
-        let Some(mut closed) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
+        if self.get(slot).is_some_and(|lane| !lane.active) {
+            self.unqueue(slot);
+        }
+        let Some(closed) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
         // The descriptor leaves the event queue when it is closed, whatever this says.
-        let _ = closed.port.deregister(registry);
+        let _ = SourceFd(&closed.socket.as_raw_fd()).deregister(registry);
         self.by_name.remove(&(closed.name, closed.worker));
-        self.idle.remove(&(closed.used_ms, slot));
         self.free.push(slot);
         counters.lane_open = self.len() as u64;
         counters.lane_active -= u64::from(closed.active);
@@ -112,40 +146,67 @@ impl Pool {
 
     /// Something passed the lane.
     pub(super) fn touch(&mut self, slot: u32, now_ms: u64) {
-        let Some(lane) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(lane) = self.get(slot) else { return };
         let before = core::mem::replace(&mut lane.used_ms, now_ms);
         if !lane.active && before != now_ms {
-            self.idle.remove(&(before, slot));
-            self.idle.insert((now_ms, slot));
+            self.unqueue(slot);
+            self.queue(slot);
         }
     }
 
     /// The lane's terminal has, or has no longer, an active session.
     pub(super) fn set_active(&mut self, slot: u32, now_ms: u64, active: bool, counters: &mut LaneCounters) {
-        let Some(lane) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(lane) = self.get(slot) else { return };
         if lane.active == active {
             return;
         }
         lane.active = active;
-        let before = core::mem::replace(&mut lane.used_ms, now_ms);
+        lane.used_ms = now_ms;
         if active {
-            self.idle.remove(&(before, slot));
+            self.unqueue(slot);
             counters.lane_active += 1;
         } else {
-            self.idle.insert((now_ms, slot));
+            self.queue(slot);
             counters.lane_active -= 1;
+        }
+    }
+
+    /// Puts a lane, used just now, at the end of the idle ones.
+    fn queue(&mut self, slot: u32) {
+        let last = core::mem::replace(&mut self.idle_last, slot + 1);
+        match last.checked_sub(1).and_then(|last| self.get(last)) {
+            Some(last) => last.after = slot + 1,
+            None => self.idle_first = slot + 1,
+        }
+        if let Some(lane) = self.get(slot) {
+            (lane.before, lane.after) = (last, 0);
+        }
+    }
+
+    /// Takes a lane out of the idle ones.
+    fn unqueue(&mut self, slot: u32) {
+        let Some(lane) = self.get(slot) else { return };
+        let (before, after) = (lane.before, lane.after);
+        match before.checked_sub(1).and_then(|before| self.get(before)) {
+            Some(lane) => lane.after = after,
+            None => self.idle_first = after,
+        }
+        match after.checked_sub(1).and_then(|after| self.get(after)) {
+            Some(lane) => lane.before = before,
+            None => self.idle_last = before,
         }
     }
 
     /// When the lane that has been unused for the longest time was used.
     pub(super) fn oldest(&self) -> Option<u64> {
-        self.idle.first().map(|(used, _)| *used)
+        let slot = self.idle_first.checked_sub(1)?;
+        self.slots.get(slot as usize)?.as_ref().map(|lane| lane.used_ms)
     }
 
     /// Closes the lanes without an active session that nothing has passed since `until_ms`.
     pub(super) fn close_idle(&mut self, until_ms: u64, registry: &Registry, counters: &mut LaneCounters) {
-        while let Some(&(used, slot)) = self.idle.first()
-            && used <= until_ms
+        while self.oldest().is_some_and(|used| used <= until_ms)
+            && let Some(slot) = self.idle_first.checked_sub(1)
         {
             self.close(slot, registry, counters);
             counters.lane_closed += 1;
@@ -153,14 +214,11 @@ impl Pool {
     }
 }
 
-/// Datagrams received by one system call: an acknowledgement and the step behind it, and one that shows there are no more.
-const BATCH: usize = 3;
-
-fn open(registry: &Registry, opening: &Opening, slot: u32) -> io::Result<UdpPort> {
+fn open(registry: &Registry, opening: &Opening, slot: u32) -> io::Result<UdpSocket> {
     let socket = listen::udp_small(SocketAddr::new(opening.bind, 0))?;
-    let mut port = UdpPort::unconnected(socket, BATCH);
-    port.register(registry, Token(opening.first_token + slot as usize), Interest::READABLE)?;
-    Ok(port)
+    let token = Token(opening.first_token + slot as usize);
+    SourceFd(&socket.as_raw_fd()).register(registry, token, Interest::READABLE)?;
+    Ok(socket)
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ impl UdpLink {
     }
 
     /// Registers the sockets here, and nowhere else any longer.
-    pub(super) fn register(&mut self, registry: &Registry, first: usize) -> io::Result<()> {
+    pub(crate) fn register(&mut self, registry: &Registry, first: usize) -> io::Result<()> {
         let before = self.registry.replace(registry.try_clone()?);
         for (nth, Socket { port, ready, .. }) in self.sockets.iter_mut().enumerate() {
             before.as_ref().map_or(Ok(()), |before| port.deregister(before))?;
