@@ -68,6 +68,7 @@ impl<'m, E: Echo> PerReader<'m, E> {
     }
 
     /// One bit.
+    #[inline]
     pub fn bool(&mut self) -> Option<bool> {
         self.bits(1).map(|b| b == 1)
     }
@@ -78,25 +79,24 @@ impl<'m, E: Echo> PerReader<'m, E> {
         if n as usize > self.left() || n > 32 {
             return None;
         }
-        let (first, skip) = (self.bit / 8, (self.bit % 8) as u32);
-        let mut all = 0u64;
-        let count = (skip + n).div_ceil(8);
-        for octet in self.octets.get(first..first + count as usize)? {
-            all = all << 8 | u64::from(*octet);
-        }
-        let value = (all >> (count * 8 - skip - n)) & ((1u64 << n) - 1);
+        let rest = self.octets.get(self.bit / 8..)?;
+        let all = rest.first_chunk().map_or_else(|| up_to_eight(rest), |eight| u64::from_be_bytes(*eight));
+        // With the bits of the first octet that were read already, at most 39.
+        let value = (all << (self.bit % 8)).checked_shr(64 - n).unwrap_or(0);
         self.bit += n as usize;
         self.echo.bits(value as u32, n);
         Some(value as u32)
     }
 
     /// Goes on at the next octet boundary. What is skipped is not looked at: receivers ignore it.
+    #[inline]
     pub fn align(&mut self) {
         self.bit = self.bit.next_multiple_of(8);
         self.echo.align();
     }
 
     /// `n` octets from the next octet boundary; where `n` is 0 nothing is skipped either (X.691 10.9.3.3).
+    #[inline]
     pub fn octets(&mut self, n: usize) -> Option<&'m [u8]> {
         if n == 0 {
             return Some(&[]);
@@ -137,6 +137,7 @@ impl<'m, E: Echo> PerReader<'m, E> {
     }
 
     /// A length without bound (X.691 10.9.3.5 to 10.9.3.7), at most 16,383.
+    #[inline]
     pub fn length(&mut self) -> Option<usize> {
         self.align();
         let first = self.bits(8)? as usize;
@@ -162,6 +163,14 @@ impl<'m, E: Echo> PerReader<'m, E> {
         let len = self.length()?;
         if len == 0 { None } else { self.octets(len) }
     }
+}
+
+/// The first octets as the upper ones of a number.
+#[cold]
+fn up_to_eight(octets: &[u8]) -> u64 {
+    let mut eight = [0; 8];
+    eight.iter_mut().zip(octets).for_each(|(place, octet)| *place = *octet);
+    u64::from_be_bytes(eight)
 }
 
 /// Writes aligned PER behind what a [`Writer`] holds already; overflow shows at its [`Writer::finish`].
@@ -206,6 +215,11 @@ impl<'w, 'b> PerWriter<'w, 'b> {
     pub fn bits(&mut self, value: u32, n: u32) -> &mut Self {
         let mut left = n.min(32);
         while left > 0 {
+            if self.free == 0 && left >= 8 {
+                left -= 8;
+                self.w.put(&[(value >> left) as u8]);
+                continue;
+            }
             if self.free == 0 {
                 self.w.put(&[0]);
                 self.free = 8;

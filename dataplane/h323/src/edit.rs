@@ -2,7 +2,7 @@
 //! keeps its bits.
 
 use crate::schema::tokens::CLEAR_TOKEN;
-use crate::schema::{Id, Places, walk, walk_noting};
+use crate::schema::{Id, Places, map_of_additions, walk, walk_noting};
 use crate::view::{Message, number};
 use crate::write::Tok;
 use portunus_codec::{Full, PerReader, PerWriter, Writer};
@@ -18,7 +18,8 @@ pub(crate) enum Change<'a> {
 /// Most extension additions of a sequence that are edited: what a normally small length below 64 can say.
 const ADDITIONS_MAX: u32 = 64;
 
-/// Writes a message with another number and with changed additions.
+/// Writes a message with another number and with changed additions. Returns where in `w` the last of those that were put in
+/// ends.
 ///
 /// # Errors
 /// [`Full`]; also for a kind that is itself an addition, which is never edited.
@@ -27,7 +28,7 @@ pub(crate) fn edit(
     seq: Option<u16>,
     changes: &[(u8, Change<'_>)],
     w: &mut Writer<'_>,
-) -> Result<(), Full> {
+) -> Result<usize, Full> {
     msg.kind().root_index().ok_or(Full)?;
     let start = w.len();
     let (octets, root_end) = (msg.octets(), msg.places.root_end as usize);
@@ -37,11 +38,7 @@ pub(crate) fn edit(
     let mut r = PerReader::at(octets, extension_bit);
     let was_extended = r.bool().ok_or(Full)?;
     let mut old = PerReader::at(octets, root_end);
-    let count = if was_extended { old.small().ok_or(Full)? + 1 } else { 0 };
-    let mut present = 0u64;
-    for i in 0..count {
-        present |= u64::from(old.bool().ok_or(Full)?) << i;
-    }
+    let (count, present) = if was_extended { map_of_additions(&mut old).ok_or(Full)? } else { (0, 0) };
     let (mut after, mut known) = (present, count);
     for (at, change) in changes {
         match change {
@@ -74,24 +71,25 @@ pub(crate) fn edit(
             p.bool(after >> i & 1 == 1);
         }
     }
+    let mut end = p.len();
     for i in 0..known {
         let content = if present >> i & 1 == 1 { Some(old.open().ok_or(Full)?) } else { None };
         match (changes.iter().find(|(at, _)| u32::from(*at) == i), content) {
             (Some((_, Change::Put(write))), _) => {
                 let opened = p.open();
                 write(&mut p);
-                p.end_open(opened);
+                end = p.end_open(opened).len();
             }
             (Some((_, Change::Drop)), _) | (None, None) => {}
             (None, Some(content)) => _ = p.length(content.len()).octets(content),
         }
     }
-    w.finish().map(|_| ())
+    w.finish().map(|_| end)
 }
 
 /// The tokens of a message that are not PKD1's, by their bits.
 fn foreign(msg: &Message<'_>, mut each: impl FnMut(usize)) {
-    let Some(mut r) = msg.reader(Id::Tokens) else { return };
+    let Some(mut r) = msg.reader(Id::Tokens).filter(|_| msg.has_foreign_tokens()) else { return };
     for _ in 0..r.length().unwrap_or(0) {
         let (mut places, from) = (Places::new(), r.bit());
         if walk_noting(&CLEAR_TOKEN, &mut r, &mut places).is_err() {
@@ -105,16 +103,9 @@ fn foreign(msg: &Message<'_>, mut each: impl FnMut(usize)) {
     }
 }
 
-/// How many tokens of others a message has.
-pub(crate) fn count_foreign(msg: &Message<'_>) -> usize {
-    let mut count = 0;
-    foreign(msg, |_| count += 1);
-    count
-}
-
 /// The tokens of others, aligned anew, and PKD1's own behind them.
 pub(crate) fn put_tokens(msg: &Message<'_>, own: Option<&Tok<'_>>, p: &mut PerWriter<'_, '_>) {
-    p.length(count_foreign(msg) + usize::from(own.is_some()));
+    p.length(msg.places.foreign as usize + usize::from(own.is_some()));
     foreign(msg, |from| _ = walk(&CLEAR_TOKEN, &mut PerReader::echoing(msg.octets(), from, &mut *p)));
     if let Some(own) = own {
         own.put(p);

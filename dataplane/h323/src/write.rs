@@ -62,12 +62,18 @@ pub(crate) fn put_string(p: &mut PerWriter<'_, '_>, octets: &[u8]) {
     p.length(octets.len()).octets(octets);
 }
 
+/// Most characters of a BMPString that is written.
+const BMP_MAX: usize = 256;
+
 /// Text as a BMPString of `low` to `high` units.
 pub(crate) fn put_bmp(p: &mut PerWriter<'_, '_>, text: &str, low: u32, high: u32) {
-    p.constrained(text.encode_utf16().count() as u32, low, high);
-    for unit in text.encode_utf16() {
-        p.octets(&unit.to_be_bytes());
-    }
+    let mut units = [[0u8; 2]; BMP_MAX];
+    let Some(units) = units.get_mut(..text.len()).filter(|_| text.is_ascii()) else {
+        p.constrained(text.encode_utf16().count() as u32, low, high);
+        return text.encode_utf16().for_each(|unit| _ = p.octets(&unit.to_be_bytes()));
+    };
+    units.iter_mut().zip(text.bytes()).for_each(|(unit, octet)| unit[1] = octet);
+    p.constrained(units.len() as u32, low, high).octets(units.as_flattened());
 }
 
 impl Tok<'_> {

@@ -1,13 +1,14 @@
 //! The steps that the proxy writes.
 
+use crate::MAC_PLACEHOLDER;
 use crate::carriage::core::put_ipc;
-use crate::carriage::values::{seconds, values};
+use crate::carriage::values::seconds;
 use crate::edit::{Change, edit, put_tokens};
 use crate::view::{Element, Kind, Message, Reason};
 use crate::write::{self, Tok, put_mac_list};
 use core::ops::Range;
 use portunus_codec::{Full, Writer};
-use portunus_keydist::ident::N1;
+use portunus_keydist::ident::{Idc, N1};
 use portunus_keydist::steps::{S1, S6, S8, S10};
 use portunus_signalling::{Hop, Text};
 
@@ -30,21 +31,28 @@ const fn token_places(kind: Kind) -> Option<(u8, u8)> {
 /// A message with PKD1's token replaced by this one.
 fn with_token(msg: &Message<'_>, seq: Option<u16>, tok: &Tok<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
     let (tokens, _) = token_places(msg.kind()).ok_or(Full)?;
-    edit(msg, seq, &[(tokens, Change::Put(&|p| put_tokens(msg, Some(tok), p)))], w)
+    edit(msg, seq, &[(tokens, Change::Put(&|p| put_tokens(msg, Some(tok), p)))], w).map(|_| ())
 }
 
 /// A message without PKD1's token, and without cryptoTokens where one of them bears the MAC's OID.
 pub(super) fn without_tokens(msg: &Message<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
     let (tokens, crypto) = token_places(msg.kind()).ok_or(Full)?;
     let keep = |p: &mut portunus_codec::PerWriter<'_, '_>| put_tokens(msg, None, p);
-    let tokens = match crate::edit::count_foreign(msg) {
-        0 => (tokens, Change::Drop),
-        _ => (tokens, Change::Put(&keep)),
+    let tokens = match msg.has_foreign_tokens() {
+        false => (tokens, Change::Drop),
+        true => (tokens, Change::Put(&keep)),
     };
     match msg.has_mac() {
         true => edit(msg, None, &[tokens, (crypto, Change::Drop)], w),
         false => edit(msg, None, &[tokens], w),
     }
+    .map(|_| ())
+}
+
+/// Who sent a terminal's step that was read.
+fn sender<'t>(msg: &Message<'_>, text: &'t mut Text) -> Result<Idc<'t>, Full> {
+    let len = msg.senders_id().and_then(|name| name.put(text.room())).ok_or(Full)?;
+    text.room().get(..len).and_then(Idc::from_octets).ok_or(Full)
 }
 
 /// The number that s2 gets: never 0.
@@ -76,9 +84,8 @@ pub(super) fn rejection(
 ) -> Result<(), Full> {
     let msg = Message::marked(request, hop.marks).map_err(|_| Full)?;
     let reject = msg.kind().reject().ok_or(Full)?;
-    let v = values(&msg).map_err(|_| Full)?.ok_or(Full)?;
     let mut text = Text::new();
-    let (idc, _) = v.names(true, &mut text).map_err(|_| Full)?;
+    let idc = sender(&msg, &mut text)?;
     let tok = Tok { n: 2, time_stamp: seconds(ts), challenge, general_id: idc.as_str(), senders_id: idsp, elements };
     write::reject(reject, msg.seq(), reason(reject), Some(&tok), w)
 }
@@ -136,9 +143,8 @@ pub(super) fn s10(
 ) -> Result<Range<usize>, Full> {
     let request = Message::marked(s7_msg, hop.marks).map_err(|_| Full)?;
     let msg = Message::parse(core_msg).map_err(|_| Full)?;
-    let v = values(&request).map_err(|_| Full)?.ok_or(Full)?;
     let mut text = Text::new();
-    let (idc, _) = v.names(true, &mut text).map_err(|_| Full)?;
+    let idc = sender(&request, &mut text)?;
     let (ts, life) = (s10.ts.to_be_bytes(), s10.life.to_be_bytes());
     let elements = [
         (Element::N1, &s10.n1.as_bytes()[..]),
@@ -158,13 +164,11 @@ pub(super) fn s10(
         elements: &elements,
     };
     let (tokens, crypto) = token_places(msg.kind()).ok_or(Full)?;
-    let start = w.len();
     let changes = [
         (tokens, Change::Put(&|p: &mut portunus_codec::PerWriter<'_, '_>| put_tokens(&msg, Some(&tok), p))),
         (crypto, Change::Put(&put_mac_list)),
     ];
-    edit(&msg, Some(request.seq()), &changes, w)?;
-    let written = Message::parse(w.written().get(start..).unwrap_or_default()).map_err(|_| Full)?;
-    let field = written.mac().ok_or(Full)?.field;
-    Ok(start + field.start..start + field.end)
+    // The MAC is the last of what is put in, and cryptoTokens stand behind the tokens.
+    let end = edit(&msg, Some(request.seq()), &changes, w)?;
+    Ok(end.saturating_sub(MAC_PLACEHOLDER.len())..end)
 }

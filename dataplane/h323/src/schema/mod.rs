@@ -9,6 +9,8 @@ pub(crate) mod common;
 pub(crate) mod ras;
 pub(crate) mod tokens;
 
+use self::tokens::CLEAR_TOKEN;
+use crate::view::number;
 use portunus_codec::{Echo, PerReader};
 
 /// What is looked for in messages and tokens.
@@ -53,7 +55,7 @@ pub(crate) enum Id {
 /// How many there are.
 const IDS: usize = Id::ProfileInfo as usize + 1;
 /// Words that say where all of them stand.
-pub(crate) const WORDS: usize = IDS + 2;
+pub(crate) const WORDS: usize = IDS + 3;
 
 /// A type of the Recommendations.
 pub(crate) enum Type {
@@ -123,7 +125,7 @@ static FREE_BMP: Type = Type::FreeBmp;
 static IA5: Type = Type::Ascii;
 static OPEN: Type = Type::Open;
 
-/// Where things stand: bit offsets.
+/// Where things stand: bit offsets. Of a message's tokens, the components of the first that is PKD1's.
 #[derive(Clone, Copy)]
 pub(crate) struct Places {
     at: [u32; IDS],
@@ -131,11 +133,18 @@ pub(crate) struct Places {
     pub(crate) extension_bit: u32,
     /// The bit behind its root.
     pub(crate) root_end: u32,
+    /// Tokens that are not PKD1's.
+    pub(crate) foreign: u32,
+    /// Where the identifier of a second token of PKD1's is.
+    pub(crate) second: Option<u32>,
 }
+
+/// The components of a token.
+const OF_TOKEN: core::ops::RangeFrom<usize> = Id::TokenOid as usize..;
 
 impl Places {
     pub(crate) const fn new() -> Self {
-        Self { at: [u32::MAX; IDS], extension_bit: 0, root_end: 0 }
+        Self { at: [u32::MAX; IDS], extension_bit: 0, root_end: 0, foreign: 0, second: None }
     }
 
     /// The bit where something stands, when it is there.
@@ -143,10 +152,11 @@ impl Places {
         self.at.get(id as usize).filter(|at| **at != u32::MAX).map(|at| *at as usize)
     }
 
-    /// All of it as words; `None` where an offset is more than a word can say.
+    /// All of it as words; `None` where an offset is more than a word can say. A second token cannot be said.
     pub(crate) fn words(&self) -> Option<[u16; WORDS]> {
         let mut words = [u16::MAX; WORDS];
-        for (word, at) in words.iter_mut().zip(self.at.iter().chain([&self.extension_bit, &self.root_end])) {
+        let rest = [&self.extension_bit, &self.root_end, &self.foreign];
+        for (word, at) in words.iter_mut().zip(self.at.iter().chain(rest)) {
             match u16::try_from(*at) {
                 _ if *at == u32::MAX => {}
                 Ok(at) if at != u16::MAX => *word = at,
@@ -159,7 +169,7 @@ impl Places {
     /// What [`Places::words`] gave.
     pub(crate) fn of_words(words: &[u16; WORDS]) -> Self {
         let mut places = Self::new();
-        let rest = [&mut places.extension_bit, &mut places.root_end];
+        let rest = [&mut places.extension_bit, &mut places.root_end, &mut places.foreign];
         for (at, word) in places.at.iter_mut().chain(rest).zip(words) {
             *at = if *word == u16::MAX { u32::MAX } else { (*word).into() };
         }
@@ -169,6 +179,19 @@ impl Places {
     fn set(&mut self, id: Id, bit: usize) {
         if let Some(at) = self.at.get_mut(id as usize) {
             *at = bit as u32;
+        }
+    }
+
+    /// Takes note of one of the message's tokens, which has these places.
+    fn token(&mut self, octets: &[u8], token: &Self) {
+        let at = token.get(Id::TokenOid).unwrap_or(0);
+        let mut oid = PerReader::at(octets, at);
+        if oid.length().and_then(|n| oid.octets(n)).and_then(number).is_none() {
+            self.foreign += 1;
+        } else if self.get(Id::TokenOid).is_some() {
+            self.second.get_or_insert(at as u32);
+        } else if let (Some(places), Some(from)) = (self.at.get_mut(OF_TOKEN), token.at.get(OF_TOKEN)) {
+            places.copy_from_slice(from);
         }
     }
 }
@@ -221,15 +244,27 @@ fn sequence<E: Echo>(
                 continue;
             }
         }
-        if let Some(into) = &mut into {
-            into.set(field.id, r.bit());
-        }
-        component(field, r)?;
+        noted(field, r, &mut into)?;
     }
     if let Some(into) = &mut into {
         (into.extension_bit, into.root_end) = (extension_bit, r.bit() as u32);
     }
     if extended { additions(known, r, into) } else { Ok(()) }
+}
+
+/// A component whose place, and what is in it if it is the tokens, is to be noted.
+fn noted<E: Echo>(field: &'static Field, r: &mut PerReader<'_, E>, into: &mut Option<&mut Places>) -> Result<(), Bad> {
+    let Some(into) = into else { return component(field, r) };
+    into.set(field.id, r.bit());
+    if field.id != Id::Tokens {
+        return component(field, r);
+    }
+    for _ in 0..count(r).map_err(|bad| Bad { what: field.name, ..bad })? {
+        let mut token = Places::new();
+        walk_noting(&CLEAR_TOKEN, r, &mut token)?;
+        into.token(r.whole(), &token);
+    }
+    Ok(())
 }
 
 fn component<E: Echo>(field: &'static Field, r: &mut PerReader<'_, E>) -> Result<(), Bad> {
@@ -243,30 +278,30 @@ fn additions<E: Echo>(
     mut into: Option<&mut Places>,
 ) -> Result<(), Bad> {
     let bad = |r: &PerReader<'_, E>| Bad { what: "extension additions", bit: r.bit() };
-    let count = r.small().ok_or_else(|| bad(r))? + 1;
-    let mut present = 0u64;
-    for i in 0..count {
-        present |= u64::from(r.bool().ok_or_else(|| bad(r))?) << i;
-    }
     // Somebody who says that there are some names one at least.
-    if present == 0 {
-        return Err(bad(r));
-    }
-    for i in (0..count).filter(|i| present >> i & 1 == 1) {
+    let (_, mut present) = map_of_additions(r).filter(|(_, present)| *present != 0).ok_or_else(|| bad(r))?;
+    while present != 0 {
+        let i = present.trailing_zeros();
+        present &= present - 1;
         let content = r.open().ok_or_else(|| bad(r))?;
         let Some(more) = known.iter().find(|m| u32::from(m.index) == i) else { continue };
         let end = r.bit() / 8;
         let mut inner = PerReader::at(r.whole().get(..end).unwrap_or_default(), (end - content.len()) * 8);
-        if let Some(into) = &mut into {
-            into.set(more.field.id, inner.bit());
-        }
-        component(&more.field, &mut inner)?;
+        noted(&more.field, &mut inner, &mut into)?;
         // A value fills its octets, all of them.
         if inner.left() >= 8 {
             return Err(Bad { what: more.field.name, bit: inner.bit() });
         }
     }
     Ok(())
+}
+
+/// How many additions a sequence's sender knows, and which of them are there, the first in the lowest bit.
+pub(crate) fn map_of_additions<E: Echo>(r: &mut PerReader<'_, E>) -> Option<(u32, u64)> {
+    let count = r.small()? + 1;
+    let (upper, lower) = (count.min(32), count.saturating_sub(32));
+    let map = u64::from(r.bits(upper)?) << lower | u64::from(r.bits(lower)?);
+    Some((count, (map << (64 - count)).reverse_bits()))
 }
 
 /// Passes the additions of a sequence of which none is known.
@@ -286,9 +321,13 @@ fn choice<E: Echo>(extensible: bool, root: &'static [&'static Type], r: &mut Per
     }
 }
 
+/// The elements of a list, each of at least one bit.
+fn count<E: Echo>(r: &mut PerReader<'_, E>) -> Result<usize, Bad> {
+    r.length().filter(|n| *n <= r.left()).ok_or(Bad { what: "value", bit: r.bit() })
+}
+
 fn list<E: Echo>(of: &'static Type, r: &mut PerReader<'_, E>) -> Result<(), Bad> {
-    let count = r.length().filter(|n| *n <= r.left()).ok_or(Bad { what: "value", bit: r.bit() })?;
-    (0..count).try_for_each(|_| walk(of, r))
+    (0..count(r)?).try_for_each(|_| walk(of, r))
 }
 
 /// Everything that holds no other types.

@@ -19,14 +19,27 @@ impl<'m> Utf16<'m> {
         char::decode_utf16(units).map(|c| c.map_err(|_| ()))
     }
 
+    /// Its characters, where all of them are ASCII.
+    fn ascii(self) -> Option<impl ExactSizeIterator<Item = u8> + use<'m>> {
+        let units = self.0.chunks_exact(2);
+        let all = units.clone().all(|unit| unit[0] == 0 && unit[1].is_ascii());
+        all.then(|| units.map(|unit| unit[1]))
+    }
+
     /// True when it is this text.
     pub fn is(self, text: &str) -> bool {
-        self.chars().eq(text.chars().map(Ok))
+        match self.ascii() {
+            Some(ascii) => ascii.len() == text.len() && ascii.eq(text.bytes()),
+            None => self.chars().eq(text.chars().map(Ok)),
+        }
     }
 
     /// Puts it into `room` in UTF-8; `None` when it is no text or does not fit.
     pub fn put(self, room: &mut [u8]) -> Option<usize> {
-        put(self.chars(), room)
+        let Some(ascii) = self.ascii() else { return put(self.chars(), room) };
+        let len = ascii.len();
+        room.get_mut(..len)?.iter_mut().zip(ascii).for_each(|(place, octet)| *place = octet);
+        Some(len)
     }
 
     /// Its octets.

@@ -93,8 +93,41 @@ impl Kind {
         KINDS.get(ROOT..).and_then(|k| k.get(index as usize)).map_or(Unknown(index as u8), |k| k.0)
     }
 
-    fn place(self) -> Option<usize> {
-        KINDS.iter().position(|k| k.0 == self)
+    /// Its place in [`KINDS`].
+    const fn place(self) -> Option<usize> {
+        Some(match self {
+            GatekeeperRequest => 0,
+            GatekeeperConfirm => 1,
+            GatekeeperReject => 2,
+            RegistrationRequest => 3,
+            RegistrationConfirm => 4,
+            RegistrationReject => 5,
+            UnregistrationRequest => 6,
+            UnregistrationConfirm => 7,
+            UnregistrationReject => 8,
+            AdmissionRequest => 9,
+            AdmissionConfirm => 10,
+            AdmissionReject => 11,
+            BandwidthRequest => 12,
+            BandwidthConfirm => 13,
+            BandwidthReject => 14,
+            DisengageRequest => 15,
+            DisengageConfirm => 16,
+            DisengageReject => 17,
+            LocationRequest => 18,
+            LocationConfirm => 19,
+            LocationReject => 20,
+            InfoRequest => 21,
+            InfoRequestResponse => 22,
+            NonStandardMessage => 23,
+            UnknownMessageResponse => 24,
+            RequestInProgress => 25,
+            ResourcesAvailableIndicate => 26,
+            ResourcesAvailableConfirm => 27,
+            InfoRequestAck => 28,
+            InfoRequestNak => 29,
+            Unknown(_) => return None,
+        })
     }
 
     pub(crate) fn ty(self) -> Option<&'static Type> {
@@ -218,5 +251,17 @@ impl Kind {
         let Some(ty) = self.ty() else { return self.seq_of_unread(r) };
         r.bits(ty.preamble()?)?;
         r.constrained(1, 65_535).map(|n| n as u16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_where_the_choice_has_it() {
+        for (at, (kind, ..)) in KINDS.iter().enumerate() {
+            assert_eq!(kind.place(), Some(at), "{kind:?}");
+        }
     }
 }

@@ -177,19 +177,22 @@ impl<'m> Message<'m> {
     /// [`portunus_signalling::FaultKind::Malformed`]: more than one, a duplicate element, or one of another form than
     /// octets.
     pub fn token(&self) -> Result<Option<Token<'m>>, Fault> {
-        let Some(mut r) = self.reader(Id::Tokens) else { return Ok(None) };
-        let mut found = None;
-        for _ in 0..r.length().unwrap_or(0) {
-            let mut places = Places::new();
-            walk_noting(&CLEAR_TOKEN, &mut r, &mut places)?;
-            let from = places.get(Id::TokenOid).unwrap_or(0);
-            let Some(n) = oid(&mut PerReader::at(self.octets(), from)).and_then(number) else { continue };
-            if found.is_some() {
-                return Err(malformed("tokens", from));
-            }
-            found = Some(Token::read(n, self.octets(), &places)?);
+        let Some(n) = self.reader(Id::TokenOid).as_mut().and_then(oid).and_then(number) else { return Ok(None) };
+        let token = Token::read(n, self.octets(), &self.places)?;
+        match self.places.second {
+            Some(second) => Err(malformed("tokens", second as usize)),
+            None => Ok(Some(token)),
         }
-        Ok(found)
+    }
+
+    /// True where it has tokens that are none of PKD1's.
+    pub(crate) const fn has_foreign_tokens(&self) -> bool {
+        self.places.foreign > 0
+    }
+
+    /// sendersID of its PKD1 token.
+    pub(crate) fn senders_id(&self) -> Option<Utf16<'m>> {
+        Utf16::sized(&mut self.reader(Id::SendersId)?, 1, 128)
     }
 
     /// The MAC: `cryptoTokens: nestedcryptoToken: cryptoHashedToken`, tokenOID and that of hashedVals 1.3.6.1.4.1.32473.7.5,
