@@ -109,6 +109,7 @@ impl<'m, E: Echo> PerReader<'m, E> {
     }
 
     /// An integer of the range `low..=high` (X.691 10.5.7).
+    #[inline]
     pub fn constrained(&mut self, low: u32, high: u32) -> Option<u32> {
         let range = high.checked_sub(low)?;
         let offset = match range {
@@ -212,24 +213,22 @@ impl<'w, 'b> PerWriter<'w, 'b> {
     }
 
     /// The low `n` bits of `value`, at most 32.
+    #[inline]
     pub fn bits(&mut self, value: u32, n: u32) -> &mut Self {
-        let mut left = n.min(32);
-        while left > 0 {
-            if self.free == 0 && left >= 8 {
-                left -= 8;
-                self.w.put(&[(value >> left) as u8]);
-                continue;
-            }
-            if self.free == 0 {
-                self.w.put(&[0]);
-                self.free = 8;
-            }
-            let take = left.min(self.free);
-            let part = (u64::from(value) >> (left - take)) & ((1 << take) - 1);
-            if let Some(last) = self.w.written_mut().last_mut() {
-                *last |= (part as u8) << (self.free - take);
-            }
-            (left, self.free) = (left - take, self.free - take);
+        let n = n.min(32);
+        let value = u64::from(value) & ((1 << n) - 1);
+        let (here, over) = (n.min(self.free), n.saturating_sub(self.free));
+        if here > 0
+            && let Some(last) = self.w.written_mut().last_mut()
+        {
+            *last |= ((value >> over) << (self.free - here)) as u8;
+        }
+        self.free -= here;
+        if over > 0 {
+            let octets = over.div_ceil(8);
+            self.free = octets * 8 - over;
+            let rest = value << (64 - over);
+            self.w.put(rest.to_be_bytes().get(..octets as usize).unwrap_or_default());
         }
         self
     }

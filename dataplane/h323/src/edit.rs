@@ -4,7 +4,7 @@
 use crate::schema::tokens::CLEAR_TOKEN;
 use crate::schema::{Id, Places, map_of_additions, walk, walk_noting};
 use crate::view::{Message, number};
-use crate::write::Tok;
+use crate::write::{Tok, put_map};
 use portunus_codec::{Full, PerReader, PerWriter, Writer};
 
 /// What becomes of one extension addition.
@@ -66,10 +66,7 @@ pub(crate) fn edit(
     }
     let mut p = PerWriter::within(w, free);
     if after != 0 {
-        p.small(known - 1);
-        for i in 0..known {
-            p.bool(after >> i & 1 == 1);
-        }
+        put_map(&mut p, known, after);
     }
     let mut end = p.len();
     for i in 0..known {

@@ -38,12 +38,18 @@ const TOKEN_ADDITIONS: u32 = 4;
 /// An addition's place, and what writes it.
 pub(crate) type Addition<'a> = (u8, &'a dyn Fn(&mut PerWriter<'_, '_>));
 
+/// How many additions are known, 1 to 64, and which of them are there, the first in the lowest bit.
+pub(crate) fn put_map(p: &mut PerWriter<'_, '_>, count: u32, present: u64) {
+    let map = present.reverse_bits();
+    p.small(count.saturating_sub(1)).bits((map >> (64 - count.clamp(1, 32))) as u32, count.min(32));
+    if count > 32 {
+        p.bits((map >> (64 - count)) as u32, count - 32);
+    }
+}
+
 /// The map of the additions, `count` of them known, and those that are there, in order.
 pub(crate) fn put_additions(p: &mut PerWriter<'_, '_>, count: u32, all: &[Addition<'_>]) {
-    p.small(count.saturating_sub(1));
-    for i in 0..count {
-        p.bool(all.iter().any(|(at, _)| u32::from(*at) == i));
-    }
+    put_map(p, count, all.iter().fold(0, |map, (at, _)| map | 1 << at));
     for (_, write) in all {
         let opened = p.open();
         write(p);

@@ -9,7 +9,7 @@ pub(crate) mod common;
 pub(crate) mod ras;
 pub(crate) mod tokens;
 
-use self::tokens::CLEAR_TOKEN;
+use self::tokens::{CLEAR_TOKEN, PROFILE_ELEMENT};
 use crate::view::number;
 use portunus_codec::{Echo, PerReader};
 
@@ -326,8 +326,25 @@ fn count<E: Echo>(r: &mut PerReader<'_, E>) -> Result<usize, Bad> {
     r.length().filter(|n| *n <= r.left()).ok_or(Bad { what: "value", bit: r.bit() })
 }
 
+/// Passes a profile element of the form that all of PKD1's have: no parameters, octets, and less than 128 of them. False, and
+/// nothing is passed, where it has another.
+fn plain_element<E: Echo>(r: &mut PerReader<'_, E>) -> bool {
+    let at = r.whole().get(r.bit() / 8..).and_then(|rest| rest.first_chunk());
+    let Some(&[flags, _, choice, len]) = at.filter(|_| r.bit().is_multiple_of(8)) else { return false };
+    let plain = flags >> 5 == 0b001 && choice >> 4 == 0 && r.left() / 8 >= 4 + usize::from(len);
+    plain && len < 0x80 && {
+        // Bit by bit as they stand: what they are is known, and nothing is missing.
+        r.bits(3).and_then(|_| r.constrained(0, 255)).and_then(|_| r.bits(4));
+        r.length().and_then(|n| r.octets(n)).is_some()
+    }
+}
+
 fn list<E: Echo>(of: &'static Type, r: &mut PerReader<'_, E>) -> Result<(), Bad> {
-    (0..count(r)?).try_for_each(|_| walk(of, r))
+    let elements = core::ptr::eq(of, &PROFILE_ELEMENT);
+    (0..count(r)?).try_for_each(|_| match elements && plain_element(r) {
+        true => Ok(()),
+        false => walk(of, r),
+    })
 }
 
 /// Everything that holds no other types.

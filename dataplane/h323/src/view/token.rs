@@ -124,8 +124,8 @@ impl<'m> Token<'m> {
 
 /// One ProfileElement: its number, and its octets where it is of those.
 fn element<'m>(r: &mut PerReader<'m>) -> Option<(u8, Option<&'m [u8]>)> {
-    let extended = r.bool()?;
-    let (params, value) = (r.bool()?, r.bool()?);
+    let flags = r.bits(3)?;
+    let (extended, params, value) = (flags & 4 != 0, flags & 2 != 0, flags & 1 != 0);
     let id = r.constrained(0, 255)? as u8;
     if params {
         walk(&PARAMS, r).ok()?;
