@@ -94,8 +94,9 @@ pub(crate) struct LanesLink {
     receiver: Receiver,
     /// Lanes and shared ports that may have more to read, by token; each once.
     ready: VecDeque<u32>,
-    /// What leaves by a lane is written here.
-    desk: Box<[u8]>,
+    /// What waits to leave by lanes, and by which: sent together, it finds the softswitch awake.
+    tx: Batch,
+    by: Vec<u32>,
     pub(super) counters: LaneCounters,
 }
 
@@ -121,7 +122,8 @@ impl LanesLink {
             pool: Pool::new(config.lanes.clamp(1, LANES_MAX)),
             receiver: Receiver::new(BATCH),
             ready: VecDeque::with_capacity(WORKERS + config.lanes.clamp(1, LANES_MAX)),
-            desk: vec![0; longest].into_boxed_slice(),
+            tx: Batch::new(config.batch.clamp(1, 256), longest),
+            by: Vec::with_capacity(256),
             counters: LaneCounters::default(),
             config,
         }
@@ -196,8 +198,8 @@ impl LanesLink {
         self.config.peers.get(nth % self.config.peers.len().max(1)).copied()
     }
 
-    /// Takes what `write` writes; what leaves by a shared port leaves with the next [`LanesLink::flush`] at the latest,
-    /// what leaves by a lane at once. [`Pushed::Full`]: it was dropped, and counted.
+    /// Takes what `write` writes; it leaves with the next [`LanesLink::flush`] at the latest. [`Pushed::Full`]: it was
+    /// dropped, and counted.
     pub(crate) fn push_with(
         &mut self,
         now: Now,
@@ -207,7 +209,7 @@ impl LanesLink {
     ) -> Pushed {
         match lane {
             Lane::Shared => self.push_shared(affinity, worker, write),
-            Lane::Of(name) => self.send_lane(now, affinity, (name, worker), write),
+            Lane::Of(name) => self.push_lane(now, affinity, (name, worker), write),
         }
     }
 
@@ -228,7 +230,7 @@ impl LanesLink {
         pushed
     }
 
-    fn send_lane(
+    fn push_lane(
         &mut self,
         now: Now,
         affinity: u32,
@@ -236,6 +238,10 @@ impl LanesLink {
         write: &mut dyn FnMut(&mut [u8]) -> Option<usize>,
     ) -> Pushed {
         let chosen = self.choose(affinity);
+        // A lane that makes room for another has nothing that waits.
+        if self.tx.is_full() || self.pool.is_full() {
+            self.flush_lanes();
+        }
         let Some((registry, first)) = &self.registry else { return Pushed::Full };
         let opening = Opening { bind: self.config.bind, first_token: first + WORKERS };
         let Some(slot) = self.pool.lane(whose, now.mono_ms, registry, &opening, &mut self.counters) else {
@@ -245,17 +251,18 @@ impl LanesLink {
         let Some(lane) = self.pool.get(slot) else { return Pushed::Full };
         // A session's messages go to whom it heard last; steps to whom the terminal's first step went.
         let Some(peer) = lane.peer.filter(|_| lane.active).or(chosen) else { return Pushed::Full };
-        let Some(octets) = write(&mut self.desk).and_then(|len| self.desk.get(..len)) else { return Pushed::Declined };
-        let result = lane.socket.send_to(octets, peer);
-        note(&mut self.counters, &result)
+        let pushed = self.tx.push_with(peer, write);
+        if pushed == Pushed::Written {
+            self.by.push(slot);
+        }
+        pushed
     }
 
     /// Sends something back to the sender of what came by this.
     pub(super) fn push_back(&mut self, from: &From, sender: SocketAddr, octets: &[u8]) {
         if let Lane::Of(_) = from.lane {
             if let Some(lane) = self.pool.get(from.slot) {
-                let result = lane.socket.send_to(octets, sender);
-                note(&mut self.counters, &result);
+                note(&mut self.counters, &lane.socket.send_to(octets, sender));
             }
         } else if let Some(shared) = self.shared.get_mut(usize::from(from.worker)).and_then(Option::as_mut) {
             self.counters.lane_blocked += u64::from(shared.tx.push(sender, octets) == Pushed::Full);
@@ -267,6 +274,17 @@ impl LanesLink {
         for nth in 0..self.shared.len() {
             self.flush_shared(nth);
         }
+        self.flush_lanes();
+    }
+
+    fn flush_lanes(&mut self) {
+        for (slot, (peer, octets)) in self.by.iter().zip(self.tx.iter()) {
+            if let Some(lane) = self.pool.get(*slot) {
+                note(&mut self.counters, &lane.socket.send_to(octets, peer));
+            }
+        }
+        self.by.clear();
+        self.tx.clear();
     }
 
     fn flush_shared(&mut self, nth: usize) {
@@ -401,12 +419,11 @@ impl LanesLink {
 }
 
 /// Counts what became of a datagram that a lane sent.
-fn note(counters: &mut LaneCounters, result: &io::Result<usize>) -> Pushed {
+fn note(counters: &mut LaneCounters, result: &io::Result<usize>) {
     let counter = match result {
         Ok(_) => &mut counters.lane_sent,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => &mut counters.lane_blocked,
         Err(_) => &mut counters.lane_failed,
     };
     *counter += 1;
-    if result.is_ok() { Pushed::Written } else { Pushed::Full }
 }

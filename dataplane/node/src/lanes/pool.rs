@@ -83,6 +83,11 @@ impl Pool {
         self.by_name.len()
     }
 
+    /// True when no further lane can be had unless one makes room.
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= self.limit
+    }
+
     pub(super) fn get(&mut self, slot: u32) -> Option<&mut Slot> {
         self.slots.get_mut(slot as usize).and_then(Option::as_mut)
     }
@@ -103,7 +108,7 @@ impl Pool {
         if let Some(slot) = self.find(name, worker) {
             return Some(slot);
         }
-        if self.len() >= self.limit {
+        if self.is_full() {
             let Some(oldest) = self.idle_first.checked_sub(1) else {
                 counters.lane_none_free += 1;
                 return None;
