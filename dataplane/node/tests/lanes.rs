@@ -16,11 +16,13 @@ mod ras;
 #[path = "../../engine/tests/protocols/stage.rs"]
 #[allow(dead_code)]
 mod stage;
+#[path = "watched/mod.rs"]
+mod watched;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,11 +31,16 @@ use common::{IDSP, REALM};
 use dialect::{Asked, Dialect, Said};
 use portunus_channel::sealed::Sealed;
 use portunus_engine::{Capacity, ListenerKind, Policy};
+use portunus_io::count::Counting;
 use portunus_keydist::Now;
 use portunus_keydist::steps::Refusal;
 use portunus_node::{Cpus, LanesConfig, LanesUpstream, Links, ListenerConfig, Node, NodeConfig, NodeHandle, Topology};
 use portunus_signalling::Transport;
 use stage::{Core, Terminal, proxy_key};
+use watched::Watched;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 const ALL: [&dyn Dialect; 3] = [&mgcp::Calls, &h248::Gateways, &ras::Endpoints];
 
@@ -60,23 +67,34 @@ struct CoreThread {
     socket: UdpSocket,
     core: Arc<Mutex<Core>>,
     seen: Arc<Mutex<Seen>>,
+    /// It does not hear so many messages that come next.
+    deaf: Arc<AtomicU32>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl CoreThread {
     fn start(dialect: &'static dyn Dialect) -> Self {
-        let socket = UdpSocket::bind(any()).unwrap();
+        Self::start_at(dialect, any())
+    }
+
+    fn start_at(dialect: &'static dyn Dialect, address: SocketAddr) -> Self {
+        let socket = UdpSocket::bind(address).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         let core = Arc::new(Mutex::new(Core::new(dialect, now().wall_ms)));
         let (seen, stop) = (Arc::new(Mutex::new(Seen::default())), Arc::new(AtomicBool::new(false)));
         let (link, mine, notes, told) =
             (socket.try_clone().unwrap(), Arc::clone(&core), Arc::clone(&seen), Arc::clone(&stop));
+        let deaf = Arc::new(AtomicU32::new(0));
+        let lost = Arc::clone(&deaf);
         let thread = std::thread::spawn(move || {
             let mut buffer = [0; 9000];
             while !told.load(Ordering::Relaxed) {
                 let Ok((len, from)) = link.recv_from(&mut buffer) else { continue };
                 let octets = &buffer[..len];
+                if lost.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                    continue;
+                }
                 let mut seen = notes.lock().unwrap();
                 match dialect.asked(octets) {
                     Asked::S2 { idc, .. } => _ = seen.s2.insert(idc, from),
@@ -89,7 +107,7 @@ impl CoreThread {
                 }
             }
         });
-        Self { dialect, socket, core, seen, stop, thread: Some(thread) }
+        Self { dialect, socket, core, seen, deaf, stop, thread: Some(thread) }
     }
 
     /// The next message besides steps that is of this transaction.
@@ -126,11 +144,15 @@ const SEALED: usize = 3;
 const TCP: usize = 4;
 
 fn start(workers: usize, cores: &[CoreThread], lanes: usize, policy: Policy) -> NodeHandle {
+    Node::start(config(workers, policy), links(cores, lanes)).unwrap()
+}
+
+fn config(workers: usize, policy: Policy) -> NodeConfig {
     let listener = |kind| ListenerConfig { bind: any(), advertised: None, kind };
     let access = |d: &dyn Dialect, transport| {
         listener(ListenerKind::Access { signalling: d.signalling(), transport, stock_phones: false })
     };
-    let config = NodeConfig {
+    NodeConfig {
         topology: Topology { cpus: Cpus::Unpinned(workers), ..Topology::default() },
         idsp: IDSP.into(),
         realm: REALM.into(),
@@ -145,7 +167,10 @@ fn start(workers: usize, cores: &[CoreThread], lanes: usize, policy: Policy) -> 
         capacity: Capacity { sessions: 512, pendings: 256, ..common::capacity() },
         policy,
         middleware: None,
-    };
+    }
+}
+
+fn links(cores: &[CoreThread], lanes: usize) -> Box<Links> {
     let mut links = Links::new();
     for core in cores {
         let protocol = core.dialect.signalling().protocol();
@@ -153,7 +178,7 @@ fn start(workers: usize, cores: &[CoreThread], lanes: usize, policy: Policy) -> 
         let told = LanesConfig { lanes, ..LanesConfig::new(protocol, IpAddr::V4(Ipv4Addr::LOCALHOST), peers) };
         links = links.with(protocol, Box::new(LanesUpstream::new(told)));
     }
-    Node::start(config, Box::new(links)).unwrap()
+    Box::new(links)
 }
 
 /// A terminal with its socket.
@@ -280,6 +305,7 @@ fn each_terminal_has_a_port_of_its_own_and_is_reached_by_it() {
         let lane = cores[1].lane("gw0-1.example.test");
         strange.send_to(&ALL[1].command(6002, "gw0-1.example.test"), lane).unwrap();
         await_counter(&node, "lane_foreign", 1);
+        assert_eq!(node.counter("ring_core_sent") == 0, workers == 1, "a lone worker drives the lanes itself");
         for name in ["core_unroutable", "core_ring_full", "ring_events_lost", "core_mismatched", "relay_fault"] {
             assert_eq!(node.counter(name), 0, "{name}");
         }
@@ -317,6 +343,75 @@ fn the_pool_is_bounded_and_active_sessions_keep_their_lanes() {
         core.socket.send_to(&d.command(6003, &idc), core.lane(&idc)).unwrap();
         lines[nth].hear();
     }
+    node.stop().unwrap();
+}
+
+/// What a lane carries is repeated by the terminal, and found again.
+#[test]
+fn what_the_core_does_not_hear_is_repeated_by_the_same_lane() {
+    for workers in [1, 2] {
+        let cores = [CoreThread::start(ALL[2])];
+        let node = start(workers, &cores, 8, Policy::default());
+        let mut line = Line::new(&cores[0], 2, "gw1.example.test");
+        let d = cores[0].dialect;
+        line.socket.set_read_timeout(Some(Duration::from_millis(150))).unwrap();
+        let persist = |line: &Line<'_>, octets: &[u8]| {
+            cores[0].deaf.store(2, Ordering::Relaxed);
+            let mut buffer = [0; 9000];
+            let answer = (0..20).find_map(|_| {
+                line.send(&node, 2, octets);
+                line.socket.recv(&mut buffer).ok()
+            });
+            buffer[..answer.expect("an answer in the end")].to_vec()
+        };
+        let s1 = line.terminal.s1(d, now());
+        let s6 = persist(&line, &s1);
+        let s7 = line.terminal.s7(d, now(), &s6);
+        let s10 = persist(&line, &s7);
+        assert!(line.terminal.on_s10(d, &s10));
+        await_counter(&node, "lane_opened", 1);
+        await_counter(&node, "retransmissions_relayed", 4);
+        node.stop().unwrap();
+    }
+}
+
+/// Its host refuses what is sent to a core that is gone; when it is back, the same lanes lead to it.
+#[test]
+fn a_core_that_is_gone_costs_its_terminals_nothing_but_time() {
+    let core = CoreThread::start(ALL[2]);
+    let (address, d) = (core.socket.local_addr().unwrap(), core.dialect);
+    let policy = Policy { core_timeout_ms: 200, ..Policy::default() };
+    let node = Node::start(config(1, policy), links(std::slice::from_ref(&core), 8)).unwrap();
+    let mut line = Line::new(&core, 2, "gw1.example.test");
+    let s1 = line.terminal.s1(d, now());
+    let s6 = line.ask(&node, &s1);
+    let s7 = line.terminal.s7(d, now(), &s6);
+    let (socket, terminal) = (line.socket, line.terminal);
+    drop(core);
+    socket.send_to(&s7, node.listeners()[2]).unwrap();
+    let mut buffer = [0; 9000];
+    let len = socket.recv(&mut buffer).unwrap();
+    assert!(matches!(d.said(&buffer[..len]), Said::Refused(Refusal::Busy { .. })));
+    let again = CoreThread::start_at(d, address);
+    // The same key, and numbers that were not used yet.
+    again.core.lock().unwrap().terminal_as(&terminal.idc, "127.0.0.1:1");
+    let mut line = Line { core: &again, nth: 2, terminal, socket };
+    line.register(&node);
+    await_counter(&node, "lane_opened", 1);
+    await_counter(&node, "lane_active", 1);
+    assert_eq!((node.counter("core_queue_full"), node.counter("lane_failed")), (0, 0));
+    node.stop().unwrap();
+}
+
+#[test]
+fn a_lone_worker_allocates_nothing_while_terminals_come_by_new_lanes() {
+    let cores = ALL.map(CoreThread::start);
+    let node = Node::start_wrapped(config(1, Policy::default()), links(&cores, 64), Watched::new).unwrap();
+    for n in 0..30 {
+        Line::new(&cores[n % 3], n % 3, &format!("gw{n}.example.test")).register(&node);
+    }
+    await_counter(&node, "lane_active", 30);
+    assert_eq!((node.counter("watched"), node.counter("allocations")), (1, 0));
     node.stop().unwrap();
 }
 

@@ -427,3 +427,6 @@ fn note(counters: &mut LaneCounters, result: &io::Result<usize>) {
     };
     *counter += 1;
 }
+
+#[cfg(test)]
+mod tests;
