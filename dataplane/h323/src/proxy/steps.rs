@@ -142,7 +142,7 @@ pub(super) fn s10(
     w: &mut Writer<'_>,
 ) -> Result<Range<usize>, Full> {
     let request = Message::marked(s7_msg, hop.marks).map_err(|_| Full)?;
-    let msg = Message::parse(core_msg).map_err(|_| Full)?;
+    let msg = Message::parse_again(core_msg).map_err(|_| Full)?;
     let mut text = Text::new();
     let idc = sender(&request, &mut text)?;
     let (ts, life) = (s10.ts.to_be_bytes(), s10.life.to_be_bytes());

@@ -137,6 +137,8 @@ pub(crate) struct Places {
     pub(crate) foreign: u32,
     /// Where the identifier of a second token of PKD1's is.
     pub(crate) second: Option<u32>,
+    /// The additions were gone through before: it is enough to note where they are. A lone token is PKD1's then.
+    checked: bool,
 }
 
 /// The components of a token.
@@ -144,7 +146,12 @@ const OF_TOKEN: core::ops::RangeFrom<usize> = Id::TokenOid as usize..;
 
 impl Places {
     pub(crate) const fn new() -> Self {
-        Self { at: [u32::MAX; IDS], extension_bit: 0, root_end: 0, foreign: 0, second: None }
+        Self { at: [u32::MAX; IDS], extension_bit: 0, root_end: 0, foreign: 0, second: None, checked: false }
+    }
+
+    /// For a message with a token of PKD1's that was checked before.
+    pub(crate) const fn checked() -> Self {
+        Self { checked: true, ..Self::new() }
     }
 
     /// The bit where something stands, when it is there.
@@ -287,6 +294,12 @@ fn additions<E: Echo>(
         let Some(more) = known.iter().find(|m| u32::from(m.index) == i) else { continue };
         let end = r.bit() / 8;
         let mut inner = PerReader::at(r.whole().get(..end).unwrap_or_default(), (end - content.len()) * 8);
+        if let Some(into) = into.as_mut().filter(|into| into.checked)
+            && (more.field.id != Id::Tokens || count(&mut inner.clone()).is_ok_and(|n| n == 1))
+        {
+            into.set(more.field.id, inner.bit());
+            continue;
+        }
         noted(&more.field, &mut inner, &mut into)?;
         // A value fills its octets, all of them.
         if inner.left() >= 8 {

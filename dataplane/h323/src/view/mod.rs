@@ -72,12 +72,24 @@ impl<'m> Message<'m> {
     /// [`FaultKind::Malformed`]: the choice was read, and what is behind it is not what it says. Kinds that H.225.0 has
     /// and that are not read here, and those that it may get, are [`Kind::Unknown`] and no fault.
     pub fn parse(octets: &'m [u8]) -> Result<Self, Fault> {
+        Self::parse_into(octets, Places::new())
+    }
+
+    /// As [`Message::parse`], for a message that was parsed before and found to have a token of PKD1's. What is in the
+    /// token is not there to be read.
+    ///
+    /// # Errors
+    /// As [`Message::parse`].
+    pub(crate) fn parse_again(octets: &'m [u8]) -> Result<Self, Fault> {
+        Self::parse_into(octets, Places::checked())
+    }
+
+    fn parse_into(octets: &'m [u8], mut places: Places) -> Result<Self, Fault> {
         if octets.len() > MESSAGE_MAX {
             return Err(Fault { kind: FaultKind::TooBig, what: "message", at: MESSAGE_MAX });
         }
         let unreadable = Fault { kind: FaultKind::Unreadable, what: "RasMessage", at: 0 };
         let Head { kind, mut body } = head(octets).ok_or(unreadable)?;
-        let mut places = Places::new();
         let Some(ty) = kind.ty() else {
             let seq = kind.seq_of_unread(&mut body).unwrap_or(0);
             return Ok(Self { octets, kind, seq, places });
