@@ -77,8 +77,7 @@ pub(crate) fn start<H: Handler>(
         directory: (workers > 1).then(|| Directory::new(plan.topology.directory)),
         counters: ControlCounters::default(),
     };
-    let (mut intakes, mut ready) = (Vec::new(), Vec::new());
-    let order = Arc::new(AtomicU64::new(0));
+    let (mut intakes, mut ready, order) = (Vec::new(), Vec::new(), Arc::new(AtomicU64::new(0)));
     for (number, bench) in benches(plan, groups, workers)?.into_iter().enumerate() {
         let seat = Seat { worker: number as u8, workers: workers as u8, listeners: &reached, core };
         let mut own = OwnLinks::new(hub.hash.clone());
@@ -86,8 +85,8 @@ pub(crate) fn start<H: Handler>(
         if workers == 1 {
             upstream.yield_links(bench.poll.registry(), &mut own).map_err(StartError::Upstream)?;
         }
-        let (topology, told) = (&plan.topology, workers > 1 || upstream.follows_sessions());
-        let order = told.then(|| Arc::clone(&order));
+        let topology = &plan.topology;
+        let order = (workers > 1 || upstream.follows_sessions()).then(|| Arc::clone(&order));
         let parts = Parts { clock, own, control: Arc::clone(&bell), topology, order };
         let (worker, way, intake) = parts.worker(bench, make(&seat)?);
         hub.ways.push(way);
