@@ -185,6 +185,8 @@ impl<H: Handler> Worker<H> {
         let mut work = 0;
         for _ in 0..TURN_READS {
             let Some(turn) = self.out.streams.turn(now.mono_ms, &mut self.scratch) else { break };
+            // A handshake that brings no message is to be seen too.
+            self.dirty = true;
             let meta = Meta { source: turn.peer, listener: turn.listener, conn: turn.conn };
             if let Some(name) = turn.asks {
                 self.neighbours.asked(self.poll.registry(), (turn.conn, name), &mut self.handler, &mut self.out);
