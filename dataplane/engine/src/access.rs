@@ -73,7 +73,15 @@ impl Engine {
         let bytes: &[u8] = octets;
         let source = Source::new(meta.source, meta.listener);
         let of = self.digest(meta, bytes);
-        let said = match access.signalling.read_marked(bytes, marks, text) {
+        let longest = self.policy.longest(meta.listener);
+        let read = match bytes.len() > longest {
+            false => access.signalling.read_marked(bytes, marks, text),
+            true => {
+                self.counters.message_too_long += 1;
+                Err(Fault { kind: FaultKind::TooBig, what: "message", at: longest })
+            }
+        };
+        let said = match read {
             Ok(FromTerminal::S1(s1)) => Said::S1(s1, self.role.look_s1(&source, &s1)),
             Ok(FromTerminal::S7(s7)) => {
                 let look = self.role.look_s7(&source, &s7);
@@ -124,8 +132,8 @@ impl Engine {
             Said::Other(FromTerminal::Digest { idc, answered, ends }) => {
                 self.on_stock_registration(now, incoming, *idc, *answered, *ends, sink);
             }
-            Said::Other(FromTerminal::Request { idc }) => self.on_plain_request(incoming, *idc, sink),
-            Said::Other(FromTerminal::Response { ticket }) => self.on_plain_response(incoming, *ticket, sink),
+            Said::Other(FromTerminal::Request { idc }) => self.on_plain_request(now, incoming, *idc, sink),
+            Said::Other(FromTerminal::Response { ticket }) => self.on_plain_response(now, incoming, *ticket, sink),
             Said::Other(FromTerminal::KeepAlive([])) => {}
             Said::Other(FromTerminal::KeepAlive(answer)) => {
                 send_octets(sink, &mut self.counters, incoming.meta.back(), usize::MAX, answer);
@@ -158,6 +166,12 @@ impl Engine {
             FaultKind::Forbidden => counters.fault_forbidden += 1,
             FaultKind::Unsupported => counters.fault_unsupported += 1,
         }
+        self.answer_fault(incoming, fault, sink);
+    }
+
+    /// Tells the sender what is wrong with its message, where that can be told.
+    pub(crate) fn answer_fault(&mut self, incoming: &Incoming<'_>, fault: &Fault, sink: &mut dyn Sink) {
+        let counters = &mut self.counters;
         let hop = incoming.hop(&self.site, Ticket(0));
         let (signalling, bytes) = (incoming.access.signalling, incoming.bytes);
         send(sink, counters, incoming.meta.back(), incoming.budget, &mut |w| {

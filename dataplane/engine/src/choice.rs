@@ -1,5 +1,6 @@
 //! What a new session is protected by: the mechanism chosen, its keys, and what the terminal is told of it.
 
+use crate::classes::Pair;
 use crate::config::Policy;
 use crate::site::Site;
 use crate::store::sessions::Sessions;
@@ -22,20 +23,24 @@ pub(crate) enum Choice {
 }
 
 impl Choice {
-    /// The choice for a terminal that registers at `listener` in this protocol; `None`: no mechanism is left.
+    /// The choice for a terminal that registers at `listener` in this protocol.
+    ///
+    /// # Errors
+    /// No mechanism is left; true where one was but for a floor.
     pub(crate) fn of(
         site: &Site,
-        policy: &Policy,
+        (policy, pair): (&Policy, Pair),
         mechs: &MechList,
         (listener, signalling): (u8, &dyn Signalling),
-    ) -> Option<Self> {
+    ) -> Result<Self, bool> {
         let port = |mech: Mech| site.protected_port(listener, mech, signalling.protocol());
-        let entry = mechs.choose(&policy.mechanisms, |mech| port(mech).is_some())?;
-        let mech = entry.mech?;
-        match datagrams(mech) {
+        let choose = |floors| mechs.choose(&policy.mechanisms(pair, floors), |mech| port(mech).is_some());
+        let entry = choose(true).ok_or_else(|| choose(false).is_some())?;
+        let made = entry.mech.and_then(|mech| match datagrams(mech) {
             Some(mechanism) => Some(Self::Datagrams(mechanism, mechanism.offered(&entry)?, port(mech)?)),
             None => Some(Self::Tls(port(mech)?)),
-        }
+        });
+        made.ok_or(false)
     }
 
     pub(crate) fn mech(self) -> Mech {

@@ -1,12 +1,13 @@
 //! Configuration: what is fixed at start ([`Config`], [`Keys`]) and what a reload may change ([`Policy`]).
 
+use crate::classes::Classes;
 use arrayvec::ArrayVec;
 use core::net::SocketAddr;
 use portunus_channel::{Mechanism, room};
 use portunus_keydist::mech::Mech;
 use portunus_keydist::proxy::{LockoutPolicy, ProcessKeys};
 use portunus_keydist::{Idsp, Prk, Random};
-use portunus_signalling::{Signalling, Transport};
+use portunus_signalling::{Rules, Signalling, Transport};
 
 /// Most listeners of one engine.
 pub const LISTENERS_MAX: usize = 32;
@@ -186,6 +187,10 @@ pub struct Policy {
     pub retry_after_max_s: u32,
     /// What repeated failures cost.
     pub lockout: LockoutPolicy,
+    /// The policies of listeners and terminals: mechanisms, floors, limits.
+    pub classes: Classes,
+    /// What of sessions' messages crosses the border between access and core.
+    pub border: Rules,
 }
 
 impl Default for Policy {
@@ -206,6 +211,8 @@ impl Default for Policy {
             retry_after_min_s: 5,
             retry_after_max_s: 30,
             lockout: LockoutPolicy::default(),
+            classes: Classes::default(),
+            border: Rules::OPEN,
         }
     }
 }
@@ -253,6 +260,11 @@ impl Policy {
                 "mechanisms",
                 "among those that exist here: x-pkd-sealed, ipsec-man, tls",
                 self.mechanisms.iter().all(|m| room(*m).is_some()),
+            ),
+            (
+                "classes",
+                "policies that exist, with mechanisms, floors among them, rates up to 1000 and bursts of at least 1",
+                self.classes.is_sound(&self.mechanisms),
             ),
             ("life_s", "60 to 604800", (60..=604_800).contains(&self.life_s)),
             ("window_ms", "1000 to 300000", window),

@@ -100,12 +100,14 @@ counters! {
     Counter unprotected_refused "Unprotected requests refused: neither s1 nor s7";
     Counter unprotected_response "Unprotected responses dropped";
     Counter stock_not_admitted "Stock phones' messages refused by the listener's policy";
+    Counter digest_refused "Stock phones' registrations refused by the policy of their listener or their own";
     Counter stock_keyed_idc "Stock phones' registrations refused: the IDc has a session with a key";
     Counter stock_registered "Stock phones' registrations granted";
     Counter stock_foreign_source "Stock phones' messages from a source that is not the session's";
     Counter denied_by_core "Registrations that the core denied";
     Counter busy_by_core "Registrations that the core was too busy for";
     Counter mechanism_refused "Registrations refused: no acceptable mechanism";
+    Counter mechanism_below_floor "Registrations refused: nothing offered that is as strong as the policy's floor";
     Counter unwrap_failed "s9 whose E_Ksp does not open";
     // Load.
     Counter shed_busy "New registrations told 503 under load or while draining";
@@ -153,6 +155,14 @@ counters! {
     Counter relay_refused "Messages inside sessions answered with a refusal";
     Counter relay_dropped "Messages inside sessions dropped by the protocol";
     Counter relay_fault "Messages inside sessions, or for them, that cannot be read or do not fit";
+    // The border.
+    Counter plain_refused "Stock phones' messages refused: their policy lets nothing through in the clear";
+    Counter rate_exceeded "Messages inside sessions refused: more than the policy's rate";
+    Counter message_too_long "Messages of terminals refused: longer than the policy allows";
+    Counter border_forged "Messages refused: they give back as hidden what was never hidden for their terminal";
+    Counter border_routed "Messages whose sender chose a way through the core, which was not followed";
+    Counter border_stripped_up "Messages of terminals that lost header fields at the border";
+    Counter border_stripped_down "Messages of the core that lost header fields at the border";
     Gauge pendings "Registrations that wait for the core";
     Gauge sessions_provisional "Provisional sessions";
     Gauge sessions_active "Active sessions with a key";

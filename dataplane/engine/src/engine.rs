@@ -2,6 +2,7 @@
 
 use crate::access::Taken;
 use crate::api::{Command, EndReason, Meta, Packet, Sink, Why};
+use crate::border::border;
 use crate::config::{Config, ConfigError, Keys, Policy};
 use crate::counters::Counters;
 use crate::site::{Site, TicketKind, TicketParts};
@@ -15,7 +16,7 @@ use arrayvec::ArrayVec;
 use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::proxy::{HashKey, Proxy, Rules, Sizes, Source};
 use portunus_keydist::{Idc, Now, Prk, Random};
-use portunus_signalling::{Marks, Text, Ticket};
+use portunus_signalling::{Border, Marks, Text, Ticket};
 use std::sync::Arc;
 
 /// Messages that are read before the first of them is handled: what they will look up lies scattered over large tables,
@@ -39,6 +40,7 @@ type Rooms = [(Marks, Text); AHEAD];
 pub struct Engine {
     pub(crate) site: Site,
     pub(crate) policy: Arc<Policy>,
+    pub(crate) border: Arc<Border>,
     pub(crate) prk: Prk,
     pub(crate) hash: HashKey,
     pub(crate) role: Proxy,
@@ -100,6 +102,7 @@ impl Engine {
             rooms: Some(Box::new([const { (Marks::NONE, Text::new()) }; AHEAD])),
             first_session_timer: c.pendings as u32,
             site,
+            border: border(&keys.prk, &policy.border),
             policy,
             prk: keys.prk,
             hash,
@@ -155,7 +158,10 @@ impl Engine {
             Command::Reload(policy) => {
                 if policy.validate().is_ok() {
                     self.role.set_rules(rules(&policy));
-                    self.policy = policy;
+                    self.border = border(&self.prk, &policy.border);
+                    let (mut policy, base) = (Arc::unwrap_or_clone(policy), self.policy.classes.clone());
+                    policy.classes.follow(&base, &policy.mechanisms);
+                    self.policy = Arc::new(policy);
                 }
             }
         }

@@ -74,9 +74,15 @@ struct Desk<'e> {
 impl Desk<'_> {
     /// Makes the provisional session and writes its s10, but for the MAC.
     fn write(&mut self, now: Now, case: &Case<'_>, opened: &Opened) -> Outcome {
-        let Some(choice) = Choice::of(self.site, self.policy, case.mechs, (case.meta.listener, case.signalling)) else {
-            self.counters.mechanism_refused += 1;
-            return Outcome::Refused(Refusal::Mechanism);
+        let pair = self.policy.pair(case.meta.listener, case.idc);
+        let at = (case.meta.listener, case.signalling);
+        let choice = match Choice::of(self.site, (self.policy, pair), case.mechs, at) {
+            Ok(choice) => choice,
+            Err(below) => {
+                let counters = &mut *self.counters;
+                *(if below { &mut counters.mechanism_below_floor } else { &mut counters.mechanism_refused }) += 1;
+                return Outcome::Refused(Refusal::Mechanism);
+            }
         };
         let mut binding = [0u8; BINDING_MAX];
         let mut w = Writer::new(&mut binding);
@@ -113,6 +119,7 @@ impl Desk<'_> {
             self.counters.session_full += 1;
             return Outcome::Refused(Refusal::Busy { retry_after_s: 0 });
         };
+        self.sessions.set_pace(session, pair, now);
         self.counters.sessions_provisional += 1;
         let s10 = S10 {
             idsp,

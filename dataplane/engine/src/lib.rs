@@ -9,7 +9,9 @@
 
 mod access;
 mod api;
+mod border;
 mod choice;
+mod classes;
 mod config;
 mod counters;
 mod engine;
@@ -27,9 +29,11 @@ mod tls;
 mod traffic;
 
 pub use api::{Command, CorePacket, EndReason, Event, Lane, Meta, Packet, Sink, To, Why};
+pub use classes::{CLASSES_MAX, Class, Classes, PATTERNS_MAX, Pattern, RATE_MAX, Terms};
 pub use config::{
     Capacity, Config, ConfigError, Cookies, Keys, LISTENERS_MAX, Listener, ListenerKind, Policy, SESSIONS_MAX,
 };
 pub use counters::{Counters, Kind, Reading};
 pub use engine::Engine;
 pub use portunus_keydist::proxy::LockoutPolicy;
+pub use portunus_signalling::{NAMES_MAX, Names, Rules};

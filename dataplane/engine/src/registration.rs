@@ -13,7 +13,7 @@ use portunus_keydist::mech::MechList;
 use portunus_keydist::proxy::{Exchange, Fresh, Look, Reject, Source};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S8};
 use portunus_keydist::{Idc, Idsp, N1, Now, Rand};
-use portunus_signalling::{Full, Hop, Signalling, Ticket, Transport, Writer};
+use portunus_signalling::{Fault, FaultKind, Full, Hop, Signalling, Ticket, Transport, Writer};
 
 /// Writes an answer to a waiting message, given here with its way.
 pub(crate) type WriteAnswer<'w> =
@@ -197,7 +197,11 @@ impl Engine {
     ) -> Option<u32> {
         if !self.pendings.fits(incoming.bytes) {
             self.counters.request_too_long += 1;
-            self.refuse(incoming, Refusal::Malformed, n1, sink);
+            // Where a step was acknowledged already, its refusal is one of PKD1's.
+            match incoming.access.signalling.lanes() {
+                true => self.refuse(incoming, Refusal::Malformed, n1, sink),
+                false => self.answer_fault(incoming, &Fault { kind: FaultKind::TooBig, what: "message", at: 0 }, sink),
+            }
             return None;
         }
         if self.pendings.is_full() {

@@ -3,16 +3,19 @@
 
 use crate::access::Incoming;
 use crate::api::{EndReason, Event, Sink};
+use crate::border::Way;
 use crate::engine::Engine;
 use crate::out::send;
 use crate::site::{TicketKind, TicketParts};
 use crate::store::pendings::{Pending, Task, Work};
 use crate::store::sessions::{Opening, State};
+use core::cell::Cell;
 use portunus_channel::Keys;
 use portunus_keydist::proxy::Source;
 use portunus_keydist::steps::Refusal;
 use portunus_keydist::{Idc, Now};
-use portunus_signalling::{BINDING_MAX, SessionRef, Ticket, Writer};
+use portunus_signalling::{BINDING_MAX, Crossing, SessionRef, Ticket, Writer};
+use std::sync::Arc;
 
 impl Engine {
     /// A stock phone's registration.
@@ -27,6 +30,10 @@ impl Engine {
     ) {
         if !incoming.access.stock_phones {
             self.counters.stock_not_admitted += 1;
+            return self.refuse(incoming, Refusal::Denied, None, sink);
+        }
+        if !self.admits_digest(incoming.meta.listener, idc) {
+            self.counters.digest_refused += 1;
             return self.refuse(incoming, Refusal::Denied, None, sink);
         }
         if let Some(slot) = self.repeated(incoming) {
@@ -89,13 +96,16 @@ impl Engine {
             self.counters.session_full += 1;
             return self.conclude_busy(now, slot, 0, sink);
         }
-        let known = SessionRef { idc, binding, keyed: false };
+        let (border, noticed) = (Arc::clone(&self.border), Cell::default());
+        let crossing = Crossing { border: &border, noticed: Some(&noticed) };
+        let known = SessionRef { idc, binding, keyed: false, crossing };
         let mut fault = false;
         self.answer(now, slot, sink, &mut |signalling, hop, _, w| {
             fault = signalling.relay_down(hop, &known, message, w).is_err();
             Ok(())
         });
         self.counters.relay_fault += u64::from(fault);
+        self.counters.noticed(noticed.get(), Way::Down);
         self.release(slot);
     }
 
@@ -112,6 +122,7 @@ impl Engine {
                 session.ends_s = ends_s;
             }
             self.wheel.arm(now.mono_ms, self.session_timer(slot), ends_ms);
+            self.sessions.set_pace(slot, self.policy.pair(meta.listener, idc), now);
             return self.sessions.rebind(slot, binding);
         }
         if let Some(slot) = before {
@@ -121,6 +132,7 @@ impl Engine {
             return true;
         }
         let Some(slot) = self.sessions.open(opening, Keys::none()) else { return false };
+        self.sessions.set_pace(slot, self.policy.pair(meta.listener, idc), now);
         self.wheel.arm(now.mono_ms, self.session_timer(slot), ends_ms);
         self.counters.sessions_stock += 1;
         let kid = self.sessions.kid(slot).unwrap_or_default();
@@ -129,13 +141,19 @@ impl Engine {
     }
 
     /// An unprotected request that is no registration: for a stock phone's session, or refused.
-    pub(crate) fn on_plain_request(&mut self, incoming: &Incoming<'_>, idc: Option<Idc<'_>>, sink: &mut dyn Sink) {
+    pub(crate) fn on_plain_request(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        idc: Option<Idc<'_>>,
+        sink: &mut dyn Sink,
+    ) {
         let slot = match incoming.access.stock_phones {
             true => self.sessions.by_source(incoming.meta, idc),
             false => None,
         };
         match slot {
-            Some(slot) => self.relay_up(incoming.access.signalling, slot, incoming.bytes, sink),
+            Some(slot) => self.relay_up(now, incoming.access.signalling, (slot, incoming.bytes), sink),
             None => {
                 self.counters.unprotected_refused += 1;
                 self.refuse(incoming, Refusal::Denied, None, sink);
@@ -144,7 +162,13 @@ impl Engine {
     }
 
     /// An unprotected response: a stock phone's, or dropped.
-    pub(crate) fn on_plain_response(&mut self, incoming: &Incoming<'_>, ticket: Option<Ticket>, sink: &mut dyn Sink) {
+    pub(crate) fn on_plain_response(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        ticket: Option<Ticket>,
+        sink: &mut dyn Sink,
+    ) {
         if !incoming.access.stock_phones {
             self.counters.unprotected_response += 1;
             return;
@@ -160,7 +184,7 @@ impl Engine {
             self.sessions.get(*slot).is_some_and(|s| s.state == State::Stock && s.meta() == *incoming.meta)
         };
         match named.filter(own) {
-            Some(slot) => self.relay_up(incoming.access.signalling, slot, incoming.bytes, sink),
+            Some(slot) => self.relay_up(now, incoming.access.signalling, (slot, incoming.bytes), sink),
             None => self.counters.stock_foreign_source += 1,
         }
     }

@@ -3,14 +3,10 @@
 
 use crate::api::{Meta, Packet, Sink};
 use crate::engine::Engine;
-use crate::out::send_octets;
 use crate::store::sessions::State;
 use portunus_channel::tls::{Identity, Psk};
 use portunus_keydist::Now;
-use portunus_signalling::{FromTerminal, Marks, Signalling, Text};
-
-/// Octets of the longest keep-alive of any protocol.
-const KEEP_ALIVE: usize = 4;
+use portunus_signalling::Signalling;
 
 impl Engine {
     /// The session that a ClientHello names: its number and PSK. `None`: there is none, and the handshake is to fail as
@@ -50,7 +46,7 @@ impl Engine {
     }
 
     /// Messages from inside a connection whose handshake named session `kid`, all of one connection.
-    pub fn on_inside(&mut self, kid: u64, packets: &mut [Packet<'_>], sink: &mut dyn Sink) {
+    pub fn on_inside(&mut self, now: Now, kid: u64, packets: &mut [Packet<'_>], sink: &mut dyn Sink) {
         self.counters.rx_access += packets.len() as u64;
         for packet in packets {
             let slot =
@@ -60,27 +56,11 @@ impl Engine {
                 self.counters.tls_session_gone += 1;
                 continue;
             };
-            if !self.keep_alive(signalling, packet, sink) {
-                self.relay_up(signalling, slot, packet.bytes, sink);
+            if !self.kept_alive(signalling, slot, packet.bytes, sink) {
+                self.relay_up(now, signalling, (slot, packet.bytes), sink);
             }
         }
         self.gauge();
-    }
-
-    /// Answers a keep-alive; false for any other message.
-    fn keep_alive(&mut self, signalling: &dyn Signalling, packet: &Packet<'_>, sink: &mut dyn Sink) -> bool {
-        if packet.bytes.len() > KEEP_ALIVE {
-            return false;
-        }
-        let (mut marks, mut text) = (Marks::NONE, Text::new());
-        match signalling.read_marked(packet.bytes, &mut marks, &mut text) {
-            Ok(FromTerminal::KeepAlive([])) => true,
-            Ok(FromTerminal::KeepAlive(answer)) => {
-                send_octets(sink, &mut self.counters, packet.meta.back(), usize::MAX, answer);
-                true
-            }
-            _ => false,
-        }
     }
 
     /// A connection of session `kid` is gone.
@@ -91,8 +71,9 @@ impl Engine {
         }
     }
 
-    /// True unless the session is one of `tls` without a connection: nobody can be reached by it at present.
+    /// True unless the session is one of `tls` without a connection, or may carry nothing: nobody can be reached by it at
+    /// present.
     pub(crate) fn is_reachable(&self, slot: u32) -> bool {
-        self.sessions.get(slot).is_some_and(|session| session.stream() != Some(0))
+        self.is_admitted(slot) && self.sessions.get(slot).is_some_and(|session| session.stream() != Some(0))
     }
 }

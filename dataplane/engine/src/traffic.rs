@@ -1,11 +1,13 @@
 //! Protected traffic, and what becomes of sessions: confirmed, replaced, ended.
 
 use crate::api::{CorePacket, EndReason, Event, Meta, Sink};
+use crate::border::{Way, crossing};
 use crate::engine::Engine;
 use crate::out::send_octets;
 use crate::site::TicketKind;
 use crate::store::asked::Wish;
 use crate::store::sessions::State;
+use core::cell::Cell;
 use portunus_channel::{Mechanism, Opened, Said};
 use portunus_keydist::{Idc, Now};
 use portunus_signalling::{BINDING_MAX, Hop, Signalling, Ticket, Up, Writer};
@@ -48,8 +50,9 @@ impl Engine {
         }
         if said == Said::Message
             && let Some(signalling) = self.site.protocol(protocol as u8)
+            && !self.kept_alive(signalling, slot, content, sink)
         {
-            self.relay_up(signalling, slot, content, sink);
+            self.relay_up(now, signalling, (slot, content), sink);
         }
     }
 
@@ -171,11 +174,14 @@ impl Engine {
     /// A message of the session's terminal, towards the core.
     pub(crate) fn relay_up(
         &mut self,
+        now: Now,
         signalling: &'static dyn Signalling,
-        slot: u32,
-        message: &[u8],
+        (slot, message): (u32, &[u8]),
         sink: &mut dyn Sink,
     ) {
+        if !self.may_cross(now, signalling, slot, message, sink) {
+            return;
+        }
         let ticket = self.session_ticket(slot, TicketKind::Session);
         let Some((mut up, mut len)) = self.write_up(signalling, slot, message, ticket) else { return };
         if up == Up::Deregister {
@@ -224,7 +230,11 @@ impl Engine {
         let salt = self.relay_salt(known.idc);
         let hop = self.site.hop(meta.listener, meta.source, ticket, salt);
         let mut w = Writer::new(&mut self.scratch);
-        let up = match signalling.relay_up(&hop, &known, message, &mut w) {
+        let noticed = Cell::default();
+        let known = crossing(known, &self.border, &noticed);
+        let relayed = signalling.relay_up(&hop, &known, message, &mut w);
+        self.counters.noticed(noticed.get(), Way::Up);
+        let up = match relayed {
             Ok(up) => up,
             Err(fault) => {
                 self.counters.relay_fault += 1;
@@ -302,7 +312,12 @@ impl Engine {
         let ticket = self.session_ticket(slot, TicketKind::Session);
         let hop = self.site.hop(meta.listener, meta.source, ticket, salt);
         let mut w = Writer::new(&mut self.scratch);
-        if let Err(fault) = signalling.relay_down(&hop, &known, message, &mut w) {
+        let noticed = Cell::default();
+        let known = crossing(known, &self.border, &noticed);
+        let relayed = signalling.relay_down(&hop, &known, message, &mut w);
+        let written = w.finish();
+        self.counters.noticed(noticed.get(), Way::Down);
+        if let Err(fault) = relayed {
             self.counters.relay_fault += 1;
             self.answer_core(signalling, packet, sink, &mut |hop, w| {
                 let before = w.len();
@@ -313,7 +328,7 @@ impl Engine {
             });
             return false;
         }
-        match w.finish() {
+        match written {
             Ok(0) => self.counters.relay_dropped += 1,
             Ok(len) => self.send_down(slot, len, sink),
             Err(_) => self.counters.write_full += 1,
@@ -322,7 +337,7 @@ impl Engine {
     }
 
     /// Sends the first `len` octets of the scratch buffer to the session's terminal, protected where it has a key.
-    fn send_down(&mut self, slot: u32, len: usize, sink: &mut dyn Sink) {
+    pub(crate) fn send_down(&mut self, slot: u32, len: usize, sink: &mut dyn Sink) {
         let Some(session) = self.sessions.get(slot) else { return };
         let stream = session.stream();
         if stream == Some(0) {

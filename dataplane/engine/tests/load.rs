@@ -219,7 +219,7 @@ fn what_is_too_long_or_unreadable_is_counted() {
     let mut phone = world.phone("alice@example.test", "192.0.2.7:5060");
     let s1 = String::from_utf8(phone.s1(world.now)).unwrap();
     let long = s1.replace("Max-Forwards: 70\r\n", &format!("Max-Forwards: 70\r\nX: {}\r\n", "y".repeat(2000)));
-    assert_eq!(status(&world.one(&phone, long.as_bytes())), 400);
+    assert_eq!(status(&world.one(&phone, long.as_bytes())), 513);
     assert_eq!(world.count().request_too_long, 1);
     assert!(world.access(phone.meta(), &[0xff; 200]).is_empty());
     assert_eq!(world.count().fault_unreadable, 1);

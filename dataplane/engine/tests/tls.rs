@@ -45,7 +45,7 @@ fn connect(world: &mut World, phone: &Phone, conn: u32) -> u64 {
 
 fn inside(world: &mut World, kid: u64, meta: Meta, octets: &[u8]) -> Vec<(To, Vec<u8>)> {
     let mut octets = octets.to_vec();
-    world.engine.on_inside(kid, &mut [Packet { meta, bytes: &mut octets }], &mut world.sink);
+    world.engine.on_inside(world.now, kid, &mut [Packet { meta, bytes: &mut octets }], &mut world.sink);
     std::mem::take(&mut world.sink.out)
 }
 

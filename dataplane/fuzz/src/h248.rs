@@ -9,7 +9,7 @@ use portunus_h248::view::{Elements, Kind, MESSAGE_MAX, Message, Mid};
 use portunus_h248::{H248, MAC_PLACEHOLDER};
 use portunus_keydist::ident::{Idc, Idsp, N1};
 use portunus_keydist::steps::{Refusal, S5, S6, S8, S9, S10};
-use portunus_signalling::{
+use portunus_signalling::{Crossing, 
     Fault, FromCore, FromTerminal, Hop, Marks, Of, Own, Route, SessionRef, Signalling, Ticket, Transport, Up,
 };
 use std::net::SocketAddr;
@@ -228,7 +228,7 @@ fn relays(octets: &[u8], buf: &mut [u8]) {
     let hop = hop();
     let own = Message::parse(octets).ok().and_then(|msg| msg.mid().idc());
     let idc = own.unwrap_or(core_sender().idc);
-    let session = SessionRef { idc, binding: b"", keyed: true };
+    let session = SessionRef { idc, binding: b"", keyed: true, crossing: Crossing::OPEN };
     let mut w = Writer::new(buf);
     if let Ok(up) = H248.relay_up(&hop, &session, octets, &mut w)
         && up != Up::Drop

@@ -6,7 +6,8 @@ use portunus_codec::Writer;
 use portunus_keydist::ident::{Idc, Idsp, N1};
 use portunus_keydist::steps::{Refusal, S6, S8, S9, S10};
 use portunus_signalling::{
-    BINDING_MAX, FromCore, FromTerminal, Hop, Marks, Own, Route, SessionRef, Signalling, Ticket, Transport, Up,
+    BINDING_MAX, Crossing, FromCore, FromTerminal, Hop, Marks, Own, Route, SessionRef, Signalling, Ticket, Transport,
+    Up,
 };
 use portunus_sip::carriage::{core, terminal};
 use portunus_sip::frame::{Frame, Framer, next_message};
@@ -221,7 +222,7 @@ fn relays(octets: &[u8]) {
     let mut buf = vec![0u8; ROOM];
     for keyed in [true, false] {
         let idc = Idc::new("alice@example.test").expect("an IDc");
-        let session = SessionRef { idc, binding: b"sip:alice@192.0.2.7:5060", keyed };
+        let session = SessionRef { idc, binding: b"sip:alice@192.0.2.7:5060", keyed, crossing: Crossing::OPEN };
         let mut w = Writer::new(&mut buf);
         if let Ok(up) = Sip.relay_up(&hop, &session, octets, &mut w)
             && up != Up::Drop

@@ -164,6 +164,11 @@ fn expand(prk: &hkdf::Prk, info: &[&[u8]], out: &mut [u8]) {
 }
 
 impl Prk {
+    /// A secret of the holder's own, which no peer derives: HKDF-Expand(PRK, "PKD1 own " || label, out.len()).
+    pub(crate) fn own(&self, label: &str, out: &mut [u8]) {
+        expand(&self.0, &[b"PKD1 own ", label.as_bytes()], out);
+    }
+
     /// Auth_c: the verification word for this challenge (K_f from PRK(Kc)).
     pub fn word(&self, idc: Idc<'_>, idsp: Idsp<'_>, rand: &Rand) -> Word {
         let mut k_f = [0u8; 32];

@@ -33,7 +33,7 @@ pub trait Handler: Send + 'static {
     }
 
     /// Messages from inside a connection of session `kid`.
-    fn on_inside(&mut self, _kid: u64, _packets: &mut [Packet<'_>], _sink: &mut dyn Sink) {}
+    fn on_inside(&mut self, _now: Now, _kid: u64, _packets: &mut [Packet<'_>], _sink: &mut dyn Sink) {}
 
     /// A connection that named session `kid` is gone.
     fn on_connection_gone(&mut self, _kid: u64, _conn: u32) {}
@@ -70,8 +70,8 @@ impl Handler for Engine {
         Engine::on_secured(self, now, kid, meta, sink)
     }
 
-    fn on_inside(&mut self, kid: u64, packets: &mut [Packet<'_>], sink: &mut dyn Sink) {
-        Engine::on_inside(self, kid, packets, sink);
+    fn on_inside(&mut self, now: Now, kid: u64, packets: &mut [Packet<'_>], sink: &mut dyn Sink) {
+        Engine::on_inside(self, now, kid, packets, sink);
     }
 
     fn on_connection_gone(&mut self, kid: u64, conn: u32) {

@@ -208,7 +208,7 @@ impl<H: Handler> Worker<H> {
                 work += hand.len();
                 match turn.mark {
                     0 => self.handler.on_batch(now, &mut hand, &mut self.out),
-                    kid => self.handler.on_inside(kid, &mut hand, &mut self.out),
+                    kid => self.handler.on_inside(now, kid, &mut hand, &mut self.out),
                 }
             }
         }

@@ -6,8 +6,10 @@
 //!
 //! Deliberately absent: sockets, clocks, tables, any protocol's vocabulary.
 
+mod border;
 mod notes;
 
+pub use border::{Border, Crossing, NAME_MAX, NAMES_MAX, NameError, Names, Noticed, Rules};
 use core::net::SocketAddr;
 use core::ops::Range;
 pub use notes::{MARKS_MAX, Marks, TEXT_MAX, Text};
@@ -234,6 +236,8 @@ pub struct SessionRef<'a> {
     pub binding: &'a [u8],
     /// True when the session has a key; false for a stock phone's.
     pub keyed: bool,
+    /// What of its messages may cross the border.
+    pub crossing: Crossing<'a>,
 }
 
 /// What became of a terminal's message inside its session.

@@ -26,6 +26,8 @@ pub(crate) enum Top<'a> {
         path: bool,
         record_route: bool,
     },
+    /// Whatever [`Beside::top`] writes.
+    Beside,
     /// Any other element: complete values, and whose the request is where it says so (RFC 3325).
     Raw { via: &'a [u8], route: Option<&'a [u8]>, record_route: Option<&'a [u8]>, asserted: Option<Idc<'a>> },
 }
@@ -43,6 +45,7 @@ impl Top<'_> {
                     }
                 }
             }
+            Self::Beside => {}
             Self::Raw { via, route, record_route, asserted } => {
                 w.put(b"Via: ").put(via).put(b"\r\n");
                 for (value, name) in [(record_route, "Record-Route: "), (route, "Route: ")] {
@@ -105,6 +108,32 @@ pub(crate) enum Credentials<'a> {
     Drop,
 }
 
+/// What else becomes of a message as it is walked.
+pub(crate) trait Beside {
+    /// Writes lines behind those of [`Top`].
+    fn top(&mut self, _w: &mut Writer<'_>) {}
+
+    /// True when this header was dealt with, and nothing else is to become of it.
+    fn header(&mut self, _msg: &Message<'_>, _header: &Header<'_>, _p: &mut Patch<'_, '_, '_>) -> bool {
+        false
+    }
+}
+
+/// A header of the walk.
+#[derive(Debug)]
+pub(crate) struct Header<'m> {
+    pub(crate) name: Name,
+    pub(crate) value: &'m [u8],
+    pub(crate) line: Range<usize>,
+    /// The first of its name.
+    pub(crate) first: bool,
+}
+
+/// Nothing else.
+pub(crate) struct Nothing;
+
+impl Beside for Nothing {}
+
 /// The changes to a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request<'a> {
@@ -123,6 +152,17 @@ pub(crate) struct Request<'a> {
 
 /// Writes `msg`, a request, with these changes; Max-Forwards is counted down, Content-Length added where missing.
 pub(crate) fn request(msg: &Message<'_>, edit: &Request<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
+    request_beside(msg, edit, &mut Nothing, w)
+}
+
+/// As [`request`], with whatever else becomes of it.
+#[inline]
+pub(crate) fn request_beside(
+    msg: &Message<'_>,
+    edit: &Request<'_>,
+    beside: &mut impl Beside,
+    w: &mut Writer<'_>,
+) -> Result<(), Full> {
     let mut p = Patch::new(msg.octets(), w);
     if let Some(uri) = edit.uri {
         p.replace(range(msg, msg.uri())).put(uri);
@@ -135,8 +175,15 @@ pub(crate) fn request(msg: &Message<'_>, edit: &Request<'_>, w: &mut Writer<'_>)
         seen |= name.bit();
         // Above every header: some elements put their Record-Route above the Vias, and ours belongs above theirs.
         if let Some(top) = top.take() {
-            top.put(p.insert(line.start));
+            let w = p.insert(line.start);
+            top.put(w);
+            beside.top(w);
         }
+        let header = Header { name, value, line, first };
+        if beside.header(msg, &header, &mut p) {
+            continue;
+        }
+        let line = header.line;
         match name {
             Name::Via if first => {
                 if let (Some((source, stamp)), Some(via)) = (edit.source, Items::new(value).next()) {
@@ -185,11 +232,27 @@ pub(crate) struct Response<'a> {
 
 /// Writes `msg`, a response, without its topmost Via and with these changes.
 pub(crate) fn response(msg: &Message<'_>, edit: &Response<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
+    response_beside(msg, edit, &mut Nothing, w)
+}
+
+/// As [`response`], with whatever else becomes of it.
+#[inline]
+pub(crate) fn response_beside(
+    msg: &Message<'_>,
+    edit: &Response<'_>,
+    beside: &mut impl Beside,
+    w: &mut Writer<'_>,
+) -> Result<(), Full> {
     let mut p = Patch::new(msg.octets(), w);
     let mut seen = 0u64;
     for (name, value, line) in msg.headers() {
         let first = seen & name.bit() == 0;
         seen |= name.bit();
+        let header = Header { name, value, line, first };
+        if beside.header(msg, &header, &mut p) {
+            continue;
+        }
+        let line = header.line;
         match name {
             Name::Via if first => _ = remove_some(msg, value, line, 1, &mut p),
             Name::Contact => match edit.contact {
@@ -224,7 +287,7 @@ fn put_length(msg: &Message<'_>, w: &mut Writer<'_>) {
     }
 }
 
-fn range(msg: &Message<'_>, part: &[u8]) -> Range<usize> {
+pub(crate) fn range(msg: &Message<'_>, part: &[u8]) -> Range<usize> {
     let at = msg.offset(part);
     at..at + part.len()
 }

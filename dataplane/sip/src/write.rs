@@ -97,11 +97,17 @@ pub(crate) const fn transport(t: Transport) -> &'static str {
     }
 }
 
-/// The proxy's Via line: handle and salt in the branch.
+/// The proxy's Via line.
 pub(crate) fn put_own_via(t: Transport, by: SocketAddr, ticket: Ticket, salt: u64, w: &mut Writer<'_>) {
+    begin_own_via(t, by, ticket, salt, w);
+    w.put(b"\r\n");
+}
+
+/// The same without its end: handle and salt in the branch.
+pub(crate) fn begin_own_via(t: Transport, by: SocketAddr, ticket: Ticket, salt: u64, w: &mut Writer<'_>) {
     w.put(b"Via: SIP/2.0/").text(transport(t)).put(b" ");
     put_host_port(by, w);
-    w.put(b";branch=z9hG4bK").hex(&ticket.0.to_be_bytes()).put(b".").hex(&salt.to_be_bytes()).put(b"\r\n");
+    w.put(b";branch=z9hG4bK").hex(&ticket.0.to_be_bytes()).put(b".").hex(&salt.to_be_bytes());
 }
 
 /// `<sip:TOKEN@core` without the closing bracket: what the proxy calls a terminal towards the core.

@@ -4,6 +4,7 @@
 pub(crate) mod answers;
 pub(crate) mod asked;
 pub(crate) mod index;
+pub(crate) mod paces;
 pub(crate) mod pendings;
 pub(crate) mod sessions;
 pub(crate) mod staged;

@@ -2,15 +2,17 @@
 //! source.
 
 use super::index::Index;
+use super::paces::Pace;
 use super::text::Texts;
 use crate::api::{Lane, Meta};
+use crate::classes::Pair;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use portunus_channel::tls::{Identity, Psk};
 use portunus_channel::{End, Handles, Keys, Mechanism, ReplayWindow, Sequence};
-use portunus_keydist::Idc;
 use portunus_keydist::mech::Mech;
 use portunus_keydist::proxy::HashKey;
-use portunus_signalling::{Protocol, SessionRef};
+use portunus_keydist::{Idc, Now};
+use portunus_signalling::{Crossing, Protocol, SessionRef};
 
 /// How far a session has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +170,8 @@ const GENERATION: u32 = (1 << 24) - 1;
 /// The table.
 pub(crate) struct Sessions {
     slots: Vec<Session>,
+    /// Beside them, for their entries are full.
+    paces: Vec<Pace>,
     capacity: usize,
     texts: Texts,
     by_idc: Index,
@@ -189,6 +193,7 @@ impl Sessions {
     pub(crate) fn new(capacity: usize, text: usize, (hash, tls): (HashKey, bool), worker: u8, seed: u32) -> Self {
         Self {
             slots: Vec::with_capacity(capacity),
+            paces: Vec::with_capacity(capacity),
             capacity,
             texts: Texts::new(text),
             by_idc: Index::new(capacity),
@@ -305,7 +310,7 @@ impl Sessions {
         let session = self.get(slot)?;
         let (idc, binding) =
             self.texts.get(session.text, session.text_len()).split_at_checked(usize::from(session.idc_len))?;
-        Some(SessionRef { idc: Idc::from_octets(idc)?, binding, keyed: session.is_keyed() })
+        Some(SessionRef { idc: Idc::from_octets(idc)?, binding, keyed: session.is_keyed(), crossing: Crossing::OPEN })
     }
 
     /// Reads where the session of the terminal whose lane has this name is looked for, so that the misses of several
@@ -387,9 +392,28 @@ impl Sessions {
                 self.free = place.text;
                 *place = session;
             }
-            None => self.slots.push(session),
+            None => {
+                self.slots.push(session);
+                self.paces.push(Pace::default());
+            }
         }
         Some(slot)
+    }
+
+    /// What a session keeps to: its policies, and how fast it was.
+    pub(crate) fn pace(&self, slot: u32) -> Pace {
+        self.paces.get(slot as usize).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn pace_mut(&mut self, slot: u32) -> Option<&mut Pace> {
+        self.paces.get_mut(slot as usize)
+    }
+
+    /// These are a session's policies from now on, and it has sent nothing under them.
+    pub(crate) fn set_pace(&mut self, slot: u32, pair: Pair, now: Now) {
+        if let Some(pace) = self.paces.get_mut(slot as usize) {
+            *pace = Pace::new(pair, now.mono_ms);
+        }
     }
 
     /// Keeps another binding; false, and the old one stays, when there is no room for it.

@@ -9,7 +9,7 @@ use portunus_keydist::ident::{Idc, Idsp, N1};
 use portunus_keydist::mech::MechList;
 use portunus_keydist::schedule::{For, Key, SessionKey, WrapCtx, message_mac};
 use portunus_keydist::steps::{Refusal, S1, S5, S6, S7, S8, S9, S10};
-use portunus_signalling::{Hop, Marks, Own, SessionRef, Signalling, Ticket, Transport};
+use portunus_signalling::{Crossing, Hop, Marks, Own, SessionRef, Signalling, Ticket, Transport};
 use std::net::SocketAddr;
 
 pub const RAND: [u8; 16] = *b"0123456789abcdef";
@@ -95,7 +95,7 @@ impl World {
     }
 
     pub fn session(&self) -> SessionRef<'static> {
-        SessionRef { idc: self.idc, binding: b"", keyed: true }
+        SessionRef { idc: self.idc, binding: b"", keyed: true, crossing: Crossing::OPEN }
     }
 
     pub fn up(&self, name: &'static str, octets: Vec<u8>) -> Sent {

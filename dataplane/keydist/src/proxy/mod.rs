@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod lockout;
 pub mod replay;
 pub mod source;
+pub mod veil;
 
 pub use challenge::{Challenge, ChallengeFault, Challenges, TOKEN_LEN};
 pub use cookie::{COOKIE_LEN, Cookies};
@@ -21,6 +22,7 @@ pub use exchange::{Exchange, Granted, NextChallenge};
 pub use lockout::{Lock, Lockout, LockoutPolicy};
 pub use replay::{Fingerprint, ReplayFull, ReplaySet};
 pub use source::{HashKey, ProcessKeys, Source};
+pub use veil::{VEIL_LEN, Veil};
 
 use crate::bugs::{Bug, planted};
 use crate::ident::{Idc, Idsp, N1, Rand};

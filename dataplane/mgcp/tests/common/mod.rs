@@ -10,7 +10,7 @@ use portunus_mgcp::carriage::core::{self, Txn};
 use portunus_mgcp::carriage::terminal;
 use portunus_mgcp::view::{Endpoint, Message};
 use portunus_mgcp::{MAC_PLACEHOLDER, Mgcp};
-use portunus_signalling::{Hop, Marks, Own, SessionRef, Signalling, Ticket, Transport};
+use portunus_signalling::{Crossing, Hop, Marks, Own, SessionRef, Signalling, Ticket, Transport};
 use std::net::SocketAddr;
 
 pub const RAND: [u8; 16] = *b"0123456789abcdef";
@@ -88,7 +88,7 @@ impl World {
     }
 
     pub fn session(&self) -> SessionRef<'static> {
-        SessionRef { idc: self.idc, binding: b"", keyed: true }
+        SessionRef { idc: self.idc, binding: b"", keyed: true, crossing: Crossing::OPEN }
     }
 
     pub fn up(&self, name: &'static str, octets: Vec<u8>) -> Sent {

@@ -1,6 +1,7 @@
 //! The proxy's side: [`Sip`] gives the engine what it knows of SIP.
 
 mod answer;
+mod border;
 mod read;
 mod relay;
 mod steps;

@@ -1,9 +1,10 @@
 //! What passes through a session, and through a stock phone's proven source.
 
+use super::border::{Down, Room, Up as Upward, Way, chooses, vias};
 use super::{read, steps};
 use crate::ALGORITHM;
 use crate::edit::{self, Contacts, Credentials, Response, Top};
-use crate::view::{Addr, Message, Method, Name, Uri, Via};
+use crate::view::{Addr, Items, Message, Method, Name, Uri, Via};
 use crate::write::{Stamp, Tag, simple};
 use core::net::{IpAddr, SocketAddr};
 use portunus_codec::{Full, Writer};
@@ -28,7 +29,7 @@ pub(super) fn is_at(uri: &Uri<'_>, own: SocketAddr) -> bool {
 }
 
 /// True for `sip:TOKEN@core`: what this proxy calls that terminal.
-fn is_token_of(uri: &Uri<'_>, core: SocketAddr, idc: Idc<'_>) -> bool {
+pub(super) fn is_token_of(uri: &Uri<'_>, core: SocketAddr, idc: Idc<'_>) -> bool {
     is_at(uri, core) && uri.token().is_some_and(|t| t.as_idc() == idc)
 }
 
@@ -98,10 +99,15 @@ fn hop_of<'h>(hop: &Hop<'h>, msg: &Message<'_>) -> Hop<'h> {
     Hop { salt: transaction(hop, hop.ticket, &msg.via(), msg), ..*hop }
 }
 
-/// A response must bear a branch of this proxy's making on top, made for the transaction below it.
-fn answers_ours(hop: &Hop<'_>, msg: &Message<'_>) -> Result<(), Fault> {
+/// A response must bear a branch of this proxy's making on top, made for the transaction below it: below it where it
+/// stands, or in what the proxy hid of it.
+fn answers_ours(hop: &Hop<'_>, msg: &Message<'_>, hidden: Option<&[u8]>) -> Result<(), Fault> {
     let mut vias = msg.items(Name::Via).map(Via::parse);
-    let (own, below) = (vias.next().flatten(), vias.next().flatten());
+    let own = vias.next().flatten();
+    let below = match hidden {
+        Some(list) => Items::new(list).next().and_then(Via::parse),
+        None => vias.next().flatten(),
+    };
     let made = own.zip(below).and_then(|(own, below)| {
         let (ticket, salt) = own.handle()?;
         // A registration outside sessions has the salt that the hop had; the engine tells whose it is.
@@ -115,7 +121,7 @@ pub(super) fn up(hop: &Hop<'_>, session: &SessionRef<'_>, octets: &[u8], w: &mut
     let msg = Message::parse(octets)?;
     read::forbid_core_only(&msg)?;
     if !msg.is_request() {
-        return response_up(hop, &msg, w);
+        return response_up(hop, session, &msg, w);
     }
     read::passable(&msg)?;
     let hop = &hop_of(hop, &msg);
@@ -131,26 +137,43 @@ pub(super) fn up(hop: &Hop<'_>, session: &SessionRef<'_>, octets: &[u8], w: &mut
     if register {
         return register_in_session(hop, session, &msg, w);
     }
+    request_up(hop, session, &msg, w)
+}
+
+/// A request: it goes where the proxy's own routes lead, and where there is something to hide nowhere else.
+fn request_up(hop: &Hop<'_>, session: &SessionRef<'_>, msg: &Message<'_>, w: &mut Writer<'_>) -> Result<Up, Fault> {
+    let (mut for_uri, mut for_routes) = (Room::new(), Room::new());
+    let Way { uri, routes } = Way::of(session, msg, (&mut for_uri, &mut for_routes))?;
+    let (own, hides) = (steps::own_route(hop, msg), session.crossing.border.hiding().is_some());
+    let through = routes.is_some() || hides;
+    if through && chooses(msg, own, routes.is_some()) {
+        session.crossing.notice(|n| n.routed = true);
+    }
     let record_route = msg.method().forms_dialog() && msg.to().tag().is_none();
     let edit = edit::Request {
-        uri: None,
+        uri,
         top: steps::top(hop, hop.salt, session.idc, false, record_route),
         source: Some((hop.source, Stamp::Asked)),
-        routes: edit::Routes::popped(steps::own_route(hop, &msg)),
+        routes: if through { edit::Routes::Drop } else { edit::Routes::popped(own) },
         contacts: Contacts::Keep,
         credentials: Credentials::Keep,
         strip_agreement: true,
         strip_core_only: false,
     };
-    edit::request(&msg, &edit, w).map_err(too_big)?;
-    Ok(Up::Forward)
+    let mut beside = Upward::new(hop, session, (routes, None));
+    edit::request_beside(msg, &edit, &mut beside, w).map_err(too_big)?;
+    beside.end().map(|()| Up::Forward)
 }
 
 /// A response must be to what this proxy sent down: its Via is on top, and another below it says where it goes.
-fn response_up(hop: &Hop<'_>, msg: &Message<'_>, w: &mut Writer<'_>) -> Result<Up, Fault> {
-    answers_ours(hop, msg)?;
-    edit::response(msg, &Response { strip_core_only: false, contact: None }, w).map_err(too_big)?;
-    Ok(Up::Forward)
+fn response_up(hop: &Hop<'_>, session: &SessionRef<'_>, msg: &Message<'_>, w: &mut Writer<'_>) -> Result<Up, Fault> {
+    let mut room = Room::new();
+    let hidden = vias(session, msg, &mut room)?;
+    answers_ours(hop, msg, hidden)?;
+    let mut beside = Upward::new(hop, session, (None, hidden));
+    let edit = Response { strip_core_only: false, contact: None };
+    edit::response_beside(msg, &edit, &mut beside, w).map_err(too_big)?;
+    beside.end().map(|()| Up::Forward)
 }
 
 /// A refresh or de-registration: the proxy says to the softswitch who it is from.
@@ -177,33 +200,38 @@ fn register_in_session(
         (false, false) => (steps::Binds::Nothing, Up::Forward),
     };
     let how = steps::ToCore { idc: session.idc, contacts, credentials, strip_agreement: true };
-    steps::register_up(hop, msg, &how, w).map_err(too_big)?;
-    Ok(up)
+    let mut beside = Upward::new(hop, session, (None, None));
+    steps::register_up_beside(hop, msg, &how, &mut beside, w).map_err(too_big)?;
+    beside.end().map(|()| up)
 }
 
 /// [`portunus_signalling::Signalling::relay_down`].
 pub(super) fn down(hop: &Hop<'_>, session: &SessionRef<'_>, octets: &[u8], w: &mut Writer<'_>) -> Result<(), Fault> {
     let msg = Message::parse(octets)?;
     if !msg.is_request() {
-        answers_ours(hop, &msg)?;
+        answers_ours(hop, &msg, None)?;
         return response_down(hop, session, &msg, w).map_err(too_big);
     }
     read::passable(&msg)?;
     let own = &hop.own;
     let route = msg.addrs(Name::Route).next().and_then(|a| a.sip());
     let called = Uri::parse(msg.uri()).is_some_and(|u| is_token_of(&u, own.core, session.idc));
+    let salt = transaction(hop, hop.ticket, &msg.via(), &msg);
+    let record_route = msg.method().forms_dialog() && msg.to().tag().is_none();
+    let mut beside = Down::request(hop, session, &msg, salt, record_route);
+    let top = Top::Own {
+        transport: hop.transport,
+        by: own.access,
+        ticket: hop.ticket,
+        salt,
+        idc: session.idc,
+        core: own.core,
+        path: false,
+        record_route,
+    };
     let edit = edit::Request {
         uri: edit::binding_uris(session.binding).next().filter(|uri| called && !uri.is_empty()),
-        top: Top::Own {
-            transport: hop.transport,
-            by: own.access,
-            ticket: hop.ticket,
-            salt: transaction(hop, hop.ticket, &msg.via(), &msg),
-            idc: session.idc,
-            core: own.core,
-            path: false,
-            record_route: msg.method().forms_dialog() && msg.to().tag().is_none(),
-        },
+        top: if beside.hides() { Top::Beside } else { top },
         source: None,
         routes: edit::Routes::popped(route.is_some_and(|u| is_at(&u, own.core))),
         contacts: Contacts::Keep,
@@ -211,7 +239,9 @@ pub(super) fn down(hop: &Hop<'_>, session: &SessionRef<'_>, octets: &[u8], w: &m
         strip_agreement: false,
         strip_core_only: true,
     };
-    edit::request(&msg, &edit, w).map_err(too_big)
+    edit::request_beside(&msg, &edit, &mut beside, w).map_err(too_big)?;
+    beside.end(session);
+    Ok(())
 }
 
 /// A response to what the terminal sent. In a registration's, the terminal's own Contact stands for the proxy's.
@@ -221,5 +251,8 @@ fn response_down(hop: &Hop<'_>, session: &SessionRef<'_>, msg: &Message<'_>, w: 
         Some(seconds) if register && !session.binding.is_empty() => Some((session.binding, seconds)),
         _ => None,
     };
-    edit::response(msg, &Response { strip_core_only: true, contact }, w)
+    let mut beside = Down::response(hop, session, msg, contact.is_none());
+    edit::response_beside(msg, &Response { strip_core_only: true, contact }, &mut beside, w)?;
+    beside.end(session);
+    Ok(())
 }

@@ -58,6 +58,18 @@ pub(super) struct ToCore<'a> {
 
 /// Writes a registration towards the core.
 pub(super) fn register_up(hop: &Hop<'_>, msg: &Message<'_>, how: &ToCore<'_>, w: &mut Writer<'_>) -> Result<(), Full> {
+    register_up_beside(hop, msg, how, &mut edit::Nothing, w)
+}
+
+/// As [`register_up`], with whatever else becomes of it.
+#[inline]
+pub(super) fn register_up_beside(
+    hop: &Hop<'_>,
+    msg: &Message<'_>,
+    how: &ToCore<'_>,
+    beside: &mut impl edit::Beside,
+    w: &mut Writer<'_>,
+) -> Result<(), Full> {
     let &ToCore { idc, contacts, credentials, strip_agreement } = how;
     let contacts = match contacts {
         Binds::Own => Contacts::Own { idc, core: hop.own.core, expires: asked(msg) },
@@ -81,7 +93,7 @@ pub(super) fn register_up(hop: &Hop<'_>, msg: &Message<'_>, how: &ToCore<'_>, w:
         strip_agreement,
         strip_core_only: false,
     };
-    edit::request(msg, &edit, w)
+    edit::request_beside(msg, &edit, beside, w)
 }
 
 /// True when a REGISTER is for this proxy's own address, as of phones that know no domain: the proxy stands for the

@@ -6,7 +6,7 @@ use portunus_keydist::ident::{Idc, Idsp, N1};
 use portunus_keydist::mech::MechList;
 use portunus_keydist::schedule::{For, Key, SessionKey, WrapCtx, message_mac};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S8, S9, S10};
-use portunus_signalling::{Hop, Marks, Own, SessionRef, Signalling, Ticket, Transport};
+use portunus_signalling::{Crossing, Hop, Marks, Own, SessionRef, Signalling, Ticket, Transport};
 use portunus_sip::carriage::core::{self, Granted};
 use portunus_sip::carriage::terminal::{self, Agent, Plain, StockAnswer, Txn};
 use portunus_sip::view::{Message, Name};
@@ -95,7 +95,7 @@ impl World {
     }
 
     pub fn session(&self) -> SessionRef<'static> {
-        SessionRef { idc: self.idc, binding: self.contact.as_bytes(), keyed: true }
+        SessionRef { idc: self.idc, binding: self.contact.as_bytes(), keyed: true, crossing: Crossing::OPEN }
     }
 
     pub fn up(&self, name: &'static str, octets: Vec<u8>) -> Sent {
