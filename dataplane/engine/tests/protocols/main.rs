@@ -13,7 +13,7 @@ mod stage;
 
 use common::Session;
 use dialect::{Dialect, Named, Said};
-use portunus_engine::{Cookies, Lane, Policy};
+use portunus_engine::{Classes, Cookies, Lane, Policy, Terms};
 use portunus_keydist::mech::{Mech, MechList};
 use portunus_keydist::schedule::Key;
 use portunus_keydist::steps::Refusal;
@@ -112,6 +112,30 @@ fn repeated_messages_get_the_same_answers() {
         let count = stage.count();
         assert_eq!((count.s6_sent, count.s10_sent, count.sessions_provisional), (1, 1, 1));
         assert_eq!((count.retransmissions_relayed, count.retransmissions_answered), (1, 2));
+    }
+}
+
+/// What is too much, or too long, is answered in each protocol's own words, where it answers at all.
+#[test]
+fn rates_and_sizes_hold_for_every_protocol() {
+    for d in ALL {
+        let terms = Terms { rate_s: 1, burst: 2, message: 1000, ..Terms::OPEN };
+        let classes = Classes { base: terms, ..Classes::default() };
+        let mut stage = Stage::with(d, Policy { classes, ..Policy::default() });
+        let mut gateway = stage.active(0, HERE);
+        let mut went = Vec::new();
+        for n in 0..4 {
+            let request = d.request(900 + n, &gateway.idc);
+            let (down, up) = stage.inside(&mut gateway, &request);
+            assert_eq!(down.len() + up.len(), 1);
+            went.push(up.len());
+        }
+        assert_eq!(went, [1, 1, 0, 0]);
+        let long = [d.request(910, &gateway.idc), vec![b' '; 1000]].concat();
+        let (down, up) = stage.inside(&mut gateway, &long);
+        assert!(up.is_empty() && down.len() <= 1);
+        let count = stage.count();
+        assert_eq!((count.rate_exceeded, count.message_too_long, count.relay_fault), (2, 1, 0));
     }
 }
 
