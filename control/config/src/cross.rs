@@ -1,7 +1,8 @@
 //! Rules that concern more than one section.
 
-use crate::model::{AucListener, Config, Edge, ListenProtocol, ListenTransport};
+use crate::model::{AucListener, Config, Edge, ListenProtocol, ListenTransport, Mechanism, NamedPolicy};
 use crate::read::Gather;
+use crate::value::Size;
 use core::net::SocketAddr;
 use std::collections::HashMap;
 
@@ -14,6 +15,7 @@ pub(crate) fn check(config: &Config, gather: &Gather<'_>) {
     peers(config, gather);
     elsewhere(config, gather);
     registrars(config, gather);
+    policies_used(config, gather);
 }
 
 /// Registrars of somebody else's must have terminals to serve and a way back, and be others, each once.
@@ -220,6 +222,68 @@ fn secured(config: &Config, gather: &Gather<'_>) {
                 gather.note_at(&format!("{path}.tls[{n}].address"), problem, write);
             }
         }
+    }
+}
+
+/// Policies with a name: those that are named exist, those that exist are somebody's, and each can be kept.
+fn policies_used(config: &Config, gather: &Gather<'_>) {
+    let all = edges(config).next().map(|(_, edge)| edge.policies.clone()).unwrap_or_default();
+    let known: Vec<&str> = all.iter().map(|p| p.name.as_str()).collect();
+    let listeners = || edges(config).flat_map(|(path, e)| e.listeners.iter().enumerate().map(move |l| (path, l)));
+    for (path, (n, listener)) in listeners() {
+        let Some(name) = listener.policy.as_deref().filter(|name| !known.contains(name)) else { continue };
+        let write = match (crate::mistake::nearest(name, &known), known.is_empty()) {
+            (Some(meant), _) => format!("did you mean \"{meant}\"?"),
+            (None, true) => format!("add [[policy]] with `name = \"{name}\"`"),
+            (None, false) => format!("write one of {}, or add [[policy]]", known.join(", ")),
+        };
+        gather.note_at(&format!("{path}.listener[{n}].policy"), format!("there is no policy \"{name}\""), write);
+    }
+    for (n, policy) in all.iter().enumerate() {
+        let named = listeners().any(|(_, (_, l))| l.policy.as_deref() == Some(&policy.name));
+        let said = gather.settings.borrow().get(&format!("policy[{n}].terminals")).is_some_and(|s| s.value != "[]");
+        if !named && !said {
+            let write = "add `terminals`, or name it at a listener: `policy = \"...\"`";
+            gather.note_at(&format!("policy[{n}].name"), "nobody has this policy", write);
+        }
+        edges(config).for_each(|(path, edge)| policy_kept(path, edge, (n, policy), gather));
+    }
+    for (path, edge) in edges(config) {
+        message_written(&format!("{path}.policy.message"), path, edge, edge.policy.terms.message, gather);
+    }
+}
+
+/// A policy together with what it takes over from an access side.
+fn policy_kept(path: &str, edge: &Edge, (n, policy): (usize, &NamedPolicy), gather: &Gather<'_>) {
+    let (mechanisms, terms) = policy.at(edge);
+    let key = |name: &str| format!("policy[{n}].{name}");
+    if let Some(floor) = policy.floor.filter(|floor| policy.mechanisms.is_none() && !mechanisms.contains(floor)) {
+        let problem = format!("{} is not among the mechanisms of {path}.policy, which this one has", floor.word());
+        gather.note_at(&key("floor"), problem, "write `mechanisms` here too, or another floor");
+    }
+    let written = policy.plain == Some(false) && policy.digest == Some(true);
+    if terms.digest && !terms.plain && !written && (policy.plain.is_some() || policy.digest.is_some()) {
+        let at = if policy.plain.is_some() { "plain" } else { "digest" };
+        let write = "say `digest = false` where `plain = false` is to hold";
+        gather.note_at(&key(at), "stock phones would register, and nothing would reach them", write);
+    }
+    for mechanism in policy.mechanisms.iter().flatten() {
+        let (somewhere, write) = match mechanism {
+            Mechanism::Tls => (!edge.tls.is_empty(), format!("add [[{path}.tls]] with `protocol` and `address`")),
+            other => (edge.place(*other).is_some(), format!("add [{path}.{}] with `address`", other.section())),
+        };
+        if !somewhere {
+            gather.note_at(&key("mechanisms"), format!("no place for {} at {path}", mechanism.word()), write);
+        }
+    }
+    message_written(&key("message"), path, edge, policy.message, gather);
+}
+
+/// What a terminal may send must fit what is written of it.
+fn message_written(key: &str, path: &str, edge: &Edge, limit: Option<Size>, gather: &Gather<'_>) {
+    if limit.is_some_and(|limit| limit > edge.capacity.message) {
+        let write = format!("write a larger `message` in [{path}.capacity] too");
+        gather.note_at(key, format!("longer than {path}.capacity.message, the longest that is passed on"), write);
     }
 }
 

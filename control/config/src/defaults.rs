@@ -63,6 +63,38 @@ pub(crate) const COOKIE_PERCENT: u64 = 50;
 pub(crate) const BUSY_PERCENT: u64 = 80;
 pub(crate) const DROP_PERCENT: u64 = 95;
 
+/// Messages of one session, a second: a gateway of some hundred lines at its busiest, and no flood.
+pub(crate) const RATE: u64 = 200;
+/// So many at once: every line of such a gateway after a restart.
+pub(crate) const BURST: u64 = 400;
+
+/// What a terminal may not say of itself, and what is nobody's to say from outside (RFC 3325, RFC 5009, RFC 5502, RFC
+/// 7315). What only the core may assert (P-Asserted-Identity, P-Charging-*, Path, Service-Route and so on) is refused
+/// whatever stands here.
+pub(crate) const STRIP_UP: [&str; 8] = [
+    "P-Preferred-Identity",
+    "P-Preferred-Service",
+    "P-Served-User",
+    "P-User-Database",
+    "P-Profile-Key",
+    "P-Early-Media",
+    "P-DCS-*",
+    "X-PKD-*",
+];
+/// What would tell of the core's elements, or of others' access networks. What only the core may assert ends here too,
+/// whatever stands here.
+pub(crate) const STRIP_DOWN: [&str; 9] = [
+    "Server",
+    "Warning",
+    "History-Info",
+    "P-Access-Network-Info",
+    "P-Served-User",
+    "P-User-Database",
+    "P-Profile-Key",
+    "P-DCS-*",
+    "X-PKD-*",
+];
+
 pub(crate) const SLOW_AFTER: u64 = 3;
 pub(crate) const SLOW: Duration = s(1);
 pub(crate) const IGNORE_AFTER: u64 = 10;

@@ -52,8 +52,14 @@ pub fn difference(running: &Loaded, new: &Loaded) -> Difference {
         if from.map(|s| &s.compare) == to.map(|s| &s.compare) {
             continue;
         }
-        // A key that came or went takes its section with it: live only when both files have it.
-        let live = from.is_some_and(|s| s.live) && to.is_some_and(|s| s.live);
+        // A key that came or went takes its section with it: live only when both files have it, but for policies, which
+        // come and go as a whole, and what names them.
+        let stays = |file: &Loaded, listener: &str| file.settings.contains_key(&format!("{listener}.address"));
+        let of_listener = key.strip_suffix(".policy");
+        let goes = key.starts_with("policy[")
+            || of_listener.is_some_and(|listener| stays(running, listener) && stays(new, listener));
+        let (was, is) = (from.map_or(goes, |s| s.live), to.map_or(goes, |s| s.live));
+        let live = was && is || goes;
         let value = |s: Option<&crate::Setting>| s.map(|s| s.value.clone());
         changes.push(Change { key: key.clone(), from: value(from), to: value(to), live });
     }

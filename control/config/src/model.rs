@@ -3,9 +3,11 @@
 
 mod agent;
 mod edge;
+mod policy;
 
 pub use agent::*;
 pub use edge::*;
+pub use policy::*;
 
 use crate::value::{Secret, Size};
 use core::net::{IpAddr, SocketAddr};

@@ -4,9 +4,10 @@
 mod agent;
 mod auc;
 mod edge;
+mod policy;
 mod softswitch;
 
-use crate::model::{Config, KeySource, Log, LogFormat, LogLevel, Proxy, SecretSource, Softswitch, Tls};
+use crate::model::{Config, KeySource, Log, LogFormat, LogLevel, NamedPolicy, Proxy, SecretSource, Softswitch, Tls};
 use crate::read::Section;
 use crate::value::{OneOf, Secret, Word};
 use std::path::PathBuf;
@@ -18,6 +19,8 @@ pub(crate) struct Place<'p> {
     pub(crate) folder: &'p std::path::Path,
     /// True for a laboratory.
     pub(crate) lab: bool,
+    /// Its policies that have a name.
+    pub(crate) policies: &'p [NamedPolicy],
 }
 
 impl Word for LogLevel {
@@ -37,7 +40,8 @@ impl Word for LogFormat {
 /// Reads the whole file; the mistakes are in the sections' `gather`.
 pub(crate) fn file(mut root: Section<'_, '_, '_>, folder: &std::path::Path) -> Option<Config> {
     let lab = root.key("lab").or(false);
-    let place = Place { folder, lab };
+    let policies = policy::named(&mut root);
+    let place = Place { folder, lab, policies: &policies };
     let log = log(root.section_or_empty("log"));
     let auc = root.section("auc").map(|s| auc::read(s, place));
     let softswitch = root.section("softswitch").map(|s| softswitch::read(s, place));

@@ -76,7 +76,7 @@ key_life = \"1y\"
         "test.toml:17:12: proxy.listener[0].protocol: not a value for this key (it is a string); write \"sip\", \"mgcp\", \"h248\"",
         "test.toml:24:16: proxy.policy.clock_window: not a value for this key (it is an integer); write a duration",
         "test.toml:25:12: proxy.policy.key_life: not a value for this key",
-        "test.toml:27:2: colour: unknown key; known here: agent, auc, lab, log, proxy, softswitch",
+        "test.toml:27:2: colour: unknown key; known here: agent, auc, lab, log, policy, proxy, softswitch",
     ];
     let all = found.join("\n");
     for (n, start) in expected.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! What faces terminals, and its rules.
 
-use super::{KeySource, Span};
+use super::{Border, KeySource, NamedPolicy, Span, Terms};
 use crate::value::Size;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -26,6 +26,10 @@ pub struct Edge {
     pub tls: Vec<Secured>,
     /// Rules.
     pub policy: Policy,
+    /// The policies of the file that have a name.
+    pub policies: Vec<NamedPolicy>,
+    /// What crosses the border.
+    pub border: Border,
     /// Fixed capacities.
     pub capacity: Capacity,
     /// What happens when there is too much.
@@ -37,7 +41,7 @@ pub struct Edge {
 }
 
 /// An address where terminals reach us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     /// The signalling protocol.
     pub protocol: ListenProtocol,
@@ -49,6 +53,8 @@ pub struct Listener {
     pub advertised: Option<SocketAddr>,
     /// True: stock phones may register with digest authentication, without keys.
     pub stock_phones: bool,
+    /// The policy with a name that holds for whoever registers here; `None`: the access side's own.
+    pub policy: Option<String>,
 }
 
 impl Edge {
@@ -181,6 +187,8 @@ impl Mechanism {
 pub struct Policy {
     /// Mechanisms allowed, ours preferred first.
     pub mechanisms: Vec<Mechanism>,
+    /// What else it allows.
+    pub terms: Terms,
     /// How far a terminal's clock may be off, either way.
     pub clock_window: Duration,
     /// How long a challenge may be answered.

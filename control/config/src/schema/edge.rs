@@ -104,6 +104,7 @@ pub(super) fn edge(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Edge>
     let [sealed, ipsec] = Mechanism::DATAGRAMS.map(|mechanism| protected(&mut s, mechanism));
     let tls = tls(&mut s);
     let policy = policy(s.section_or_empty("policy"));
+    let border = super::policy::border(s.section_or_empty("border"));
     for (mechanism, place) in [(Mechanism::Sealed, &sealed), (Mechanism::Ipsec, &ipsec)] {
         if matches!(place, Some(None)) && policy.mechanisms.contains(&mechanism) {
             let write = format!("add [{}.{}] with `address`", s.path, mechanism.section());
@@ -129,6 +130,8 @@ pub(super) fn edge(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Edge>
         ipsec: ipsec?,
         tls: tls?,
         policy,
+        policies: place.policies.to_vec(),
+        border,
         capacity,
         overload,
         lockout,
@@ -182,6 +185,7 @@ fn listener(mut l: Section<'_, '_, '_>) -> Option<Listener> {
     let address = l.key::<SocketAddr>("address").required();
     let advertised = l.key::<SocketAddr>("advertised").check(specific).optional();
     let stock_phones = l.key("stock_phones").or(false);
+    let policy = l.key::<String>("policy").live().optional();
     if let Some(OneOf(protocol)) = protocol {
         if transport == ListenTransport::Tcp && !streams(protocol) {
             let problem = format!("{} is not carried over TCP", protocol.name());
@@ -193,7 +197,7 @@ fn listener(mut l: Section<'_, '_, '_>) -> Option<Listener> {
         }
     }
     l.finish();
-    Some(Listener { protocol: protocol?.0, transport, address: address?, advertised, stock_phones })
+    Some(Listener { protocol: protocol?.0, transport, address: address?, advertised, stock_phones, policy })
 }
 
 fn policy(mut p: Section<'_, '_, '_>) -> Policy {
@@ -202,8 +206,10 @@ fn policy(mut p: Section<'_, '_, '_>) -> Policy {
         .check(|l| some_mechanism(l))
         .live()
         .or(vec![OneOf(Mechanism::Sealed)]);
+    let mechanisms: Vec<Mechanism> = mechanisms.into_iter().map(|m| m.0).collect();
     let policy = Policy {
-        mechanisms: mechanisms.into_iter().map(|m| m.0).collect(),
+        terms: super::policy::terms(&mut p, &mechanisms),
+        mechanisms,
         clock_window: p.key("clock_window").within_ms(1_000, 300_000).live().or(d::CLOCK_WINDOW),
         challenge_life: p.key("challenge_life").within_ms(1_000, 60_000).live().or(d::CHALLENGE_LIFE),
         answer_cache: p.key("answer_cache").within_ms(1_000, 120_000).live().or(d::ANSWER_CACHE),

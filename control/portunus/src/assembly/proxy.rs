@@ -8,9 +8,11 @@ use portunus_channel::esp::Esp;
 use portunus_channel::sealed::Sealed;
 use portunus_config::model::{
     Cookies as CookiesModel, Edge, ListenProtocol, ListenTransport, Listener, Mechanism, Proxy as Model,
-    Softswitch as SoftswitchModel,
+    Softswitch as SoftswitchModel, Terms as TermsModel,
 };
-use portunus_engine::{Capacity, Cookies, ListenerKind, Policy};
+use portunus_engine::{
+    CLASSES_MAX, Capacity, Class, Classes, Cookies, LISTENERS_MAX, ListenerKind, Names, Pattern, Policy, Rules, Terms,
+};
 use portunus_h323::Ras;
 use portunus_io::listen::Buffers;
 use portunus_keydist::mech::Mech;
@@ -57,12 +59,54 @@ const fn protection(mechanism: Mechanism) -> Option<&'static dyn Protection> {
     }
 }
 
+fn mech(mechanism: Mechanism) -> Mech {
+    protection(mechanism).map_or(Mech::Tls, Protection::mech)
+}
+
+/// What a policy allows, apart from the mechanisms.
+fn terms(edge: &Edge, t: &TermsModel) -> Terms {
+    Terms {
+        floor: t.floor.map(mech),
+        plain: t.plain,
+        digest: t.digest,
+        rate_s: t.rate,
+        burst: t.burst,
+        message: octets(t.message.unwrap_or(edge.capacity.message)),
+    }
+}
+
+/// All policies of an access side, and whom they are for.
+fn classes(edge: &Edge) -> Classes {
+    let named = edge.policies.iter().map(|p| {
+        let (mechanisms, t) = p.at(edge);
+        let mechanisms = mechanisms.into_iter().map(mech).take(3).collect();
+        Class { name: p.name.clone(), mechanisms, terms: terms(edge, &t) }
+    });
+    let number = |n: usize| u8::try_from(n).unwrap_or(0);
+    let patterns = edge.policies.iter().enumerate().flat_map(|(n, p)| {
+        let own = p.terminals.iter().filter_map(|text| Pattern::new(text));
+        own.map(move |pattern| (pattern, number(n + 1)))
+    });
+    Classes {
+        base: terms(edge, &edge.policy.terms),
+        named: named.take(CLASSES_MAX).collect(),
+        listeners: edge.listeners.iter().take(LISTENERS_MAX).map(|l| number(edge.policy_of(l))).collect(),
+        terminals: patterns.collect(),
+    }
+}
+
+/// What of sessions' messages crosses the border. The configuration has checked the names.
+fn border(edge: &Edge) -> Rules {
+    let names = |list: &[String]| Names::of(list.iter().map(String::as_str)).unwrap_or_default();
+    let b = &edge.border;
+    Rules { hide: b.hide, strip_up: names(&b.strip_up), strip_down: names(&b.strip_down) }
+}
+
 /// The rules that a reload may change.
 pub fn policy(edge: &Edge) -> Policy {
     let (p, o, l) = (&edge.policy, &edge.overload, &edge.lockout);
-    let mech = |m: &Mechanism| protection(*m).map_or(Mech::Tls, Protection::mech);
     Policy {
-        mechanisms: p.mechanisms.iter().map(mech).take(3).collect(),
+        mechanisms: p.mechanisms.iter().copied().map(mech).take(3).collect(),
         life_s: seconds(p.key_life),
         window_ms: millis(p.clock_window),
         challenge_ms: millis(p.challenge_life),
@@ -86,6 +130,8 @@ pub fn policy(edge: &Edge) -> Policy {
             ignore_after: l.ignore_after,
             ignore_ms: millis32(l.ignore),
         },
+        classes: classes(edge),
+        border: border(edge),
     }
 }
 
