@@ -52,14 +52,14 @@ pub fn difference(running: &Loaded, new: &Loaded) -> Difference {
         if from.map(|s| &s.compare) == to.map(|s| &s.compare) {
             continue;
         }
-        // A key that came or went takes its section with it: live only when both files have it, but for policies, which
-        // come and go as a whole, and what names them.
-        let stays = |file: &Loaded, listener: &str| file.settings.contains_key(&format!("{listener}.address"));
-        let of_listener = key.strip_suffix(".policy");
-        let goes = key.starts_with("policy[")
-            || of_listener.is_some_and(|listener| stays(running, listener) && stays(new, listener));
-        let (was, is) = (from.map_or(goes, |s| s.live), to.map_or(goes, |s| s.live));
-        let live = was && is || goes;
+        // A key that came or went: with its whole section, which takes a restart but for policies, or by itself.
+        let section = key.rsplit_once('.').map_or("", |(section, _)| section);
+        let stays = |file: &Loaded| {
+            let mut beside = file.settings.range(format!("{section}.")..).take_while(|(k, _)| k.starts_with(section));
+            beside.any(|(k, _)| k != key)
+        };
+        let goes = key.starts_with("policy[") || stays(running) && stays(new);
+        let live = from.map_or(goes, |s| s.live) && to.map_or(goes, |s| s.live);
         let value = |s: Option<&crate::Setting>| s.map(|s| s.value.clone());
         changes.push(Change { key: key.clone(), from: value(from), to: value(to), live });
     }

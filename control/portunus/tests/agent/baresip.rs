@@ -38,6 +38,15 @@ fn tone() -> Vec<u8> {
 impl Baresip {
     /// A phone of this identity beside the agent at `agent`; it answers every call where `answers`.
     pub(crate) fn start(id: &str, agent: SocketAddr, answers: bool) -> Self {
+        Self::with(id, agent, answers, "")
+    }
+
+    /// As [`Baresip::start`], with a password, at whatever is its outbound proxy.
+    pub(crate) fn with_password(id: &str, proxy: SocketAddr, answers: bool, password: &str) -> Self {
+        Self::with(id, proxy, answers, &format!(";auth_user={id};auth_pass={password}"))
+    }
+
+    fn with(id: &str, agent: SocketAddr, answers: bool, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (path, control) = (folder.path(), free_port());
         let modules = MODULES.into_iter().find(|m| Path::new(m).is_dir()).expect("baresip's modules");
@@ -51,7 +60,8 @@ impl Baresip {
         );
         std::fs::write(path.join("config"), config).expect("its configuration");
         let mode = if answers { "auto" } else { "manual" };
-        let account = format!("<sip:{id}>;outbound=\"sip:{agent}\";regint=60;audio_codecs=pcmu;answermode={mode}\n");
+        let account =
+            format!("<sip:{id}>;outbound=\"sip:{agent}\";regint=60;audio_codecs=pcmu;answermode={mode}{more}\n");
         std::fs::write(path.join("accounts"), account).expect("its account");
         std::fs::write(path.join("contacts"), "").expect("its contacts");
         let mut child = Command::new("baresip")

@@ -13,7 +13,8 @@ impl Lab {
     pub fn capture(&self) -> Capture {
         let file = self.path("capture.pcap");
         let sip = [self.sip.port(), self.core.port(), self.softswitch.port()];
-        let sip: Vec<u16> = sip.into_iter().chain(self.registrars.iter().map(SocketAddr::port)).collect();
+        let stock = self.digest.map(|_| self.stock.port());
+        let sip: Vec<u16> = sip.into_iter().chain(stock).chain(self.registrars.iter().map(SocketAddr::port)).collect();
         let radius = [self.radius.port(), self.accounting.port()];
         let h248 = self.controller.map(|controller| controller.port());
         let (ipsec, tls) = (self.ipsec.port(), self.tls.port());

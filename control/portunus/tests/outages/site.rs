@@ -81,6 +81,12 @@ impl Process {
         self.signal("-HUP");
     }
 
+    /// Every counter of the access sides.
+    pub(crate) fn counters(&self) -> serde_json::Value {
+        self.signal("-USR1");
+        serde_json::from_str(&self.line()).expect("JSON")
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
