@@ -51,6 +51,32 @@ fn the_border_hides_and_strips_unless_told_otherwise() {
     assert!(!border.hide && border.strip_up.is_empty() && border.strip_down == ["X-Core-*"]);
 }
 
+/// What the explained files say to be the default is.
+#[test]
+fn the_explained_files_say_the_defaults() {
+    let edge = good("", "").config.proxy.expect("a proxy").edge;
+    for text in [
+        include_str!("../../../tuning/edge-2core.toml"),
+        include_str!("../../../tuning/edge-16core.toml"),
+        include_str!("../../../tuning/edge-64core.toml"),
+    ] {
+        let explained =
+            parse("edge.toml", text, Path::new("/etc")).expect("no mistake").config.proxy.expect("a proxy").edge;
+        assert_eq!(explained.border, edge.border);
+        let message = Some(explained.capacity.message);
+        assert_eq!(explained.policy.terms, Terms { message, ..edge.policy.terms });
+        // With the comments taken off what is only shown.
+        let shown = ["[[policy]]", "name = ", "terminals = ", "policy = ", "floor = ", "mechanisms = "];
+        let line = |l: &str| match l.strip_prefix("# ").filter(|l| shown.iter().any(|s| l.starts_with(s))) {
+            Some(bare) => format!("{bare}\n"),
+            None => format!("{l}\n"),
+        };
+        let whole: String = text.lines().map(line).collect();
+        let whole = parse("edge.toml", &whole, Path::new("/etc")).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(whole.config.proxy.expect("a proxy").edge.policies.len(), 1);
+    }
+}
+
 #[test]
 fn every_mistake_says_what_to_write() {
     let of = |name: &str, lines: &str| format!("[[policy]]\nname = \"{name}\"\n{lines}");

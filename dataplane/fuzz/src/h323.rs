@@ -8,8 +8,8 @@ use portunus_h323::view::{Alias, Kind, MESSAGE_MAX, Message, Reason};
 use portunus_h323::{MAC_PLACEHOLDER, Ras};
 use portunus_keydist::ident::{Idc, Idsp, N1};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S8, S10};
-use portunus_signalling::{Crossing, 
-    FromCore, FromTerminal, Hop, Marks, Own, Route, SessionRef, Signalling, Text, Ticket, Transport, Up,
+use portunus_signalling::{
+    Crossing, FromCore, FromTerminal, Hop, Marks, Own, Route, SessionRef, Signalling, Text, Ticket, Transport, Up,
 };
 use std::net::SocketAddr;
 
@@ -186,7 +186,8 @@ fn assert_same(octets: &[u8], passed: &[u8]) {
 }
 
 fn relays(octets: &[u8], buf: &mut [u8]) {
-    let session = SessionRef { idc: Idc::new("studio-3").expect("an IDc"), binding: b"", keyed: true, crossing: Crossing::OPEN };
+    let session =
+        SessionRef { idc: Idc::new("studio-3").expect("an IDc"), binding: b"", keyed: true, crossing: Crossing::OPEN };
     let mut w = Writer::new(buf);
     match Ras.relay_up(&hop(), &session, octets, &mut w) {
         Ok(Up::Answer) => assert_answer(octets, w.written()),

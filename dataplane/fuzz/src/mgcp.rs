@@ -8,8 +8,8 @@ use portunus_keydist::steps::{Refusal, S6, S8, S9, S10};
 use portunus_mgcp::carriage::{core, terminal};
 use portunus_mgcp::view::{DATAGRAM_MAX, Message, Name, PARTS_MAX, Parts};
 use portunus_mgcp::{MAC_PLACEHOLDER, Mgcp};
-use portunus_signalling::{Crossing, 
-    FromCore, FromTerminal, Hop, Marks, Own, Route, SessionRef, Signalling, Ticket, Transport, Up,
+use portunus_signalling::{
+    Crossing, FromCore, FromTerminal, Hop, Marks, Own, Route, SessionRef, Signalling, Ticket, Transport, Up,
 };
 use std::net::SocketAddr;
 
@@ -149,7 +149,12 @@ fn registration(octets: &[u8], read: &FromTerminal<'_>, buf: &mut [u8]) {
 }
 
 fn relays(octets: &[u8], buf: &mut [u8]) {
-    let session = SessionRef { idc: Idc::new("gw1.example.test").expect("an IDc"), binding: b"", keyed: true, crossing: Crossing::OPEN };
+    let session = SessionRef {
+        idc: Idc::new("gw1.example.test").expect("an IDc"),
+        binding: b"",
+        keyed: true,
+        crossing: Crossing::OPEN,
+    };
     let mut w = Writer::new(buf);
     match Mgcp.relay_up(&hop(), &session, octets, &mut w) {
         Ok(Up::Answer) => assert_answers(octets, w.written()),

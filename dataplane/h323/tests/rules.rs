@@ -10,7 +10,7 @@ use portunus_h323::Ras;
 use portunus_h323::view::{Element, Kind, Message, Reason};
 use portunus_h323::write::{self, Endpoint, Registering, Tok};
 use portunus_keydist::steps::{S1, S2};
-use portunus_signalling::{Fault, FaultKind, FromTerminal, Signalling, Text, Up};
+use portunus_signalling::{Border, Crossing, Fault, FaultKind, FromTerminal, Rules, SessionRef, Signalling, Text, Up};
 
 /// A RegistrationRequest's root: its time to live and keepAlive are the last 11 octets, their map among them.
 fn rrq_root(w: &World, seq: u16) -> Vec<u8> {
@@ -466,4 +466,70 @@ fn the_proxy_s_own_answers_to_the_core() {
             _ => assert!(out.is_empty(), "{name}"),
         }
     }
+}
+
+/// Endpoints are told the proxy's address for the gatekeeper's, in every message that says where to send RAS to, and
+/// nothing else of it changes.
+#[test]
+fn the_gatekeepers_address_stays_in_the_core() {
+    let veil = Some(portunus_keydist::proxy::Veil::new(&key().prk()));
+    let border = Border { veil, rules: Rules { hide: true, ..Rules::OPEN } };
+    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/h323");
+    let kept = std::fs::read_dir(seeds).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    for w in World::all() {
+        let session = SessionRef { crossing: Crossing { border: &border, noticed: None }, ..w.session() };
+        let inner = w.gatekeeper;
+        let written = [
+            write(|o| write::gatekeeper_confirm(7, "gk", inner, o)),
+            write(|o| write::location_confirm(8, inner, inner, o)),
+        ];
+        for octets in &written {
+            let out = write(|o| Ras.relay_down(&w.hop(), &session, octets, o));
+            let (was, is) = (Message::parse(octets).unwrap(), Message::parse(&out).unwrap());
+            assert_eq!((was.ras_address(), is.ras_address()), (Some(inner), Some(w.access)));
+            assert_eq!((was.seq(), was.call_signal_address()), (is.seq(), is.call_signal_address()));
+            let open = write(|o| Ras.relay_down(&w.hop(), &w.session(), octets, o));
+            assert_eq!(&open, octets, "where nothing is hidden");
+        }
+        // Of another version of IP: nobody's.
+        let other = if inner.is_ipv4() { "[2001:db8:1::9]:1719" } else { "198.51.100.9:1719" };
+        let octets = write(|o| write::gatekeeper_confirm(7, "gk", other.parse().unwrap(), o));
+        let out = write(|o| Ras.relay_down(&w.hop(), &session, &octets, o));
+        let told = Message::parse(&out).unwrap().ras_address().unwrap();
+        assert!(told.ip().is_unspecified() && told.port() == 0, "{told}");
+    }
+    // Messages that others wrote.
+    let w = World::v4();
+    let session = SessionRef { crossing: Crossing { border: &border, noticed: None }, ..w.session() };
+    let mut seen = [0; 3];
+    for octets in kept {
+        let Ok(was) = Message::parse(&octets) else { continue };
+        let mut buf = vec![0u8; 8192];
+        let mut out = Writer::new(&mut buf);
+        let mut plain_buf = vec![0u8; 8192];
+        let mut plain = Writer::new(&mut plain_buf);
+        let relayed = Ras.relay_down(&w.hop(), &session, &octets, &mut out);
+        let open = Ras.relay_down(&w.hop(), &w.session(), &octets, &mut plain);
+        let nth = match was.kind() {
+            Kind::GatekeeperConfirm => 0,
+            Kind::LocationConfirm => 1,
+            Kind::InfoRequest => 2,
+            _ => {
+                assert_eq!((relayed, out.written()), (open, plain.written()), "{was:?}");
+                continue;
+            }
+        };
+        if relayed.is_err() || open.is_err() {
+            continue;
+        }
+        seen[nth] += 1;
+        let is = Message::parse(out.written()).unwrap();
+        assert_eq!((is.seq(), out.len()), (was.seq(), plain.len()));
+        let differ = out.written().iter().zip(plain.written()).filter(|(a, b)| a != b).count();
+        assert!(differ <= 18, "an address and a port at most: {differ}");
+        if let Some(told) = is.ras_address().filter(|_| nth < 2) {
+            assert!(told == w.access || told.ip().is_unspecified(), "{told}");
+        }
+    }
+    assert!(seen.iter().all(|n| *n > 0), "{seen:?}");
 }

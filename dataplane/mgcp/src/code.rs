@@ -25,6 +25,8 @@ pub mod what {
     pub const SIZE: &str = "size";
     /// A list of events or signals.
     pub const EVENTS: &str = "events";
+    /// The entity to be notified.
+    pub const NOTIFIED: &str = "N";
     /// The request identifier.
     pub const REQUEST: &str = "X";
     /// The restart method.

@@ -8,7 +8,7 @@ use portunus_keydist::steps::Refusal;
 use portunus_mgcp::Mgcp;
 use portunus_mgcp::code;
 use portunus_mgcp::view::Message;
-use portunus_signalling::{FaultKind, FromCore, FromTerminal, Of, Route, Signalling, Up};
+use portunus_signalling::{Border, Crossing, FaultKind, FromCore, FromTerminal, Of, Route, Rules, Signalling, Up};
 
 const PKD: &str = "X-PKD: v=1;idsp=sp1.example.test;n1=64e6d05cb4c9b98f;ts=1763942400000\r\n";
 const HEAD: &str = "RSIP 7 *@gw1.example.test MGCP 1.0\r\n";
@@ -210,5 +210,56 @@ fn an_identifier_behind_many_blanks_is_salvaged_whole() {
     for blanks in 1..100 {
         let text = format!("RSIP{}2994 *@gw1.example.test MGCP 1.0\r\n", " ".repeat(blanks));
         assert_eq!(portunus_mgcp::view::Message::salvage(text.as_bytes()), Some(2994), "{blanks}");
+    }
+}
+
+/// Gateways are told the proxy's address for the call agent's, and give it back sealed.
+#[test]
+fn the_call_agents_address_stays_in_the_core() {
+    let veil = Some(portunus_keydist::proxy::Veil::new(&portunus_keydist::Key::new([9; 32]).prk()));
+    let border = Border { veil, rules: Rules { hide: true, ..Rules::OPEN } };
+    let noticed = std::cell::Cell::default();
+    for w in [World::v4(), World::v6()] {
+        let crossing = Crossing { border: &border, noticed: Some(&noticed) };
+        let session = portunus_signalling::SessionRef { crossing, ..w.session() };
+        let down = |msg: &str| {
+            let msg = msg.replace("gw1.example.test", w.idc.as_str());
+            let out = write(|o| Mgcp.relay_down(&w.hop(), &session, msg.as_bytes(), o));
+            String::from_utf8(out).unwrap()
+        };
+        let up = |msg: &str| {
+            let mut buf = [0u8; 4096];
+            let mut out = portunus_codec::Writer::new(&mut buf);
+            let msg = msg.replace("gw1.example.test", w.idc.as_str());
+            let up = Mgcp.relay_up(&w.hop(), &session, msg.as_bytes(), &mut out);
+            (up, String::from_utf8(out.written().to_vec()).unwrap().replace(w.idc.as_str(), "gw1.example.test"))
+        };
+        let agent = "ca@[198.51.100.77]:2727";
+        let asked = format!(
+            "RQNT 7 aaln/1@gw1.example.test MGCP 1.0\r\nN: {agent}\r\nX: 1\r\nR: L/hd\r\n.\r\n\
+             RQNT 8 aaln/2@gw1.example.test MGCP 1.0\r\nX: 2\r\nn:{agent}\r\nR: L/hd\r\n"
+        );
+        let told = down(&asked);
+        assert!(!told.contains("198.51.100.77"), "{told}");
+        assert_eq!(told.matches(&format!("@[{}]:{}\r\n", w.access.ip(), w.access.port())).count(), 2, "{told}");
+        assert_eq!(told, down(&asked), "a repetition is one");
+        let entity = told.split("N: ").nth(1).and_then(|t| t.split("\r\n").next()).unwrap();
+        let notify =
+            |entity: &str| format!("NTFY 9 aaln/1@gw1.example.test MGCP 1.0\r\nX: 1\r\nN: {entity}\r\nO: L/hd\r\n");
+        assert_eq!(up(&notify(entity)), (Ok(Up::Forward), notify(agent)));
+        // Any other entity is the gateway's own affair.
+        assert_eq!(up(&notify("ca@elsewhere")), (Ok(Up::Forward), notify("ca@elsewhere")));
+        // A redirection leads to the proxy too.
+        let elsewhere = down(&format!("521 9 Redirected\r\nN: {agent}\r\n"));
+        assert!(elsewhere.contains(&w.access.port().to_string()) && !elsewhere.contains("198.51.100.77"));
+        noticed.set(portunus_signalling::Noticed::default());
+        let forged = up(&notify(&entity.replacen("pkd~", "pkd~A", 1))).0.unwrap_err();
+        assert_eq!((forged.kind, forged.what, noticed.get().forged), (FaultKind::Forbidden, "N", true));
+        assert_eq!(up(&notify("pkd~@x")).0.unwrap_err().what, "N");
+        // A name too long to be hidden goes nowhere.
+        let mut buf = vec![0u8; 8192];
+        let long = format!("RQNT 7 aaln/1@gw1.example.test MGCP 1.0\r\nN: {}@x\r\nX: 1\r\n", "y".repeat(1100));
+        let mut out = portunus_codec::Writer::new(&mut buf);
+        assert!(Mgcp.relay_down(&w.hop(), &session, long.as_bytes(), &mut out).is_err());
     }
 }

@@ -7,11 +7,13 @@
 //! Deliberately absent: sockets, clocks, tables, any protocol's vocabulary.
 
 mod border;
+mod cover;
 mod notes;
 
 pub use border::{Border, Crossing, NAME_MAX, NAMES_MAX, NameError, Names, Noticed, Rules};
 use core::net::SocketAddr;
 use core::ops::Range;
+pub use cover::{Cover, HIDDEN_MAX, MARK, Room};
 pub use notes::{MARKS_MAX, Marks, TEXT_MAX, Text};
 pub use portunus_codec::{Full, Writer};
 use portunus_keydist::ident::{Idc, IdcBuf, Idsp, N1, Rand};

@@ -1,6 +1,7 @@
 //! The proxy's side: [`Ras`] gives the engine what it knows of RAS.
 
 mod answer;
+mod border;
 mod read;
 mod relay;
 mod steps;
@@ -168,14 +169,8 @@ impl Signalling for Ras {
         relay::up(session, msg, w)
     }
 
-    fn relay_down(
-        &self,
-        _hop: &Hop<'_>,
-        _session: &SessionRef<'_>,
-        msg: &[u8],
-        w: &mut Writer<'_>,
-    ) -> Result<(), Fault> {
-        relay::down(msg, w)
+    fn relay_down(&self, hop: &Hop<'_>, session: &SessionRef<'_>, msg: &[u8], w: &mut Writer<'_>) -> Result<(), Fault> {
+        relay::down(hop, session, msg, w)
     }
 
     fn write_core_fault(

@@ -1,12 +1,12 @@
 //! What passes through a session.
 
-use super::{read, steps};
+use super::{border, read, steps};
 use crate::carriage::values::{first_alias_is, forbidden};
 use crate::view::{Kind, Message, Reason};
 use crate::write;
 use portunus_codec::{Full, Writer};
 use portunus_keydist::ident::Idc;
-use portunus_signalling::{Fault, FaultKind, SessionRef, Up};
+use portunus_signalling::{Fault, FaultKind, Hop, SessionRef, Up};
 
 fn too_big(_: Full) -> Fault {
     Fault { kind: FaultKind::TooBig, what: "message", at: 0 }
@@ -55,13 +55,14 @@ pub(super) fn up(session: &SessionRef<'_>, octets: &[u8], w: &mut Writer<'_>) ->
 }
 
 /// [`portunus_signalling::Signalling::relay_down`].
-pub(super) fn down(octets: &[u8], w: &mut Writer<'_>) -> Result<(), Fault> {
-    let msg = Message::parse(octets)?;
+pub(super) fn down(hop: &Hop<'_>, session: &SessionRef<'_>, octets: &[u8], w: &mut Writer<'_>) -> Result<(), Fault> {
+    let (msg, start) = (Message::parse(octets)?, w.len());
     let clean = msg.token()?.is_none() && !msg.has_mac();
     match (clean, msg.kind().root_index()) {
         (true, _) => w.put(octets).finish().map(|_| ()).map_err(too_big),
         (false, Some(_)) => steps::without_tokens(&msg, w).map_err(too_big),
         // Added alternatives have their tokens in the root, which is not edited; none of PKD1's has any business there.
         (false, None) => Err(forbidden("tokens")),
-    }
+    }?;
+    border::own_address(hop, session, &msg, (start, w))
 }

@@ -1,6 +1,7 @@
 //! The proxy's side: [`Mgcp`] gives the engine what it knows of MGCP.
 
 mod answer;
+mod border;
 mod read;
 mod relay;
 mod steps;
@@ -178,14 +179,8 @@ impl Signalling for Mgcp {
         relay::up(session, msg, w)
     }
 
-    fn relay_down(
-        &self,
-        _hop: &Hop<'_>,
-        session: &SessionRef<'_>,
-        msg: &[u8],
-        w: &mut Writer<'_>,
-    ) -> Result<(), Fault> {
-        relay::down(session, msg, w)
+    fn relay_down(&self, hop: &Hop<'_>, session: &SessionRef<'_>, msg: &[u8], w: &mut Writer<'_>) -> Result<(), Fault> {
+        relay::down(hop, session, msg, w)
     }
 
     fn write_core_fault(

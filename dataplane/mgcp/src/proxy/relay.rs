@@ -1,13 +1,13 @@
 //! What passes inside a session: datagrams as they stand, when every message in them may.
 
-use super::read;
+use super::{border, read};
 use crate::carriage::step;
 use crate::code::{self, Code, what};
 use crate::view::{Message, Name, Verb, fault};
 use crate::write::{response, separator};
 use portunus_codec::Writer;
 use portunus_keydist::bugs::{Bug, planted};
-use portunus_signalling::{Fault, FaultKind, SessionRef, Up};
+use portunus_signalling::{Fault, FaultKind, Hop, SessionRef, Up};
 
 fn too_big<E>(_: E) -> Fault {
     fault(FaultKind::TooBig, what::SIZE, 0)
@@ -45,12 +45,12 @@ pub(super) fn up(session: &SessionRef<'_>, datagram: &[u8], w: &mut Writer<'_>) 
     if w.len() > begun {
         return w.finish().map(|_| Up::Answer).map_err(too_big);
     }
-    w.put(datagram).finish().map_err(too_big)?;
+    border::up(session, datagram, w)?;
     Ok(if deregisters == Some(true) { Up::Deregister } else { Up::Forward })
 }
 
 /// [`portunus_signalling::Signalling::relay_down`].
-pub(super) fn down(session: &SessionRef<'_>, datagram: &[u8], w: &mut Writer<'_>) -> Result<(), Fault> {
+pub(super) fn down(hop: &Hop<'_>, session: &SessionRef<'_>, datagram: &[u8], w: &mut Writer<'_>) -> Result<(), Fault> {
     for msg in read::messages(datagram) {
         let msg = msg?;
         match msg.command() {
@@ -61,6 +61,5 @@ pub(super) fn down(session: &SessionRef<'_>, datagram: &[u8], w: &mut Writer<'_>
             _ => {}
         }
     }
-    w.put(datagram).finish().map_err(too_big)?;
-    Ok(())
+    border::down(hop, session, datagram, w)
 }

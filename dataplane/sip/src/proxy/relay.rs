@@ -1,6 +1,6 @@
 //! What passes through a session, and through a stock phone's proven source.
 
-use super::border::{Down, Room, Up as Upward, Way, chooses, vias};
+use super::border::{Down, Up as Upward, Way, chooses, vias};
 use super::{read, steps};
 use crate::ALGORITHM;
 use crate::edit::{self, Contacts, Credentials, Response, Top};
@@ -10,7 +10,7 @@ use core::net::{IpAddr, SocketAddr};
 use portunus_codec::{Full, Writer};
 use portunus_keydist::ident::Idc;
 use portunus_keydist::proxy::HashKey;
-use portunus_signalling::{BINDING_MAX, Fault, FaultKind, Hop, Marks, SessionRef, Ticket, Up};
+use portunus_signalling::{BINDING_MAX, Fault, FaultKind, Hop, Marks, Room, SessionRef, Ticket, Up};
 
 /// The default port of SIP over UDP and TCP.
 const SIP_PORT: u16 = 5060;

@@ -1,6 +1,6 @@
 //! Towards the terminal: what is of the core is hidden or left out.
 
-use super::cover::{Cover, Kind, NOT_OURS, OURS, begin_route, end_route, sip_uri};
+use super::cover::{Cover, NOT_OURS, OURS, ROUTE, VIA, begin_route, end_route, put_uri, sip_uri};
 use super::ends;
 use crate::edit::{Beside, Header, range};
 use crate::patch::Patch;
@@ -32,7 +32,7 @@ pub(in super::super) struct Down<'a, 'm> {
 impl<'a, 'm> Down<'a, 'm> {
     fn new(hop: &'a Hop<'a>, session: &SessionRef<'a>, msg: &'a Message<'m>, request: Option<(u64, bool)>) -> Self {
         let border = session.crossing.border;
-        let cover = border.hiding().map(|veil| Cover { veil, idc: session.idc });
+        let cover = Cover::hiding(&session.crossing, session.idc);
         let names = &border.rules.strip_down;
         Self { msg, hop, idc: session.idc, cover, names, request, contacts: true, stripped: false }
     }
@@ -89,7 +89,7 @@ impl<'a, 'm> Down<'a, 'm> {
         };
         begin_route(w);
         let flag = if ours.is_some() { OURS } else { NOT_OURS };
-        cover.put(Kind::Route, |w| put_list(flag, core.unwrap_or_default().iter().rev().copied(), w), w);
+        cover.put(ROUTE, |w| put_list(flag, core.unwrap_or_default().iter().rev().copied(), w), w);
         end_route(self.hop.own.access, w);
         for item in below.unwrap_or_default() {
             w.put(b", ").put(item);
@@ -99,7 +99,7 @@ impl<'a, 'm> Down<'a, 'm> {
     /// Hides the SIP URIs of a list of addresses.
     fn hide_uris(&self, cover: &Cover<'_>, msg: &Message<'_>, value: &[u8], p: &mut Patch<'_, '_, '_>) {
         for (uri, _) in Items::new(value).filter_map(sip_uri) {
-            cover.put_uri(uri, self.hop.own.access, p.replace(range(msg, uri)));
+            put_uri(cover, uri, self.hop.own.access, p.replace(range(msg, uri)));
         }
     }
 }
@@ -123,13 +123,13 @@ impl Beside for Down<'_, '_> {
                 w.put(if i == 0 { b"" } else { b", " }).put(value);
             }
         };
-        cover.put(Kind::Via, vias, w);
+        cover.put(VIA, vias, w);
         w.put(b"\r\n");
         if record_route || msg.has(Name::RecordRoute) {
             w.put(b"Record-Route: ");
             begin_route(w);
             let flag = if record_route { OURS } else { NOT_OURS };
-            cover.put(Kind::Route, |w| put_list(flag, msg.items(Name::RecordRoute), w), w);
+            cover.put(ROUTE, |w| put_list(flag, msg.items(Name::RecordRoute), w), w);
             end_route(hop.own.access, w);
             w.put(b"\r\n");
         }

@@ -18,7 +18,6 @@ mod cover;
 mod down;
 mod up;
 
-pub(super) use cover::Room;
 pub(super) use down::Down;
 pub(super) use up::{Up, Way, chooses, vias};
 

@@ -1,6 +1,6 @@
 //! From the terminal: what was hidden is shown to the core again, and what is not the terminal's to say ends here.
 
-use super::cover::{Cover, Kind, OURS, Room, marked, sip_uri};
+use super::cover::{Cover, OURS, ROUTE, Room, VIA, marked, shown_uri, sip_uri};
 use super::ends;
 use crate::edit::{Beside, Header, range};
 use crate::patch::Patch;
@@ -18,7 +18,7 @@ fn forged(session: &SessionRef<'_>, at: usize, what: &'static str) -> Fault {
 }
 
 fn cover<'a>(session: &SessionRef<'a>) -> Option<Cover<'a>> {
-    session.crossing.border.veil.as_ref().map(|veil| Cover { veil, idc: session.idc })
+    Cover::showing(&session.crossing, session.idc)
 }
 
 /// Where a terminal's request goes: what it gave back of what had been hidden from it.
@@ -43,7 +43,7 @@ impl<'r> Way<'r> {
         let uri = match Uri::parse(msg.uri()).filter(|uri| marked(uri).is_some()) {
             Some(uri) => {
                 let bad = || forged(session, msg.offset(msg.uri()), "Request-URI");
-                Some(cover.shown_uri(&uri, for_uri).ok_or_else(bad)?)
+                Some(shown_uri(&cover, &uri, for_uri).ok_or_else(bad)?)
             }
             None => None,
         };
@@ -51,7 +51,7 @@ impl<'r> Way<'r> {
         let routes = match hidden {
             Some((item, hidden)) => {
                 let bad = || forged(session, msg.offset(item), "Route");
-                Some(cover.shown(Kind::Route, hidden, for_routes).ok_or_else(bad)?)
+                Some(cover.shown(ROUTE, hidden, for_routes).ok_or_else(bad)?)
             }
             None => None,
         };
@@ -73,7 +73,7 @@ pub(in super::super) fn vias<'r>(
         return Ok(None);
     };
     let bad = || forged(session, msg.offset(hidden), Name::Via.as_str());
-    cover.shown(Kind::Via, hidden, room).map(Some).ok_or_else(bad)
+    cover.shown(VIA, hidden, room).map(Some).ok_or_else(bad)
 }
 
 /// What becomes of a message on its way to the core, beside the edits of every proxy.
@@ -115,7 +115,7 @@ impl<'a, 'r> Up<'a, 'r> {
         let hiding = Items::new(header.value).filter_map(sip_uri).filter(|(_, uri)| marked(uri).is_some());
         for (text, uri) in hiding {
             let mut room = Room::new();
-            match cover.shown_uri(&uri, &mut room) {
+            match shown_uri(cover, &uri, &mut room) {
                 Some(shown) => _ = p.replace(range(msg, text)).put(shown).put(uri.headers),
                 None => self.forged = Some(forged(self.session, msg.offset(text), header.name.as_str())),
             }
@@ -127,7 +127,7 @@ impl<'a, 'r> Up<'a, 'r> {
         for item in Items::new(header.value) {
             let Some(hidden) = sip_uri(item).and_then(|(_, uri)| marked(&uri)) else { continue };
             let mut room = Room::new();
-            let Some((flag, list)) = cover.shown(Kind::Route, hidden, &mut room).and_then(<[u8]>::split_first) else {
+            let Some((flag, list)) = cover.shown(ROUTE, hidden, &mut room).and_then(<[u8]>::split_first) else {
                 self.forged = Some(forged(self.session, msg.offset(item), header.name.as_str()));
                 continue;
             };
