@@ -9,8 +9,8 @@ use portunus_h248::view::{Elements, Kind, MESSAGE_MAX, Message, Mid};
 use portunus_h248::{H248, MAC_PLACEHOLDER};
 use portunus_keydist::ident::{Idc, Idsp, N1};
 use portunus_keydist::steps::{Refusal, S5, S6, S8, S9, S10};
-use portunus_signalling::{Crossing, 
-    Fault, FromCore, FromTerminal, Hop, Marks, Of, Own, Route, SessionRef, Signalling, Ticket, Transport, Up,
+use portunus_signalling::{
+    Crossing, Fault, FromCore, FromTerminal, Hop, Marks, Of, Own, Route, SessionRef, Signalling, Ticket, Transport, Up,
 };
 use std::net::SocketAddr;
 

@@ -3,11 +3,13 @@
 #![allow(unreachable_pub)] // The tests of `portunus-sip` include this file.
 
 use portunus_codec::Writer;
+use portunus_keydist::Key;
 use portunus_keydist::ident::{Idc, Idsp, N1};
+use portunus_keydist::proxy::Veil;
 use portunus_keydist::steps::{Refusal, S6, S8, S9, S10};
 use portunus_signalling::{
-    BINDING_MAX, Crossing, FromCore, FromTerminal, Hop, Marks, Own, Route, SessionRef, Signalling, Ticket, Transport,
-    Up,
+    BINDING_MAX, Border, Crossing, FromCore, FromTerminal, Hop, Marks, Names, Own, Route, Rules, SessionRef,
+    Signalling, Ticket, Transport, Up,
 };
 use portunus_sip::carriage::{core, terminal};
 use portunus_sip::frame::{Frame, Framer, next_message};
@@ -220,9 +222,10 @@ fn key(octets: &[u8], s8: &Message<'_>, mechs: &str, n1: &N1) {
 fn relays(octets: &[u8]) {
     let hop = hop();
     let mut buf = vec![0u8; ROOM];
-    for keyed in [true, false] {
+    let hiding = Crossing { border: border(), noticed: None };
+    for (keyed, crossing) in [(true, Crossing::OPEN), (false, Crossing::OPEN), (true, hiding), (false, hiding)] {
         let idc = Idc::new("alice@example.test").expect("an IDc");
-        let session = SessionRef { idc, binding: b"sip:alice@192.0.2.7:5060", keyed, crossing: Crossing::OPEN };
+        let session = SessionRef { idc, binding: b"sip:alice@192.0.2.7:5060", keyed, crossing };
         let mut w = Writer::new(&mut buf);
         if let Ok(up) = Sip.relay_up(&hop, &session, octets, &mut w)
             && up != Up::Drop
@@ -235,10 +238,34 @@ fn relays(octets: &[u8]) {
         if Sip.relay_down(&hop, &session, octets, &mut w).is_ok() {
             let msg = Message::index(w.written()).expect("what goes on is a message");
             assert!(msg.headers().all(|(name, ..)| !name.is_core_only()));
+            if crossing.border.rules.hide {
+                hidden(octets, &Message::parse(w.written()).expect("what is hidden is well formed"));
+            }
         }
     }
     let mut w = Writer::new(&mut buf);
     let _ = Sip.answer_own(&hop, octets, false, &mut w);
+}
+
+/// A border that hides the core.
+fn border() -> &'static Border {
+    static BORDER: std::sync::OnceLock<Border> = std::sync::OnceLock::new();
+    BORDER.get_or_init(|| {
+        let names = |list: &[&str]| Names::of(list.iter().copied()).expect("names");
+        let rules = Rules { hide: true, strip_up: names(&["X-*"]), strip_down: names(&["Server", "P-*"]) };
+        Border { veil: Some(Veil::new(&Key::new([0x42; 32]).prk())), rules }
+    })
+}
+
+/// A terminal sees one Via of a request's, the proxy's, and routes that only the proxy can read.
+fn hidden(octets: &[u8], down: &Message<'_>) {
+    if down.is_request() {
+        assert_eq!(down.values(Name::Via).count(), 1);
+    }
+    for item in down.items(Name::RecordRoute).take(1) {
+        assert!(item.starts_with(b"<sip:pkd~"), "{}", String::from_utf8_lossy(octets));
+    }
+    assert!(!down.has(Name::PAssertedIdentity) && down.headers().all(|(name, ..)| !name.is_core_only()));
 }
 
 /// What answers bad input has the form of a response and is no amplifier.
