@@ -1,7 +1,6 @@
 //! The border, live: what phones see of the core, and what the core sees of them, over real sockets.
 
 #[path = "agent/baresip.rs"]
-#[allow(dead_code)]
 mod baresip;
 mod lab;
 #[path = "agent/phone.rs"]

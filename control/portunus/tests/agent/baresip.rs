@@ -1,5 +1,8 @@
 //! baresip, unmodified: a phone that nobody here wrote, told nothing but its account and its outbound proxy.
 
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
 use super::lab::free_port;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
