@@ -20,6 +20,9 @@ pub struct Datagram {
 pub mod addr {
     use crate::dialect::{self, Dialect};
     use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+    use portunus_channel::esp::Esp;
+    use portunus_channel::sealed::Sealed;
+    use portunus_channel::{Mechanism, tls};
     use portunus_signalling::Protocol;
 
     fn proxy_ip(proxy: usize) -> [u8; 4] {
@@ -59,9 +62,33 @@ pub mod addr {
     /// Ports for lanes of a protocol: more than there may be lanes, and few enough to be used again.
     pub const PORTS: u16 = 80;
 
-    /// A proxy's listener for sealed datagrams.
-    pub fn sealed(proxy: usize) -> SocketAddr {
-        (proxy_ip(proxy), 5065).into()
+    /// The mechanisms for datagrams, and the ports that proxies listen at for them.
+    pub static PROTECTED: [(&dyn Mechanism, u16); 2] = [(&Sealed, 5065), (&Esp, 4500)];
+
+    /// A proxy's listener for datagrams of a mechanism.
+    pub fn protected(proxy: usize, mechanism: &dyn Mechanism) -> SocketAddr {
+        let port = PROTECTED.iter().find(|(m, _)| m.mech() == mechanism.mech()).map_or(0, |(_, port)| *port);
+        (proxy_ip(proxy), port).into()
+    }
+
+    /// The mechanism of a listener; `None`: no protected datagrams belong there.
+    pub fn mechanism(at: SocketAddr) -> Option<&'static dyn Mechanism> {
+        let p = proxy_of(at)?;
+        PROTECTED.iter().map(|(m, _)| *m).find(|m| protected(p, *m) == at)
+    }
+
+    /// The protocols that are carried by connections of `tls`, and the ports that proxies listen at for them.
+    pub const SECURED: [(Protocol, u16); 2] = [(Protocol::Sip, tls::PORT_SIP), (Protocol::H248, tls::PORT_H248)];
+
+    /// A proxy's listener for connections of `tls`.
+    pub fn secured(proxy: usize, protocol: Protocol) -> SocketAddr {
+        let port = SECURED.iter().find(|(p, _)| *p == protocol).map_or(0, |(_, port)| *port);
+        (proxy_ip(proxy), port).into()
+    }
+
+    /// True for a listener of `tls`.
+    pub fn is_secured(at: SocketAddr) -> bool {
+        proxy_of(at).is_some_and(|p| SECURED.iter().any(|(protocol, _)| secured(p, *protocol) == at))
     }
 
     /// A proxy's listener for stock phones.
@@ -179,6 +206,17 @@ impl Network {
     /// Cuts all links of a kind until then.
     pub fn cut(&mut self, link: LinkKind, until_ms: u64) {
         self.cut.push((link, until_ms));
+    }
+
+    /// Milliseconds that octets of a connection take: what is lost is sent again, and what is cut waits.
+    pub fn delay(&mut self, now_ms: u64, scenario: &Scenario, link: LinkKind) -> u64 {
+        let w: Weather = scenario.weather(now_ms, link);
+        let (mut after, mut again) = (w.delay + self.rng.between(0, w.jitter), 200);
+        while self.rng.chance(w.loss) && again < 10_000 {
+            (after, again) = (after + again, again * 2);
+        }
+        let until = self.cut.iter().filter(|(cut, _)| *cut == link).map(|(_, until)| *until).max().unwrap_or(0);
+        until.saturating_sub(now_ms) + after
     }
 
     /// Decides a datagram's fate, and may change an octet of it.

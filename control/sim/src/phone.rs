@@ -6,12 +6,15 @@ use crate::net::{Datagram, addr};
 use crate::prng::Prng;
 use crate::proxy;
 use crate::scenario::Scenario;
+use crate::secured::{Line, Segment};
 use core::net::SocketAddr;
+use portunus_channel::tls::Client;
 use portunus_keydist::mech::MechList;
 use portunus_keydist::{Key, Now};
 use portunus_signalling::Protocol;
 use portunus_terminal::sip::SipTerminal;
-use portunus_terminal::{AnyTerminal, Event, Profile, Transport};
+use portunus_terminal::{AnyTerminal, Event, Path, Profile, Transport};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What came out of a terminal.
@@ -21,6 +24,36 @@ pub struct Out {
     pub sends: Vec<Datagram>,
     /// Events.
     pub events: Vec<Event>,
+    /// Octets on connections.
+    pub segments: Vec<Segment>,
+    /// Messages into connections.
+    pub outside: Vec<(u32, Vec<u8>)>,
+    /// Messages out of connections.
+    pub inside: Vec<(u32, Vec<u8>)>,
+}
+
+impl Out {
+    /// True when nothing at all came of it.
+    pub fn is_empty(&self) -> bool {
+        self.sends.is_empty() && self.events.is_empty() && self.segments.is_empty()
+    }
+
+    /// What came after it.
+    fn append(&mut self, mut later: Self) {
+        self.sends.append(&mut later.sends);
+        self.events.append(&mut later.events);
+        self.segments.append(&mut later.segments);
+        self.outside.append(&mut later.outside);
+        self.inside.append(&mut later.inside);
+    }
+}
+
+/// The connection of a session of `tls`.
+struct Wire {
+    conn: u32,
+    server: SocketAddr,
+    line: Line,
+    told: bool,
 }
 
 /// The real terminal. One that speaks SIP can be told what to say to whom.
@@ -66,6 +99,8 @@ pub struct Phone {
     rng: Prng,
     profile: Arc<Profile>,
     terminal: Option<Terminal>,
+    /// By session.
+    wires: BTreeMap<u64, Wire>,
 }
 
 impl core::fmt::Debug for Phone {
@@ -118,6 +153,7 @@ impl Phone {
             rng: rng.fork(),
             profile: profile(scenario, proxy, protocol, mechs),
             terminal: None,
+            wires: BTreeMap::new(),
         }
     }
 
@@ -143,6 +179,7 @@ impl Phone {
     /// Switches it off, without a word.
     pub fn crash(&mut self) {
         self.terminal = None;
+        self.wires.clear();
     }
 
     /// It is seen elsewhere from now on.
@@ -160,10 +197,83 @@ impl Phone {
                 out.events.push(event);
             }
             while let Some(t) = t.poll_transmit() {
-                out.sends.push(Datagram { from: self.addr, to: t.to, bytes: t.octets });
+                match t.path {
+                    Path::Secured { kid } => say(&mut self.wires, kid, self.addr, t.octets, &mut out),
+                    Path::Signalling | Path::Sealed => {
+                        out.sends.push(Datagram { from: self.addr, to: t.to, bytes: t.octets });
+                    }
+                }
             }
         });
         out
+    }
+
+    /// It opens the connection of a session under this number.
+    pub fn connect(&mut self, kid: u64, conn: u32, client: &Client) -> Option<Segment> {
+        let (server, id, psk) = each!(self.terminal.as_mut()?, t => t.connection_key(kid))?;
+        let mut line = Line::new(client.connection(id, psk).ok()?, self.protocol);
+        let bytes = line.start();
+        self.wires.insert(kid, Wire { conn, server, line, told: false });
+        Some(Segment { conn, client: self.addr, server, up: true, opens: true, bytes, ends: false })
+    }
+
+    /// Octets came on a connection.
+    pub fn receive_stream(&mut self, world_ms: u64, segment: &Segment) -> Out {
+        let Some((kid, wire)) = self.wires.iter_mut().find(|(_, w)| w.conn == segment.conn) else {
+            return Out::default();
+        };
+        let (kid, conn, mut reply) = (*kid, segment.conn, Vec::new());
+        let (messages, alive) = match segment.bytes.is_empty() {
+            true => (Vec::new(), true),
+            false => wire.line.take(&segment.bytes, &mut reply),
+        };
+        let open = wire.line.is_open();
+        let opened = open && !core::mem::replace(&mut wire.told, open);
+        let mut out = self.with(world_ms, |t, now, rng| {
+            if opened {
+                each!(t, t => t.on_secured(now, rng, kid));
+            }
+        });
+        // What it says in answer stands behind the end of its handshake.
+        if !reply.is_empty() {
+            out.segments.insert(0, segment.back(reply, false));
+        }
+        for message in messages {
+            out.inside.push((conn, message.clone()));
+            out.append(self.with(world_ms, |t, now, rng| each!(t, t => t.on_inside(now, rng, kid, &message))));
+        }
+        if !alive || segment.ends {
+            if !segment.ends {
+                out.segments.push(segment.back(Vec::new(), true));
+            }
+            out.append(self.lose(world_ms, kid));
+        }
+        out
+    }
+
+    /// A connection is gone, or could not be had.
+    pub fn lose(&mut self, world_ms: u64, kid: u64) -> Out {
+        self.wires.remove(&kid);
+        self.with(world_ms, |t, now, rng| each!(t, t => t.on_secured_lost(now, rng, kid)))
+    }
+
+    /// It has no use for the connection of a session any more.
+    pub fn hang_up(&mut self, kid: u64) -> Option<Segment> {
+        let mut wire = self.wires.remove(&kid)?;
+        let (bytes, client) = (wire.line.close(), self.addr);
+        Some(Segment { conn: wire.conn, client, server: wire.server, up: true, opens: false, bytes, ends: true })
+    }
+
+    /// What its owner says in a session who does not keep to the rules, where that has a connection.
+    pub fn say_inside(&mut self, kid: u64, text: &[u8]) -> Out {
+        let mut out = Out::default();
+        say(&mut self.wires, kid, self.addr, text.to_vec(), &mut out);
+        out
+    }
+
+    /// The sessions that have a connection.
+    pub fn wired(&self) -> Vec<u64> {
+        self.wires.keys().copied().collect()
     }
 
     /// A datagram reached it.
@@ -206,5 +316,15 @@ impl Phone {
     /// How it spells what it says.
     pub fn dialect(&self) -> &'static dyn Dialect {
         dialect::of(self.protocol)
+    }
+}
+
+/// Says something on the connection of a session.
+fn say(wires: &mut BTreeMap<u64, Wire>, kid: u64, client: SocketAddr, message: Vec<u8>, out: &mut Out) {
+    let Some(Wire { conn, server, line, .. }) = wires.get_mut(&kid) else { return };
+    if let Ok(bytes) = line.put(&message) {
+        let (conn, server) = (*conn, *server);
+        out.segments.push(Segment { conn, client, server, up: true, opens: false, bytes, ends: false });
+        out.outside.push((conn, message));
     }
 }

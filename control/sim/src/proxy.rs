@@ -7,9 +7,9 @@ use crate::lanes::Lanes;
 use crate::net::{Datagram, addr};
 use crate::prng::Prng;
 use crate::scenario::Scenario;
+use crate::secured::{Connections, Segment};
 use crate::switch::{Local, Sends, Switch};
 use core::net::SocketAddr;
-use portunus_channel::sealed::{Header, Sealed};
 use portunus_engine::{
     Capacity, Command, Config, CorePacket, Engine, Event, Keys, Lane, Listener, ListenerKind, Meta, Packet, Policy,
     Sink, To,
@@ -33,9 +33,6 @@ pub const CAPACITY: Capacity = Capacity {
     replay: 8192,
     lockout: 64,
 };
-
-/// The listener for sealed datagrams; the one for stock phones and those of the protocols follow.
-const SEALED: usize = 0;
 
 /// Something that an engine told its control side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +59,7 @@ pub enum Told {
 struct Collect {
     sends: Vec<(To, Vec<u8>)>,
     told: Vec<Told>,
+    hang_ups: Vec<u32>,
 }
 
 impl Sink for Collect {
@@ -78,6 +76,10 @@ impl Sink for Collect {
             Event::Active { idc, kid, keyed } => Told::Active { idc: idc.as_str().into(), kid, keyed },
             Event::Ended { idc, kid, .. } => Told::Ended { idc: idc.as_str().into(), kid },
         });
+    }
+
+    fn hang_up(&mut self, conn: u32) {
+        self.hang_ups.push(conn);
     }
 }
 
@@ -105,13 +107,43 @@ pub struct Out {
     pub sends: Vec<Datagram>,
     /// What its engines told.
     pub told: Vec<Told>,
+    /// What an engine sent towards the core at once, when it was given the datagram.
+    pub raised: Vec<Raised>,
+    /// Octets on connections.
+    pub segments: Vec<Segment>,
+    /// Connections whose handshake succeeded.
+    pub opened: Vec<u32>,
+    /// Messages out of connections, as the engine got them.
+    pub inside: Vec<(u32, Vec<u8>)>,
+    /// Messages into connections.
+    pub outside: Vec<(u32, Vec<u8>)>,
+}
+
+impl Out {
+    /// True when nothing at all came of it.
+    pub fn is_empty(&self) -> bool {
+        let sent = [self.passed.is_empty(), self.sends.is_empty(), self.segments.is_empty(), self.raised.is_empty()];
+        sent.iter().all(|empty| *empty) && self.told.is_empty()
+    }
+}
+
+/// A message towards the core that a datagram of the access side gave rise to.
+#[derive(Debug)]
+pub struct Raised {
+    /// Of which protocol.
+    pub protocol: Protocol,
+    /// By a terminal's own lane.
+    pub lane: bool,
+    /// Its octets.
+    pub bytes: Vec<u8>,
 }
 
 /// One proxy process.
 pub struct Proxy {
     index: usize,
-    engines: Vec<Engine>,
-    listeners: Vec<SocketAddr>,
+    pub(crate) engines: Vec<Engine>,
+    pub(crate) streams: Connections,
+    listeners: Vec<Listener>,
     directory: BTreeMap<String, (usize, u64)>,
     lanes: Vec<Lanes>,
     hash: HashKey,
@@ -134,6 +166,7 @@ impl Proxy {
     /// A process that has just started.
     pub fn start(scenario: &Scenario, index: usize, key: &Key, rng: &mut Prng) -> Self {
         let policy = Policy {
+            mechanisms: scenario.allowed.iter().copied().collect(),
             life_s: scenario.life_s,
             cookies: scenario.cookies,
             retry_after_min_s: 1,
@@ -165,7 +198,8 @@ impl Proxy {
         Self {
             index,
             engines,
-            listeners: listeners.iter().map(|l| l.address).collect(),
+            streams: Connections::new(),
+            listeners,
             directory: BTreeMap::new(),
             lanes,
             hash: keys.process.hash().clone(),
@@ -183,7 +217,7 @@ impl Proxy {
             }
             return out;
         }
-        let Some(listener) = self.listeners.iter().position(|at| *at == datagram.to) else {
+        let Some(listener) = self.listeners.iter().position(|l| l.address == datagram.to) else {
             // Towards the core: a closed lane and a stranger are the host's to refuse.
             if addr::is_switch(datagram.from)
                 && let Some((protocol, worker, lane)) = self.core_port(datagram.to)
@@ -194,18 +228,53 @@ impl Proxy {
             return out;
         };
         let workers = self.engines.len() as u64;
-        // A terminal always meets the same worker; a sealed datagram meets the one that its handle names.
-        let worker = match Header::read(&datagram.bytes) {
-            Ok(header) if listener == SEALED => (header.kid >> 56) % workers,
-            _ => u64::from(datagram.from.port()) % workers,
+        // A terminal always meets the same worker; a protected datagram meets the one that its handle names.
+        let worker = match self.listeners.get(listener).map(|l| l.kind) {
+            Some(ListenerKind::Protected(mechanism)) => {
+                let named = datagram.bytes.get(mechanism.format().worker_octet as usize);
+                u64::from(named.copied().unwrap_or_default()) % workers
+            }
+            Some(ListenerKind::Tls { .. }) => return out,
+            Some(ListenerKind::Access { .. }) | None => u64::from(datagram.from.port()) % workers,
         };
         let meta = Meta { source: datagram.from, listener: listener as u8, conn: 0 };
         let mut sink = Collect::default();
         if let Some(engine) = self.engines.get_mut(worker as usize) {
             engine.on_batch(now, &mut [Packet { meta, bytes: &mut datagram.bytes }], &mut sink);
         }
+        out.raised.extend(sink.sends.iter().filter_map(|(to, bytes)| match to {
+            To::Core { protocol, lane, .. } => {
+                Some(Raised { protocol: *protocol, lane: *lane != Lane::Shared, bytes: bytes.clone() })
+            }
+            To::Access { .. } => None,
+        }));
         self.effects(now, worker as usize, sink, &mut out);
         out
+    }
+
+    /// Octets of a connection to one of its listeners.
+    pub fn receive_stream(&mut self, now: Now, segment: &Segment) -> Out {
+        let place = self.listeners.iter().enumerate().find_map(|(index, l)| match l.kind {
+            ListenerKind::Tls { signalling } if l.address == segment.server => {
+                Some((index as u8, signalling.protocol()))
+            }
+            _ => None,
+        });
+        place.map(|place| self.stream(now, segment, place)).unwrap_or_default()
+    }
+
+    /// Asks the engine of a worker, and sees to what it wants done.
+    pub(crate) fn with_engine<R>(
+        &mut self,
+        now: Now,
+        worker: usize,
+        out: &mut Out,
+        ask: impl FnOnce(&mut Engine, &mut dyn Sink) -> R,
+    ) -> Option<R> {
+        let mut sink = Collect::default();
+        let result = self.engines.get_mut(worker).map(|engine| ask(engine, &mut sink));
+        self.effects(now, worker, sink, out);
+        result
     }
 
     /// What arrives at an address towards the core: of which protocol, for which worker, by which lane.
@@ -255,12 +324,16 @@ impl Proxy {
     fn effects(&mut self, now: Now, worker: usize, sink: Collect, out: &mut Out) {
         for (to, bytes) in sink.sends {
             match to {
-                To::Access { listener, addr: to, .. } => {
+                To::Access { conn: 0, listener, addr: to } => {
                     let Some(from) = self.listeners.get(usize::from(listener)) else { continue };
-                    out.sends.push(Datagram { from: *from, to, bytes });
+                    out.sends.push(Datagram { from: from.address, to, bytes });
                 }
+                To::Access { conn, .. } => self.stream_send(conn, bytes, out),
                 To::Core { protocol, lane, .. } => self.send_to_core(now, protocol, (worker, lane), bytes, out),
             }
+        }
+        for conn in sink.hang_ups {
+            self.stream_end(conn, out);
         }
         for told in sink.told {
             self.keep(now, worker, &told, out);
@@ -384,10 +457,17 @@ fn listeners(index: usize) -> Vec<Listener> {
         let kind = ListenerKind::Access { signalling: dialect.signalling(), transport: Transport::Udp, stock_phones };
         Listener { address, kind }
     };
-    let sealed = Listener { address: addr::sealed(index), kind: ListenerKind::Protected(&Sealed) };
+    let protected = addr::PROTECTED.iter().map(|(mechanism, _)| Listener {
+        address: addr::protected(index, *mechanism),
+        kind: ListenerKind::Protected(*mechanism),
+    });
+    let secured = addr::SECURED.iter().map(|(protocol, _)| Listener {
+        address: addr::secured(index, *protocol),
+        kind: ListenerKind::Tls { signalling: dialect::of(*protocol).signalling() },
+    });
     let stock = listens(&dialect::of(Protocol::Sip), addr::stock(index), true);
     let access = dialect::ALL.iter().map(|d| listens(d, addr::access(index, d.protocol()), false));
-    [sealed, stock].into_iter().chain(access).collect()
+    protected.chain([stock]).chain(access).chain(secured).collect()
 }
 
 fn due(engine: &Engine) -> Option<u64> {

@@ -3,6 +3,7 @@
 use crate::dialect;
 use crate::prng::Prng;
 use portunus_engine::Cookies;
+use portunus_keydist::mech::Mech;
 use portunus_signalling::Protocol;
 
 /// How the network treats one kind of link.
@@ -51,6 +52,9 @@ pub enum LinkKind {
 pub enum Mishap {
     /// A role stops, and starts again after so many milliseconds with nothing in memory.
     Crash(Node, u64),
+    /// A proxy or a terminal stops in the middle of what it does next, when some of its messages have left and some have
+    /// not, and starts again after so many milliseconds.
+    Torn(Node, u64),
     /// Nothing passes on these links for so many milliseconds.
     Partition(LinkKind, u64),
     /// A terminal's address changes, as behind a NAT that forgot it.
@@ -108,6 +112,8 @@ pub struct Scenario {
     pub silent_s: u32,
     /// Mechanism list of each terminal, as `Security-Client` has it.
     pub mechs: Vec<&'static str>,
+    /// Mechanisms that proxies allow, in their order.
+    pub allowed: &'static [Mech],
     /// Expiry that terminals ask for, seconds.
     pub expires_s: u32,
     /// Lifetime of keys, seconds.
@@ -134,11 +140,25 @@ pub struct Scenario {
     pub deadline: u64,
 }
 
-const LISTS: [&str; 4] = [
+/// What terminals offer. Whatever is allowed, and whatever the protocol can carry, one of each list is left.
+const LISTS: [&str; 8] = [
     "x-pkd-sealed;q=1.0",
     "tls;q=0.9, x-pkd-sealed;q=0.5",
     "x-pkd-sealed",
     "ipsec-man;q=0.2;spi-c=4660;port-c=5066, x-pkd-sealed;q=0.7, tls;q=0.1",
+    "ipsec-man;q=1.0, x-pkd-sealed;q=0.1",
+    "x-pkd-sealed, ipsec-man, tls",
+    "tls;q=0.8, ipsec-man;q=0.7, x-pkd-sealed;q=0.1",
+    "x-pkd-other;q=1.0, ipsec-man;q=0.9, tls;q=0.9, x-pkd-sealed;q=0.2",
+];
+
+/// What proxies allow, in their order.
+const ALLOWED: [&[Mech]; 5] = [
+    &[Mech::Sealed],
+    &[Mech::Sealed, Mech::Esp, Mech::Tls],
+    &[Mech::Tls, Mech::Esp, Mech::Sealed],
+    &[Mech::Esp, Mech::Sealed],
+    &[Mech::Sealed, Mech::Tls],
 ];
 
 impl Scenario {
@@ -180,6 +200,7 @@ impl Scenario {
             lanes: r.between(phones as u64 + 1, 24) as usize,
             silent_s: *r.pick(&[60, 120, 600]).unwrap_or(&600),
             mechs: (0..phones).map(|_| *r.pick(&LISTS).unwrap_or(&LISTS[0])).collect(),
+            allowed: r.pick(&ALLOWED).copied().unwrap_or(ALLOWED[0]),
             expires_s: *r.pick(&[60, 90, 180, 300]).unwrap_or(&60),
             life_s: *r.pick(&[60, 120, 86_400]).unwrap_or(&86_400),
             retries: r.between(0, 3) as u8,
@@ -222,8 +243,9 @@ impl Scenario {
             };
             let phone = r.between(0, self.phones as u64 - 1) as usize;
             let link = *r.pick(&[LinkKind::Access, LinkKind::Core, LinkKind::Aaa]).unwrap_or(&LinkKind::Access);
-            let mishap = match r.between(0, 7) {
+            let mishap = match r.between(0, 8) {
                 0..=2 => Mishap::Crash(node, r.between(0, 12_000)),
+                8 if matches!(node, Node::Proxy(_) | Node::Phone(_)) => Mishap::Torn(node, r.between(0, 12_000)),
                 3 => Mishap::Partition(link, r.between(500, 20_000)),
                 4 => Mishap::Move(phone),
                 5 if self.proxies > 1 => Mishap::Roam(phone),

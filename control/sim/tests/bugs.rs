@@ -24,13 +24,18 @@ fn words(bug: Bug) -> &'static [&'static str] {
         Bug::ChallengeEternal => &["after its time"],
         Bug::Unconfirmed => &["active before its terminal confirmed"],
         Bug::SourcelessCache => &["was sent to another", "went to another address"],
-        Bug::SequenceRepeats => &["used sequence number"],
+        Bug::SequenceRepeats | Bug::SequenceRestarts => &["used a nonce of a key twice"],
         Bug::MovedUnconfirmed => &["a registration that nobody confirmed moved"],
         Bug::VectorShared => &["share a vector"],
         Bug::KeyPrinted => &["is visible in"],
         Bug::LaneShared => &["share a lane"],
         Bug::MacMisplaced => &["sends what is not Mgcp"],
         Bug::NameUnbound => &["is named on the lane of"],
+        Bug::PlainAccepted => &["was accepted and passed to the core"],
+        Bug::WindowShort => &["had an effect", "obeyed what is no fresh datagram"],
+        Bug::MovedUnverified => &["and is sent something to"],
+        Bug::WeakestChosen => &["is the strongest of", "is the strongest agreed"],
+        Bug::ClearWithoutConnection => &["in the clear where connections of tls belong"],
     }
 }
 

@@ -2,6 +2,7 @@
 //! `PORTUNUS_SEEDS=n` runs so many.
 
 use portunus_sim::dialect;
+use portunus_sim::oracle::{MECHS, Seen};
 use portunus_sim::scenario::Scenario;
 use portunus_sim::{replay, replay_scenario, run, run_scenario};
 use std::panic::catch_unwind;
@@ -22,6 +23,7 @@ fn nobody_does_what_the_specification_forbids_and_everybody_gets_registered() {
     }
     let count = number("PORTUNUS_SEEDS").unwrap_or(1_000);
     let (mut datagrams, mut granted, mut active, mut simulated) = (0, 0, 0, 0);
+    let mut seen = [Seen::default(); 3];
     for seed in 0..count {
         // A role that panics is as bad as one that breaks a rule, and as easy to bring back.
         match catch_unwind(|| run(seed)) {
@@ -30,6 +32,7 @@ fn nobody_does_what_the_specification_forbids_and_everybody_gets_registered() {
                 granted += report.granted;
                 active += report.active;
                 simulated += report.took_ms;
+                seen = [0, 1, 2].map(|n| seen[n].plus(report.seen[n]));
             }
             Ok(Err(failure)) => panic!("{}\n{failure}", replay(seed, 120).1),
             Err(_) => panic!("seed {seed}: something panicked (PORTUNUS_SEED={seed} replays it)"),
@@ -37,6 +40,11 @@ fn nobody_does_what_the_specification_forbids_and_everybody_gets_registered() {
     }
     let hours = simulated / 3_600_000;
     println!("{count} runs: {hours} h simulated, {datagrams} datagrams, {granted} keys granted, {active} confirmed");
+    for (mech, seen) in MECHS.iter().zip(seen) {
+        println!("{mech:?}: {seen:?}");
+        let enough = seen.active as u64 >= count / 10 && seen.granted > seen.active && seen.up.min(seen.down) > 100;
+        assert!(count < 100 || enough, "{mech:?} was hardly there: {seen:?}");
+    }
     assert!(active as u64 >= count, "every run registers somebody");
     // If attackers and weather never cost a key its confirmation, they were not there.
     assert!(count < 100 || granted > active);
@@ -48,6 +56,11 @@ fn a_number_is_a_whole_run() {
         let (first, second) = (replay(seed, 4_000), replay(seed, 4_000));
         assert_eq!(first.0, run(seed), "the picture changes nothing");
         assert_eq!(first, second);
+    }
+    // OpenSSL draws its own numbers, and they change nothing either.
+    let tls = |seed: &u64| run(*seed).is_ok_and(|report| report.seen[2].up > 20);
+    for seed in (0..).filter(tls).take(3) {
+        assert_eq!(replay(seed, 4_000), replay(seed, 4_000), "seed {seed}");
     }
     assert_ne!(replay(3, 100).1, replay(14, 100).1);
 }

@@ -11,6 +11,7 @@ use crate::store::pendings::{Pending, Task, Work};
 use crate::store::sessions::{Opening, State};
 use core::cell::Cell;
 use portunus_channel::Keys;
+use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::proxy::Source;
 use portunus_keydist::steps::Refusal;
 use portunus_keydist::{Idc, Now};
@@ -150,6 +151,9 @@ impl Engine {
     ) {
         let slot = match incoming.access.stock_phones {
             true => self.sessions.by_source(incoming.meta, idc),
+            false if planted(Bug::PlainAccepted) => {
+                idc.and_then(|idc| self.sessions.by_idc(idc, |state| state == State::Active))
+            }
             false => None,
         };
         match slot {

@@ -8,7 +8,8 @@ use crate::site::TicketKind;
 use crate::store::asked::Wish;
 use crate::store::sessions::State;
 use core::cell::Cell;
-use portunus_channel::{Mechanism, Opened, Said};
+use portunus_channel::{Mechanism, Opened, Said, Sequence};
+use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::{Idc, Now};
 use portunus_signalling::{BINDING_MAX, Hop, Signalling, Ticket, Up, Writer};
 
@@ -60,6 +61,9 @@ impl Engine {
     fn open_protected<'d>(&mut self, slot: u32, meta: &Meta, seq: u64, bytes: &'d mut [u8]) -> Option<Opened<'d>> {
         let protection = self.protection(slot)?;
         let session = self.sessions.get_mut(slot)?;
+        if planted(Bug::MovedUnverified) {
+            session.set_meta(meta);
+        }
         if session.window.check(seq).is_err() {
             self.counters.sealed_replayed += 1;
             return None;
@@ -80,6 +84,9 @@ impl Engine {
         if newest && session.meta() != *meta {
             self.counters.sealed_moved += u64::from(session.state == State::Active);
             session.set_meta(meta);
+            if planted(Bug::SequenceRestarts) {
+                session.sequence = Sequence::new();
+            }
         }
         Some(opened)
     }
@@ -340,7 +347,7 @@ impl Engine {
     pub(crate) fn send_down(&mut self, slot: u32, len: usize, sink: &mut dyn Sink) {
         let Some(session) = self.sessions.get(slot) else { return };
         let stream = session.stream();
-        if stream == Some(0) {
+        if stream == Some(0) && !planted(Bug::ClearWithoutConnection) {
             // What it registered by is known, but nothing may go there in the clear.
             self.counters.tls_no_connection += 1;
             return;

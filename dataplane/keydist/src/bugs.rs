@@ -35,11 +35,23 @@ pub enum Bug {
     MacMisplaced,
     /// MGCP, H.248: what a terminal says in its session may name another one.
     NameUnbound,
+    /// Proxy: a request in the clear is taken for the active session of whoever it names.
+    PlainAccepted,
+    /// Channel: the newest sequence number counts as not seen.
+    WindowShort,
+    /// Proxy: a session follows the source of whatever bears its handle, before it is verified.
+    MovedUnverified,
+    /// Proxy: its sequence numbers begin anew when a terminal is seen elsewhere.
+    SequenceRestarts,
+    /// Anybody: the mechanism with the lowest priority is chosen.
+    WeakestChosen,
+    /// Proxy: a terminal of `tls` without a connection is sent datagrams in the clear.
+    ClearWithoutConnection,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 21] = [
         Self::PrefixCompared,
         Self::ListUnchecked,
         Self::MacUnchecked,
@@ -55,6 +67,12 @@ impl Bug {
         Self::LaneShared,
         Self::MacMisplaced,
         Self::NameUnbound,
+        Self::PlainAccepted,
+        Self::WindowShort,
+        Self::MovedUnverified,
+        Self::SequenceRestarts,
+        Self::WeakestChosen,
+        Self::ClearWithoutConnection,
     ];
 }
 

@@ -4,6 +4,7 @@
 //! A list is checked once, on the way in; everything after that cannot fail. The canonical form is what the proxy
 //! echoes in s10 and what the terminal compares octet by octet, so it is kept as text and never rebuilt.
 
+use crate::bugs::{Bug, planted};
 use arrayvec::ArrayString;
 use core::fmt;
 
@@ -168,6 +169,7 @@ impl MechList {
             }
             let better =
                 best.is_none_or(|(b, r)| entry.q_milli > b.q_milli || (entry.q_milli == b.q_milli && rank < r));
+            let better = better != (planted(Bug::WeakestChosen) && best.is_some());
             if better {
                 best = Some((entry, rank));
             }

@@ -114,6 +114,11 @@ pub trait Dialect: Sync {
     /// The challenge that an s8 answers; `None`: it is none.
     fn s8(&self, msg: &[u8]) -> Option<Rand>;
 
+    /// True for s2 and s8; `lane`: it passes on a terminal's own lane.
+    fn is_step(&self, lane: bool, msg: &[u8]) -> bool {
+        !lane || self.s8(msg).is_some()
+    }
+
     /// Whom a message of a terminal's names as its sender; `None` where it names nobody.
     fn bears(&self, msg: &[u8]) -> Option<String>;
 

@@ -91,6 +91,10 @@ impl Dialect for Sip {
         None
     }
 
+    fn is_step(&self, _: bool, msg: &[u8]) -> bool {
+        msg.starts_with(b"REGISTER ")
+    }
+
     fn bears(&self, _: &[u8]) -> Option<String> {
         None
     }

@@ -5,9 +5,7 @@ use crate::dialect::{Said, heard};
 use crate::net::{Datagram, addr};
 use crate::phone::Phone;
 use core::net::SocketAddr;
-use portunus_channel::Mechanism as _;
-use portunus_channel::sealed::{Header, Sealed};
-use portunus_keydist::mech::{Mech, Sel};
+use portunus_keydist::mech::Sel;
 use portunus_keydist::schedule::{Secret, TrafficCtx, message_mac};
 use portunus_keydist::steps::{S6, S10};
 use portunus_keydist::{Idc, Idsp, Rand, Word};
@@ -16,19 +14,18 @@ use portunus_signalling::{FromTerminal, Protocol, Text};
 impl Oracle {
     /// A terminal sends.
     pub fn phone_sends(&mut self, phone: &Phone, datagram: &Datagram) {
-        if let Ok(header) = Header::read(&datagram.bytes) {
-            let session = self.by_phone.get(&(phone.index, header.kid)).copied();
-            return self.sealed(session, true, &header, &datagram.bytes, &phone.idc);
+        if let Some(mechanism) = addr::mechanism(datagram.to) {
+            return self.protected_up(phone, mechanism, datagram);
         }
         let mut text = Text::new();
         if let Some(FromTerminal::S7(s7)) = heard(phone.dialect(), &datagram.bytes, &mut text) {
-            self.hold(s7.mechs.as_str() == phone.mechs, || {
+            self.offers.insert((phone.index, s7.n1), s7.mechs.as_str().to_owned());
+            self.hold(without_end(s7.mechs.as_str()) == without_end(&phone.mechs), || {
                 format!("{} offers other mechanisms than its own", phone.idc)
             });
             let Some(rand) = s7.rand.or_else(|| self.answers(&phone.idc, s7.n2, &s7.auth_c)) else { return };
             let response = Response { rand, word: s7.auth_c };
             self.responses.insert((phone.idc.clone(), s7.n2.to_vec()), response);
-            self.own_n1.insert((phone.index, s7.n1));
             if self.vectors.get(&rand).is_some_and(|v| v.idc == phone.idc) {
                 self.authenticated.insert((phone.idc.clone(), rand));
             }
@@ -56,15 +53,11 @@ impl Oracle {
 
     /// A proxy sends to the access side.
     pub fn proxy_sends(&mut self, now_ms: u64, life: Life, datagram: &Datagram) {
-        if datagram.from == addr::sealed(life.0) {
-            match Header::read(&datagram.bytes) {
-                Ok(header) => {
-                    let session = self.by_kid.get(&(life, header.kid)).copied();
-                    self.sealed(session, false, &header, &datagram.bytes, "a proxy");
-                }
-                Err(_) => self.forbid("a proxy sends something unprotected from its sealed port"),
-            }
-            return;
+        if let Some(mechanism) = addr::mechanism(datagram.from) {
+            return self.protected_down(life, mechanism, datagram);
+        }
+        if addr::is_secured(datagram.from) {
+            return self.forbid("a proxy sends a datagram in the clear where connections of tls belong");
         }
         let Some(dialect) = addr::spoken(datagram.from) else { return };
         // What the listener for stock phones sends is as weak as they are: a digest response is not bound to an address,
@@ -172,30 +165,38 @@ impl Oracle {
         let (Some(id), Ok(sel)) = (Idc::new(idc), Sel::parse(s10.sel)) else {
             return self.forbid("an s10 whose names or mechanism cannot be read");
         };
-        self.hold(sel.mech() == Mech::Sealed, || "the proxy chose what its policy does not allow".into());
-        let Some(kid) = sel.kid() else { return self.forbid("an s10 without kid") };
+        let protocol = addr::spoken(datagram.from).map_or(Protocol::Sip, |d| d.protocol());
+        let best = self.strongest(s10.mechs, protocol);
+        self.hold(best == Some(sel.mech()), || {
+            format!("the proxy chose {sel:?} where {best:?} is the strongest of {}", s10.mechs)
+        });
         let token = sel.mech().token();
         let ctx = TrafficCtx { idc: id, idsp: s10.idsp, n1b: &s10.n1, n2b: &s10.n2, token };
-        for label in ["sealed c2s", "sealed s2c"] {
-            let mut octets = [0u8; 32];
-            secret.traffic(label, &ctx, &mut octets);
-            self.leaks.watch(&format!("a traffic key of {idc}"), &octets);
-        }
-        let index = self.sessions.len();
+        let (index, to) = (self.sessions.len(), datagram.to);
+        let chosen = self.chosen((life, index), (&sel, s10.mechs, to), protocol, (secret, &ctx));
+        let Some((chosen, worker)) = chosen else {
+            return self.forbid(format!("an s10 whose answer {sel:?} names no end"));
+        };
         self.by_message.insert(datagram.bytes.clone(), index);
-        let taken = self.by_kid.insert((life, kid), index).is_some();
-        self.hold(!taken, || "a kid was given out twice".into());
+        self.newest.insert((life, worker, idc.to_owned()), index);
         self.sessions.push(Session {
             life,
             idc: idc.to_owned(),
-            protocol: addr::spoken(datagram.from).map_or(Protocol::Sip, |d| d.protocol()),
+            protocol,
             n1b: s10.n1,
             mechs: s10.mechs.to_owned(),
-            sel: s10.sel.to_owned(),
-            to: datagram.to,
-            keys: Sealed.derive(secret, &ctx),
+            to,
+            chosen,
             keyed: false,
             active: false,
+            said: (0, 0),
         });
     }
+}
+
+/// A list without what the terminal adds for the end that it receives at.
+fn without_end(list: &str) -> String {
+    let own = |part: &&str| !part.starts_with("spi-c=") && !part.starts_with("port-c=");
+    let entry = |entry: &str| entry.split(';').filter(own).collect::<Vec<_>>().join(";");
+    list.split(' ').map(entry).collect::<Vec<_>>().join(" ")
 }

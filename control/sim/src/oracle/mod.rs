@@ -5,17 +5,18 @@
 //! own checks cannot hide in the model.
 
 mod access;
+mod channels;
 mod lanes;
+mod streams;
 
 use crate::auc::Did;
 use crate::leaks::Leaks;
 use crate::phone::Phone;
 use crate::proxy::Told;
+use crate::scenario::Scenario;
+use channels::Chosen;
 use core::net::SocketAddr;
-use portunus_channel::sealed::{Header, NO_PROTOCOL, Sealed};
-use portunus_channel::{Flow, Keys, Mechanism as _};
-use portunus_codec::Writer;
-use portunus_keydist::mech::{Mech, Sel};
+use portunus_keydist::mech::Mech;
 use portunus_keydist::schedule::{For, Secret, WrapCtx};
 use portunus_keydist::steps::Registration;
 use portunus_keydist::{Idc, Idsp, Key, N1, Rand, Word};
@@ -62,11 +63,13 @@ struct Session {
     protocol: Protocol,
     n1b: N1,
     mechs: String,
-    sel: String,
+    /// Where its s10 went.
     to: SocketAddr,
-    keys: Keys,
+    chosen: Chosen,
     keyed: bool,
     active: bool,
+    /// Messages with content, from the terminal and to it.
+    said: (usize, usize),
 }
 
 /// Octets between a source that has proven nothing and a proxy.
@@ -98,16 +101,22 @@ pub struct Oracle {
     workers: u64,
     /// By identity and N2a.
     responses: BTreeMap<(String, Vec<u8>), Response>,
-    own_n1: BTreeSet<(usize, N1)>,
+    /// What a terminal offered, by its number and N1b.
+    offers: BTreeMap<(usize, N1), String>,
+    allowed: Vec<Mech>,
     sessions: Vec<Session>,
     by_message: BTreeMap<Vec<u8>, usize>,
+    /// Active sessions by the number that their proxy tells.
     by_kid: BTreeMap<(Life, u64), usize>,
+    /// The session granted last to somebody on a worker: the one that is active when any is.
+    newest: BTreeMap<(Life, u64, String), usize>,
     by_phone: BTreeMap<(usize, u64), usize>,
     granted: BTreeSet<(String, N1)>,
-    sequence: BTreeSet<(usize, bool, u64)>,
     authenticated: BTreeSet<(String, Rand)>,
     /// Who ever had an active session, and at which proxy since when.
     ever_active: BTreeMap<(String, usize), u64>,
+    /// Who has an active session at which proxy, by its handle there.
+    lives: BTreeMap<(String, usize), u64>,
     /// Since when somebody is bound through a proxy.
     bound_since: BTreeMap<(String, usize), u64>,
     /// Through which proxies somebody was reached when it was last looked at, in this order.
@@ -117,6 +126,8 @@ pub struct Oracle {
     /// What a proxy can have given a key for, by N1b.
     arrived: BTreeMap<(Life, N1), Vec<Arrived>>,
     lanes: lanes::Lanes,
+    channels: channels::Channels,
+    streams: streams::Streams,
     by_rand: BTreeMap<Rand, Vec<u8>>,
     /// Stock phones, and where they are.
     stock: BTreeMap<String, SocketAddr>,
@@ -132,9 +143,10 @@ impl core::fmt::Debug for Oracle {
 
 impl Oracle {
     /// A model that knows the proxies' keys, and watches for all long-term keys.
-    pub fn new(workers: u8, devices: &BTreeMap<String, Key>, subscribers: &BTreeMap<String, Key>) -> Self {
+    pub fn new(scenario: &Scenario, devices: &BTreeMap<String, Key>, subscribers: &BTreeMap<String, Key>) -> Self {
         let (devices, subscribers) = (devices.clone(), subscribers.clone());
-        let mut oracle = Self { workers: u64::from(workers), devices, subscribers, ..Self::default() };
+        let (workers, allowed) = (u64::from(scenario.workers), scenario.allowed.to_vec());
+        let mut oracle = Self { workers, allowed, devices, subscribers, ..Self::default() };
         for (name, key) in oracle.devices.iter().chain(&oracle.subscribers) {
             oracle.leaks.watch(&format!("the key of {name}"), key.expose());
         }
@@ -205,28 +217,6 @@ impl Oracle {
         }
     }
 
-    /// A protected datagram: under the model's keys, under a number that was never used, and in the session's own
-    /// protocol. What a proxy says in it is looked at.
-    fn sealed(&mut self, session: Option<usize>, up: bool, header: &Header, bytes: &[u8], who: &str) {
-        let Some((index, s)) = session.and_then(|i| Some((i, self.sessions.get(i)?))) else {
-            return self.forbid(format!("{who} uses a session that was never granted"));
-        };
-        let key = if up { &s.keys.c2s } else { &s.keys.s2c };
-        let (protocol, mut octets) = (s.protocol, bytes.to_vec());
-        let flow = Flow::plain(header.kid, protocol as u8);
-        let content = Sealed.open(key, &flow, &mut octets).ok().map(|opened| opened.content.to_vec());
-        let fresh = self.sequence.insert((index, up, header.seq));
-        self.hold(fresh, || format!("{who} used sequence number {} of a key twice", header.seq));
-        self.hold(header.protocol == NO_PROTOCOL || header.protocol == protocol as u8, || {
-            format!("{who} speaks another protocol in a session than it was granted for")
-        });
-        match content {
-            None => self.forbid(format!("{who} does not hold the key that the AuC drew")),
-            Some(content) if !up && header.protocol != NO_PROTOCOL => self.said_down(index, &content),
-            Some(_) => {}
-        }
-    }
-
     /// A terminal took a datagram and now holds a key.
     pub fn phone_keyed(&mut self, phone: &Phone, kid: u64, taken: &[u8]) {
         let Some(index) = self.by_message.get(taken).copied() else {
@@ -235,38 +225,52 @@ impl Oracle {
         let Some(s) = self.sessions.get_mut(index) else { return };
         s.keyed = true;
         let mine = s.idc == phone.idc && s.life.0 == phone.proxy;
-        let list = s.mechs == phone.mechs;
-        let (chosen, n1b) = (Sel::parse(&s.sel).map(|s| (s.mech(), s.kid())), s.n1b);
+        let offered = self.offers.get(&(phone.index, s.n1b));
+        let (own, list) = (offered.is_some(), offered.is_none_or(|list| *list == s.mechs));
+        let (chosen, strongest) = (s.mech(), offered.and_then(|list| self.strongest(list, phone.protocol)));
         self.by_phone.insert((phone.index, kid), index);
         self.hold(mine, || format!("{} accepted somebody else's s10", phone.idc));
-        self.hold(list, || format!("{} accepted an s10 that echoes another list than its own", phone.idc));
-        let strongest = chosen == Ok((Mech::Sealed, Some(kid)));
-        self.hold(strongest, || format!("{} accepted another mechanism than the strongest agreed", phone.idc));
-        let own = self.own_n1.contains(&(phone.index, n1b));
         self.hold(own, || format!("{} accepted an s10 for an N1 that is not its own", phone.idc));
+        self.hold(list, || format!("{} accepted an s10 that echoes another list than its own", phone.idc));
+        let best = strongest == Some(chosen);
+        self.hold(best, || format!("{} accepted {chosen:?} where {strongest:?} is the strongest agreed", phone.idc));
     }
 
     /// A terminal heard its proxy under the new key.
     pub fn phone_active(&mut self, phone: &Phone, kid: u64) {
         let session = self.by_phone.get(&(phone.index, kid)).and_then(|i| self.sessions.get(*i));
-        let confirmed = session.is_some_and(|s| s.active);
+        // A handshake of TLS is complete at the terminal before its last octets reach the proxy; that the proxy holds the
+        // key is proven by then (RFC 8446 section 4.4.4).
+        let confirmed = session.is_some_and(|s| s.active || s.mech() == Mech::Tls);
         self.hold(confirmed, || format!("{} is active, and its proxy does not know", phone.idc));
     }
 
     /// An engine told something.
     pub fn proxy_told(&mut self, now_ms: u64, life: Life, told: &Told) {
-        let Told::Active { idc, kid, keyed } = told else { return };
+        let (idc, kid, keyed) = match told {
+            Told::Active { idc, kid, keyed } => (idc, kid, keyed),
+            Told::Ended { idc, kid } => {
+                let at = (idc.clone(), life.0);
+                if self.lives.get(&at) == Some(kid) {
+                    self.lives.remove(&at);
+                }
+                return;
+            }
+        };
         if !keyed {
             let phone = self.stock.contains_key(idc);
             return self.hold(phone, || format!("{idc} is admitted as a stock phone, and is none"));
         }
-        let session = self.by_kid.get(&(life, *kid)).copied().and_then(|i| self.sessions.get_mut(i));
-        let Some(session) = session.filter(|s| s.idc == *idc) else {
+        let Some(index) = self.newest.get(&(life, kid >> 56, idc.clone())).copied() else {
             return self.forbid(format!("a session of {idc} is active and was never granted"));
         };
+        let taken = self.by_kid.insert((life, *kid), index).is_some();
+        self.hold(!taken, || "a kid was given out twice".into());
+        let Some(session) = self.sessions.get_mut(index) else { return };
         session.active = true;
         let keyed = session.keyed;
         self.ever_active.entry((idc.clone(), life.0)).or_insert(now_ms);
+        self.lives.insert((idc.clone(), life.0), *kid);
         self.hold(keyed, || format!("a session of {idc} is active before its terminal confirmed the key"));
     }
 
@@ -310,7 +314,9 @@ impl Oracle {
             let active = |p: &usize| self.ever_active.contains_key(&(idc.to_owned(), *p));
             // What waited beside may be tried once the place where it was has ended by itself.
             let replaced = was != first && (proxies.contains(was) || !former.contains(first));
-            let moved = replaced && active(was) && !active(first);
+            // Where it was it may have ended, and have begun elsewhere, since the last look.
+            let lives = self.lives.contains_key(&(idc.to_owned(), *was));
+            let moved = replaced && lives && !active(first);
             self.hold(!moved, || format!("a registration that nobody confirmed moved {idc} to another proxy"));
         }
         self.bound_since.retain(|(who, p), _| who != idc || proxies.contains(p));
@@ -328,25 +334,51 @@ impl Oracle {
         self.hold(!moved, || format!("a registration that nobody confirmed moved {idc} to another proxy"));
     }
 
-    /// What the owner of a terminal's session can send who does not keep to the rules.
-    pub fn seal_as(&self, phone: &Phone, seq: u64, text: &[u8]) -> Option<Vec<u8>> {
-        let kid = phone.active()?;
-        let session = self.sessions.get(*self.by_phone.get(&(phone.index, kid))?)?;
-        let mut buf = vec![0; text.len() + 64];
-        let mut w = Writer::new(&mut buf);
-        Sealed.seal(&session.keys.c2s, &Flow::plain(kid, session.protocol as u8), seq, text, &mut w).ok()?;
-        w.finish().ok()?;
-        Some(w.written().to_vec())
-    }
-
-    /// True when both ends hold this session and it is the same one.
-    pub fn agreed(&self, phone: &Phone, life: Life, kid: u64) -> bool {
-        let index = self.by_kid.get(&(life, kid));
+    /// True when both ends hold this session and it is the same one: the terminal knows it as `kid`, the proxy as `theirs`.
+    pub fn agreed(&self, phone: &Phone, life: Life, kid: u64, theirs: u64) -> bool {
+        let index = self.by_kid.get(&(life, theirs));
         index.is_some() && index == self.by_phone.get(&(phone.index, kid))
     }
 
-    /// How many sessions were granted, and how many became active.
-    pub fn totals(&self) -> (usize, usize) {
-        (self.sessions.len(), self.sessions.iter().filter(|s| s.active).count())
+    /// What was seen of each mechanism, in the order of [`MECHS`].
+    pub fn totals(&self) -> [Seen; 3] {
+        MECHS.map(|mech| {
+            let of = || self.sessions.iter().filter(move |s| s.mech() == mech);
+            Seen {
+                granted: of().count(),
+                active: of().filter(|s| s.active).count(),
+                up: of().map(|s| s.said.0).sum(),
+                down: of().map(|s| s.said.1).sum(),
+            }
+        })
+    }
+}
+
+/// All mechanisms.
+pub const MECHS: [Mech; 3] = [Mech::Sealed, Mech::Esp, Mech::Tls];
+
+/// What was seen of a mechanism.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// Sessions granted.
+    pub granted: usize,
+    /// Of those, confirmed.
+    pub active: usize,
+    /// Messages with content from terminals.
+    pub up: usize,
+    /// And from proxies.
+    pub down: usize,
+}
+
+impl Seen {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            granted: self.granted + other.granted,
+            active: self.active + other.active,
+            up: self.up + other.up,
+            down: self.down + other.down,
+        }
     }
 }

@@ -81,7 +81,7 @@ impl World {
         }
     }
 
-    fn draw(&mut self, d: &Datagram, fate: Fate) {
+    pub(super) fn draw(&mut self, d: &Datagram, fate: Fate) {
         if self.ladder.is_on() {
             let (from, to) = (self.name(d.from), self.name(d.to));
             self.ladder.message(self.now_ms, &from, &to, &d.bytes, fate);
@@ -93,9 +93,12 @@ impl World {
         let to = datagram.to;
         if let Some(p) = self.proxy_at(to) {
             self.oracle.proxy_receives(self.life(p), &datagram);
-            let now = self.proxies[p].clock.now(self.now_ms);
-            let out = self.proxies[p].it.as_mut().map(|proxy| proxy.receive(now, &mut datagram));
-            self.proxy_out(p, out);
+            let (life, now) = (self.life(p), self.proxies[p].clock.now(self.now_ms));
+            let Some(proxy) = self.proxies[p].it.as_mut() else { return };
+            let may = self.oracle.reaches_proxy(life, &datagram);
+            let out = proxy.receive(now, &mut datagram);
+            self.oracle.proxy_did(&datagram, may, &out);
+            self.proxy_out(p, Some(out));
         } else if addr::is_switch(to) {
             let now = self.switch.clock.now(self.now_ms);
             let out = self.switch.it.as_mut().map(|s| s.receive(now, &datagram));
@@ -113,7 +116,9 @@ impl World {
         } else if let Some(i) = self.phones.iter().position(|p| p.addr == to) {
             let taken = datagram.bytes.clone();
             let from = datagram.from;
+            let may = self.oracle.reaches_phone(&self.phones[i], &datagram);
             let out = self.phones[i].receive(self.now_ms, from, &mut datagram.bytes);
+            self.oracle.phone_did(&self.phones[i], may, &out);
             self.phone_out(i, out, &taken);
         } else if let Some(i) = self.stock.iter().position(|p| p.addr == to) {
             let (heard, answer) = self.stock[i].receive(self.now_ms, &datagram.bytes);
@@ -144,7 +149,8 @@ impl World {
     }
 
     pub(super) fn proxy_out(&mut self, p: usize, out: Option<proxy::Out>) {
-        let (Some(out), life) = (out, self.life(p)) else { return };
+        let (Some(mut out), life) = (out, self.life(p)) else { return };
+        self.tear(Node::Proxy(p), &mut out.sends, &mut out.segments);
         for message in &out.passed {
             self.oracle.passed(life, message);
         }
@@ -158,8 +164,12 @@ impl World {
                 self.ladder.note(self.now_ms, &who, text);
             }
         }
+        self.proxy_streams(&out);
         for d in out.sends {
             self.send(d);
+        }
+        for segment in out.segments {
+            self.send_segment(segment);
         }
         let world = self.proxies[p].clock;
         let due = self.proxies[p].it.as_ref().and_then(Proxy::deadline).map(|d| world.world(d));
@@ -194,7 +204,12 @@ impl World {
         }
     }
 
-    pub(super) fn phone_out(&mut self, i: usize, out: phone::Out, taken: &[u8]) {
+    pub(super) fn phone_out(&mut self, i: usize, mut out: phone::Out, taken: &[u8]) {
+        self.tear(Node::Phone(i), &mut out.sends, &mut out.segments);
+        self.phone_streams(&out);
+        for segment in out.segments {
+            self.send_segment(segment);
+        }
         for event in &out.events {
             self.phone_event(i, event, taken);
         }
@@ -234,6 +249,8 @@ impl World {
         let phone = &self.phones[i];
         match event {
             PhoneEvent::Keyed { kid } => self.oracle.phone_keyed(phone, *kid, taken),
+            PhoneEvent::Connect { kid } => self.connect(i, *kid),
+            PhoneEvent::Forget { kid } => self.hang_up(i, *kid),
             PhoneEvent::Active(active) => self.oracle.phone_active(phone, active.kid),
             PhoneEvent::Request { from, body, .. } => self.oracle.heard(phone, from, body),
             PhoneEvent::Failed { why, .. } => {

@@ -76,7 +76,7 @@ impl World {
             match (phone.active(), theirs) {
                 (None, _) => Some(format!("{} is not registered", phone.idc)),
                 (_, None) => Some(format!("the proxy has no session of {}", phone.idc)),
-                (Some(a), Some(b)) if a != b || !self.oracle.agreed(phone, self.life(p), a) => {
+                (Some(a), Some(b)) if !self.oracle.agreed(phone, self.life(p), a, b) => {
                     Some(format!("{} and its proxy do not hold the same session", phone.idc))
                 }
                 _ => (!self.is_reachable(&phone.idc, p)).then(|| format!("{} cannot be reached", phone.idc)),

@@ -3,10 +3,11 @@
 use super::{Event, World, column};
 use crate::auc::Auc;
 use crate::clock::Clock;
-use crate::net::{Datagram, addr};
+use crate::net::Datagram;
 use crate::phone;
 use crate::proxy::{self, Proxy};
 use crate::scenario::{Mishap, Node};
+use crate::secured::Segment;
 use crate::stock;
 use crate::switch::Switch;
 
@@ -79,7 +80,7 @@ impl World {
 
     pub(super) fn happen(&mut self, mishap: Mishap) {
         let who = match mishap {
-            Mishap::Crash(node, _) => self.column_of(node),
+            Mishap::Crash(node, _) | Mishap::Torn(node, _) => self.column_of(node),
             Mishap::Move(i) | Mishap::Leave(i, _) | Mishap::Roam(i) | Mishap::Half(i) => self.column_of(Node::Phone(i)),
             Mishap::Partition(..) => "softswitch".into(),
         };
@@ -87,7 +88,10 @@ impl World {
         match mishap {
             Mishap::Crash(node, down) => {
                 match node {
-                    Node::Proxy(p) => self.proxies[p].it = None,
+                    Node::Proxy(p) => {
+                        self.proxies[p].it = None;
+                        self.streams_end(p);
+                    }
                     Node::Switch => self.switch.it = None,
                     Node::Auc => self.auc.it = None,
                     Node::Phone(i) => self.phones[i].crash(),
@@ -95,8 +99,12 @@ impl World {
                 }
                 self.at(self.now_ms + down, Event::Restart(node));
             }
+            Mishap::Torn(node, down) => _ = self.torn.insert(node, down),
             Mishap::Partition(link, long) => self.net.cut(link, self.now_ms + long),
-            Mishap::Move(i) => self.phones[i].moved(),
+            Mishap::Move(i) => {
+                self.phones[i].moved();
+                self.streams_break(i);
+            }
             Mishap::Roam(i) => {
                 let next = (self.phones[i].proxy + 1) % self.scenario.proxies;
                 self.phones[i].crash();
@@ -115,6 +123,17 @@ impl World {
         }
     }
 
+    /// Whoever is to stop in the middle of what it does: all but the first of its messages never leave, and it stops.
+    pub(super) fn tear(&mut self, node: Node, sends: &mut Vec<Datagram>, segments: &mut Vec<Segment>) {
+        if sends.len() + segments.len() > 0
+            && let Some(down) = self.torn.remove(&node)
+        {
+            sends.truncate(self.rng.between(0, sends.len() as u64 - u64::from(!sends.is_empty())) as usize);
+            segments.clear();
+            self.at(self.now_ms, Event::Happen(Mishap::Crash(node, down)));
+        }
+    }
+
     pub(super) fn attack(&mut self) {
         if self.calm() {
             return;
@@ -122,6 +141,9 @@ impl World {
         let now = Clock::default().now(self.now_ms);
         for d in self.attackers.act(&self.scenario, now) {
             self.slip_in(d);
+        }
+        if self.rng.chance(100) {
+            self.dial();
         }
         if self.scenario.malice.insider && self.rng.chance(300) {
             self.speak_inside();
@@ -135,10 +157,12 @@ impl World {
     fn speak_inside(&mut self) {
         let text = self.attackers.inside(&self.scenario);
         self.insider_seq += 1;
-        let (phone, seq) = (&self.phones[0], (1 << 20) + self.insider_seq);
-        if let Some(bytes) = self.oracle.seal_as(phone, seq, &text) {
-            let (from, to) = (phone.addr, addr::sealed(phone.proxy));
-            self.slip_in(Datagram { from, to, bytes });
+        let seq = (1 << 20) + self.insider_seq;
+        if let Some(datagram) = self.oracle.seal_as(&self.phones[0], seq, &text) {
+            self.slip_in(datagram);
+        } else if let Some(kid) = self.phones[0].active() {
+            let out = self.phones[0].say_inside(kid, &text);
+            self.phone_out(0, out, &[]);
         }
     }
 

@@ -3,6 +3,7 @@
 mod deliver;
 mod look;
 mod mishap;
+mod streams;
 
 use crate::attack::Attackers;
 use crate::auc::{Auc, Store};
@@ -14,14 +15,17 @@ use crate::phone::{self, Phone};
 use crate::prng::Prng;
 use crate::proxy::{self, Proxy};
 use crate::scenario::{Mishap, Node, Scenario};
+use crate::secured::Segment;
 use crate::stock::{self, Stock};
 use crate::switch::Switch;
 use portunus_keydist::{Key, Random as _};
 use std::collections::BTreeMap;
+use streams::Streams;
 
 #[derive(Debug)]
 enum Event {
     Arrive(Datagram),
+    Stream(Segment),
     Wake(Node),
     Restart(Node),
     Happen(Mishap),
@@ -65,6 +69,7 @@ pub struct World {
     serial: u64,
     rng: Prng,
     net: Network,
+    streams: Streams,
     proxies: Vec<Process<Proxy>>,
     switch: Process<Switch>,
     auc: Process<Auc>,
@@ -83,6 +88,8 @@ pub struct World {
     /// Since when everybody has been registered and reachable.
     well_since: Option<u64>,
     insider_seq: u64,
+    /// Who stops in the middle of what it does next, and for how long.
+    torn: BTreeMap<Node, u64>,
     delivered: u64,
     asked: BTreeMap<u64, u64>,
 }
@@ -127,10 +134,11 @@ impl World {
             queue: BTreeMap::new(),
             serial: 0,
             net: Network::new(rng.fork()),
+            streams: Streams::new(),
             proxies: (0..scenario.proxies).map(|_| Process::new()).collect(),
             switch: Process::new(),
             auc: Process::new(),
-            oracle: Oracle::new(scenario.workers, &store.devices, &store.subscribers),
+            oracle: Oracle::new(&scenario, &store.devices, &store.subscribers),
             store,
             phone_wakes: vec![None; 2 * scenario.phones],
             stock_wakes: vec![None; scenario.stock],
@@ -141,6 +149,7 @@ impl World {
             events: 0,
             well_since: None,
             insider_seq: 0,
+            torn: BTreeMap::new(),
             delivered: 0,
             asked: BTreeMap::new(),
             rng,
@@ -235,6 +244,7 @@ impl World {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Arrive(datagram) => self.arrive(datagram),
+            Event::Stream(segment) => self.stream_arrives(&segment),
             Event::Wake(node) => self.wake(node),
             Event::Restart(node) => self.restart(node),
             Event::Happen(mishap) => self.happen(mishap),

@@ -1,6 +1,8 @@
 //! The attackers: they hear everything on the access side, speak from any address there, change what passes, and know
 //! everything but keys. What they try is drawn by lot; that nothing comes of it is the model's to say.
 
+mod channel;
+
 use crate::dialect::{self, Dialect, Edit, Said, Speaker, is_s7, replaced, value, written};
 use crate::net::{Datagram, addr};
 use crate::phone;
@@ -56,9 +58,10 @@ impl Attackers {
         self.heard.push_back(datagram.clone());
     }
 
-    /// On the path: a copy of an s7 from elsewhere, to arrive first.
+    /// On the path: a copy of an s7, of what a proxy says, or of something protected, from elsewhere and to arrive first.
     pub fn race(&mut self, scenario: &Scenario, datagram: &Datagram) -> Option<Datagram> {
-        if !is_datagram_s7(datagram) || !self.rng.chance(scenario.malice.race) {
+        let chance = scenario.malice.race / if is_datagram_s7(datagram) { 1 } else { 8 };
+        if !self.rng.chance(chance) {
             return None;
         }
         Some(Datagram { from: addr::attacker(1), ..datagram.clone() })
@@ -125,7 +128,7 @@ impl Attackers {
 
     /// A moment to act: what they send.
     pub fn act(&mut self, scenario: &Scenario, now: Now) -> Vec<Datagram> {
-        match self.rng.between(0, 10) {
+        match self.rng.between(0, 13) {
             0 | 1 => self.replay(),
             2 => self.replay_from_elsewhere(),
             3 | 4 => self.pretend(scenario, now),
@@ -134,6 +137,7 @@ impl Attackers {
             7 => self.speak_plainly(scenario),
             8 => self.claim_to_be_inside(scenario),
             9 => self.bid_down(scenario),
+            10..=12 => self.tamper(),
             _ => self.answer_for_the_proxy(),
         }
     }
