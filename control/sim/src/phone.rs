@@ -271,6 +271,11 @@ impl Phone {
         out
     }
 
+    /// The connection of a session, once messages may pass.
+    pub fn open_wire(&self, kid: u64) -> Option<u32> {
+        self.wires.get(&kid).filter(|wire| wire.told).map(|wire| wire.conn)
+    }
+
     /// The sessions that have a connection.
     pub fn wired(&self) -> Vec<u64> {
         self.wires.keys().copied().collect()

@@ -55,6 +55,8 @@ pub enum Mishap {
     /// A proxy or a terminal stops in the middle of what it does next, when some of its messages have left and some have
     /// not, and starts again after so many milliseconds.
     Torn(Node, u64),
+    /// A proxy's host takes what comes on connections for so many milliseconds, and nobody there reads it.
+    Mute(usize, u64),
     /// Nothing passes on these links for so many milliseconds.
     Partition(LinkKind, u64),
     /// A terminal's address changes, as behind a NAT that forgot it.
@@ -243,13 +245,14 @@ impl Scenario {
             };
             let phone = r.between(0, self.phones as u64 - 1) as usize;
             let link = *r.pick(&[LinkKind::Access, LinkKind::Core, LinkKind::Aaa]).unwrap_or(&LinkKind::Access);
-            let mishap = match r.between(0, 8) {
+            let mishap = match r.between(0, 9) {
                 0..=2 => Mishap::Crash(node, r.between(0, 12_000)),
                 8 if matches!(node, Node::Proxy(_) | Node::Phone(_)) => Mishap::Torn(node, r.between(0, 12_000)),
                 3 => Mishap::Partition(link, r.between(500, 20_000)),
                 4 => Mishap::Move(phone),
                 5 if self.proxies > 1 => Mishap::Roam(phone),
                 6 if self.proxies > 1 => Mishap::Half(phone),
+                9 => Mishap::Mute(r.between(0, self.proxies as u64 - 1) as usize, r.between(500, 20_000)),
                 _ => Mishap::Leave(phone, r.between(0, 5_000)),
             };
             self.mishaps.push((at, mishap));

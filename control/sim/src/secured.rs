@@ -277,6 +277,12 @@ impl Proxy {
         }
     }
 
+    /// True while messages may pass on a connection.
+    pub fn is_wired(&self, conn: u32) -> bool {
+        let end = self.streams.ends.get(&conn);
+        end.is_some_and(|end| matches!(end.phase, Phase::Begun { told: true, .. }))
+    }
+
     /// The engine sends on a connection.
     pub(crate) fn stream_send(&mut self, conn: u32, message: Vec<u8>, out: &mut Out) {
         let Some(end) = self.streams.ends.get_mut(&conn) else { return };

@@ -1,5 +1,6 @@
 //! What the product promises for bad days, each as a run of its own: loss, a proxy that dies, an AuC that is away.
 
+use portunus_keydist::mech::Mech;
 use portunus_signalling::Protocol;
 use portunus_sim::dialect;
 use portunus_sim::scenario::{Malice, Mishap, Node, Scenario, Weather};
@@ -14,7 +15,7 @@ fn plain(seed: u64, phones: usize, direct: bool) -> Scenario {
     (s.proxies, s.workers) = (if direct { 1 } else { 2 }, 2);
     (s.access, s.core, s.aaa) = (FINE, FINE, FINE);
     (s.expires_s, s.life_s) = (300, 86_400);
-    s.mechs = vec!["x-pkd-sealed"; phones];
+    (s.mechs, s.allowed) = (vec!["x-pkd-sealed"; phones], &[Mech::Sealed]);
     s.clock_off = vec![0; phones];
     // All protocols in turn, and room for each terminal's lane wherever it goes.
     s.protocols = dialect::ALL.iter().map(|d| d.protocol()).cycle().take(phones).collect();
@@ -123,4 +124,22 @@ fn a_softswitch_away_for_two_minutes_ends_no_session_and_is_told_again_who_is_wh
     world.run_to(520_000);
     good(&world);
     assert_eq!((registered(&world), world.trouble()), (30, None));
+}
+
+#[test]
+fn a_connection_that_opens_into_silence_is_given_up_and_the_terminal_is_back() {
+    let mut s = plain(13, 12, true);
+    // Nothing but tls is offered, by the protocols that have it.
+    let streams = [Protocol::Sip, Protocol::H248];
+    s.protocols = streams.into_iter().cycle().take(12).collect();
+    (s.mechs, s.allowed) = (vec!["tls"; 12], &[Mech::Tls]);
+    // While the proxy's host only takes what comes, everybody is seen elsewhere, and connects anew.
+    s.mishaps = vec![(60_000, Mishap::Mute(0, 10_000))];
+    s.mishaps.extend((0..12).map(|i| (60_500, Mishap::Move(i))));
+    let mut world = World::new(s, false);
+    world.run_to(59_000);
+    assert_eq!(registered(&world), 12);
+    world.run_to(240_000);
+    good(&world);
+    assert_eq!((registered(&world), world.trouble()), (12, None), "and reachable");
 }

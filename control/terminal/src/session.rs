@@ -37,8 +37,8 @@ enum Carried {
 pub(crate) enum Stream {
     /// There is none.
     None,
-    /// The owner was asked for one.
-    Wanted,
+    /// The owner was asked for one, and has until then, monotonic milliseconds.
+    Wanted { until_ms: u64 },
     /// Its handshake succeeded.
     Open,
 }
@@ -107,6 +107,14 @@ impl Session {
         match &mut self.carried {
             Carried::Stream(stream) => Some(stream),
             Carried::Datagrams { .. } => None,
+        }
+    }
+
+    /// Until when the connection that was asked for must be open.
+    pub(crate) fn opening(&self) -> Option<u64> {
+        match self.carried {
+            Carried::Stream(Stream::Wanted { until_ms }) => Some(until_ms),
+            Carried::Stream(Stream::None | Stream::Open) | Carried::Datagrams { .. } => None,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::Oracle;
 use crate::phone::Phone;
+use portunus_keydist::mech::Mech;
 use std::collections::BTreeMap;
 
 /// What passes in one direction of a connection.
@@ -24,6 +25,12 @@ struct Wire {
 pub(super) struct Streams(BTreeMap<u32, Wire>);
 
 impl Oracle {
+    /// True where a terminal's session is one of `tls`.
+    pub fn is_stream(&self, phone: &Phone, kid: u64) -> bool {
+        let session = self.by_phone.get(&(phone.index, kid)).and_then(|index| self.sessions.get(*index));
+        session.is_some_and(|session| session.mech() == Mech::Tls)
+    }
+
     /// A terminal opens the connection of a session.
     pub fn connects(&mut self, phone: &Phone, kid: u64, conn: u32) {
         let session = self.by_phone.get(&(phone.index, kid)).copied();

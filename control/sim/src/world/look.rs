@@ -5,6 +5,7 @@ use crate::attack::nobody;
 use crate::clock::Clock;
 use crate::dialect;
 use crate::net::addr;
+use crate::phone::Phone;
 use crate::proxy::CAPACITY;
 use crate::switch::Switch;
 use core::net::SocketAddr;
@@ -79,9 +80,17 @@ impl World {
                 (Some(a), Some(b)) if !self.oracle.agreed(phone, self.life(p), a, b) => {
                     Some(format!("{} and its proxy do not hold the same session", phone.idc))
                 }
+                (Some(a), _) if !self.is_connected(phone, a) => Some(format!("{} has no connection", phone.idc)),
                 _ => (!self.is_reachable(&phone.idc, p)).then(|| format!("{} cannot be reached", phone.idc)),
             }
         })
+    }
+
+    /// True unless a session is one of `tls` and nothing can pass in it at present.
+    fn is_connected(&self, phone: &Phone, kid: u64) -> bool {
+        let proxy = self.proxies[phone.proxy].it.as_ref();
+        let wired = || phone.open_wire(kid).is_some_and(|conn| proxy.is_some_and(|proxy| proxy.is_wired(conn)));
+        !self.oracle.is_stream(phone, kid) || wired()
     }
 
     /// True when the softswitch reaches somebody through this proxy: by a lane that is open, where there are lanes.

@@ -82,6 +82,7 @@ impl World {
         let who = match mishap {
             Mishap::Crash(node, _) | Mishap::Torn(node, _) => self.column_of(node),
             Mishap::Move(i) | Mishap::Leave(i, _) | Mishap::Roam(i) | Mishap::Half(i) => self.column_of(Node::Phone(i)),
+            Mishap::Mute(p, _) => self.column_of(Node::Proxy(p)),
             Mishap::Partition(..) => "softswitch".into(),
         };
         self.ladder.note(self.now_ms, &who, format!("{mishap:?}"));
@@ -100,6 +101,7 @@ impl World {
                 self.at(self.now_ms + down, Event::Restart(node));
             }
             Mishap::Torn(node, down) => _ = self.torn.insert(node, down),
+            Mishap::Mute(p, long) => _ = self.mute.insert(p, self.now_ms + long),
             Mishap::Partition(link, long) => self.net.cut(link, self.now_ms + long),
             Mishap::Move(i) => {
                 self.phones[i].moved();

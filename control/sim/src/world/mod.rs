@@ -90,6 +90,8 @@ pub struct World {
     insider_seq: u64,
     /// Who stops in the middle of what it does next, and for how long.
     torn: BTreeMap<Node, u64>,
+    /// Whose connections nobody reads, and until when.
+    mute: BTreeMap<usize, u64>,
     delivered: u64,
     asked: BTreeMap<u64, u64>,
 }
@@ -150,6 +152,7 @@ impl World {
             well_since: None,
             insider_seq: 0,
             torn: BTreeMap::new(),
+            mute: BTreeMap::new(),
             delivered: 0,
             asked: BTreeMap::new(),
             rng,

@@ -148,6 +148,9 @@ impl World {
         self.delivered += 1;
         if segment.up {
             let Some(p) = addr::proxy_of(segment.server) else { return };
+            if self.mute.get(&p).is_some_and(|until| *until > self.now_ms) {
+                return;
+            }
             let now = self.proxies[p].clock.now(self.now_ms);
             match self.proxies[p].it.as_mut() {
                 Some(proxy) => {

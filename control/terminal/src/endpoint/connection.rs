@@ -8,6 +8,10 @@ use core::net::SocketAddr;
 use portunus_channel::tls::{Identity, Psk};
 use portunus_keydist::{Now, Random};
 
+/// How long the connection of an active session may take to open, milliseconds. A peer that takes octets and answers
+/// nothing looks to TCP as one that is well.
+const OPENING_MS: u64 = 32_000;
+
 impl Base {
     /// Asks the owner for a connection, unless it has been asked. `newest`: for the session that is not confirmed yet.
     pub(super) fn want_connection(&mut self, now: Now, step: Step, newest: bool) {
@@ -15,7 +19,7 @@ impl Base {
         let Some(session) = session else { return };
         let kid = session.kid;
         if let Some(stream @ Stream::None) = session.stream() {
-            *stream = Stream::Wanted;
+            *stream = Stream::Wanted { until_ms: now.mono_ms + OPENING_MS };
             self.events.push_back(Event::Connect { kid });
             self.step(now, step);
         }
@@ -70,8 +74,8 @@ impl<A: Agent> Endpoint<A> {
         let Some(stream) = session.stream() else { return };
         match core::mem::replace(stream, Stream::None) {
             Stream::Open if !newest => self.base.want_connection(now, Step::Again, false),
-            Stream::Wanted if !newest => self.base.lost(now, rng),
-            Stream::Open | Stream::Wanted | Stream::None => {}
+            Stream::Wanted { .. } if !newest => self.base.lost(now, rng),
+            Stream::Open | Stream::Wanted { .. } | Stream::None => {}
         }
     }
 }

@@ -65,7 +65,7 @@ pub enum Why {
     Inside,
     /// The binding is to be refreshed inside the channel.
     Refresh,
-    /// Nothing was heard for long: a sign of life is due.
+    /// Nothing was heard for long: a sign of life is due. Or a connection takes long to open.
     Probe,
 }
 

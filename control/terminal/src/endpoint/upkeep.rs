@@ -17,8 +17,11 @@ impl Base {
         }
     }
 
-    /// The sign of life is repeated, and given up: then the session is lost.
+    /// The sign of life is repeated, and given up: then the session is lost, as with a connection that does not open.
     fn watch(&mut self, now: Now, rng: &mut dyn Random) {
+        if self.opening().is_some_and(|until_ms| until_ms <= now.mono_ms) {
+            return self.lost(now, rng);
+        }
         match self.sign.as_mut().and_then(|sign| sign.poll(now)) {
             Some(Due::Repeat) => {
                 self.tally.repeated += 1;
@@ -27,6 +30,11 @@ impl Base {
             Some(Due::GiveUp) => self.lost(now, rng),
             None => {}
         }
+    }
+
+    /// Until when the connection that the active session wants must be open.
+    pub(super) fn opening(&self) -> Option<u64> {
+        self.session.as_ref()?.opening()
     }
 
     /// The active session is no more: a new registration follows, unless one is under way.
@@ -122,6 +130,7 @@ impl<A: Agent> Endpoint<A> {
             Some(sign) => Some((sign.deadline().0, Why::Probe)),
             None => (probe_ms != 0 && !session.is_stream()).then_some((session.heard_ms + probe_ms, Why::Probe)),
         };
-        [again, refresh, probe].into_iter().flatten().min_by_key(|d| d.0)
+        let opening = self.base.opening().map(|at| (at, Why::Probe));
+        [again, refresh, probe, opening].into_iter().flatten().min_by_key(|d| d.0)
     }
 }
