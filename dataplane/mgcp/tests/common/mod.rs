@@ -1,20 +1,17 @@
 //! Every message of a registration and of a session, as the writers make them, with the real key schedule.
 #![allow(dead_code, unreachable_pub)]
 
-use portunus_codec::Writer;
-use portunus_keydist::ident::{Idc, Idsp, N1};
-use portunus_keydist::mech::MechList;
-use portunus_keydist::schedule::{For, Key, SessionKey, WrapCtx, message_mac};
-use portunus_keydist::steps::{Refusal, S1, S5, S6, S7, S8, S9, S10};
+use portunus_keydist::ident::{Idc, Idsp};
+use portunus_keydist::steps::{Refusal, S1};
+use portunus_mgcp::Mgcp;
 use portunus_mgcp::carriage::core::{self, Txn};
 use portunus_mgcp::carriage::terminal;
 use portunus_mgcp::view::{Endpoint, Message};
-use portunus_mgcp::{MAC_PLACEHOLDER, Mgcp};
-use portunus_signalling::{Crossing, Hop, Marks, Own, SessionRef, Signalling, Ticket, Transport};
+use portunus_signalling::{Crossing, SessionRef, Signalling};
 use std::net::SocketAddr;
 
-pub const RAND: [u8; 16] = *b"0123456789abcdef";
-pub const NOW: u64 = 1_763_942_400_000;
+pub use portunus_testkit::steps::*;
+pub use portunus_testkit::wire::*;
 
 /// Who and where.
 #[derive(Debug, Clone, Copy)]
@@ -31,29 +28,16 @@ pub struct World {
     pub registers: &'static str,
 }
 
-/// A message, from where to where.
-#[derive(Debug, Clone)]
-pub struct Sent {
-    pub name: &'static str,
-    pub from: SocketAddr,
-    pub to: SocketAddr,
-    pub octets: Vec<u8>,
-}
-
-fn a(s: &str) -> SocketAddr {
-    s.parse().unwrap()
-}
-
 impl World {
     pub fn v4() -> Self {
         Self {
             idc: Idc::new("gw1.example.test").unwrap(),
             idsp: Idsp::new("sp1.example.test").unwrap(),
-            terminal: a("203.0.113.7:2427"),
-            access: a("192.0.2.1:2727"),
-            shared: a("198.51.100.1:2427"),
-            lane: a("198.51.100.1:30001"),
-            softswitch: a("198.51.100.2:2727"),
+            terminal: address("203.0.113.7:2427"),
+            access: address("192.0.2.1:2727"),
+            shared: address("198.51.100.1:2427"),
+            lane: address("198.51.100.1:30001"),
+            softswitch: address("198.51.100.2:2727"),
             registers: "*",
         }
     }
@@ -61,11 +45,11 @@ impl World {
     pub fn v6() -> Self {
         Self {
             idc: Idc::new("[2001:db8::7]").unwrap(),
-            terminal: a("[2001:db8::7]:2427"),
-            access: a("[2001:db8::1]:2727"),
-            shared: a("[2001:db8:1::1]:2427"),
-            lane: a("[2001:db8:1::1]:30001"),
-            softswitch: a("[2001:db8:1::2]:2727"),
+            terminal: address("[2001:db8::7]:2427"),
+            access: address("[2001:db8::1]:2727"),
+            shared: address("[2001:db8:1::1]:2427"),
+            lane: address("[2001:db8:1::1]:30001"),
+            softswitch: address("[2001:db8:1::2]:2727"),
             registers: "ds/e1-1/2",
             ..Self::v4()
         }
@@ -77,14 +61,7 @@ impl World {
     }
 
     pub fn hop(&self) -> Hop<'static> {
-        Hop {
-            own: Own { idsp: self.idsp, realm: "example.test", access: self.access, core: self.shared },
-            source: self.terminal,
-            transport: Transport::Udp,
-            ticket: Ticket(0x0300_0000_0000_002a),
-            salt: 0x0123_4567_89ab_cdef,
-            marks: &Marks::NONE,
-        }
+        hop(self, self.access, self.shared, Transport::Udp)
     }
 
     pub fn session(&self) -> SessionRef<'static> {
@@ -108,72 +85,20 @@ impl World {
     }
 }
 
-/// Runs a writer in a fresh buffer.
-pub fn write<E: std::fmt::Debug>(f: impl FnOnce(&mut Writer<'_>) -> Result<(), E>) -> Vec<u8> {
-    let mut buf = vec![0u8; 8192];
-    let mut w = Writer::new(&mut buf);
-    f(&mut w).unwrap();
-    w.finish().unwrap();
-    w.written().to_vec()
-}
+impl Party for World {
+    const REPEATS: bool = false;
 
-/// As [`write`], for what cannot fail.
-pub fn put(f: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
-    write(|w| {
-        f(w);
-        Ok::<(), ()>(())
-    })
-}
+    fn idc(&self) -> Idc<'static> {
+        self.idc
+    }
 
-pub fn n1a() -> N1 {
-    N1::from_bits(0x64e6_d05c_b4c9_b98f)
-}
+    fn idsp(&self) -> Idsp<'static> {
+        self.idsp
+    }
 
-pub fn n1b() -> N1 {
-    N1::from_bits(0x3f05_e7b5_9536_e12e)
-}
-
-pub fn s1(w: &World) -> S1<'static> {
-    S1 { idc: w.idc, idsp: w.idsp, n1: n1a(), ts: NOW, cookie: None }
-}
-
-pub fn s6(w: &World) -> S6<'static> {
-    S6 { idsp: w.idsp, n1: n1a(), n2: b"N2a_token-0123456789", ts: NOW + 3, rand: RAND }
-}
-
-pub fn mechs() -> MechList {
-    MechList::from_text("x-pkd-sealed;q=0.9 ipsec-man;q=0.5;spi-c=1193046;port-c=5062").unwrap()
-}
-
-pub fn key() -> Key {
-    Key::new([0x11; 32])
-}
-
-pub fn s7(w: &World) -> S7<'static> {
-    let auth_c = key().prk().word(w.idc, w.idsp, &RAND);
-    let n2 = s6(w).n2;
-    S7 { idc: w.idc, idsp: None, n1: n1b(), n2, ts: NOW + 20, rand: None, auth_c, mechs: mechs() }
-}
-
-pub fn s8(w: &World) -> S8<'static> {
-    S8 { idc: w.idc, idsp: w.idsp, rand: RAND, auth_c: s7(w).auth_c, ipc: w.terminal }
-}
-
-pub fn s9(w: &World) -> S9 {
-    let (idc, idsp, n1a) = (w.idc, w.idsp, n1a());
-    let ctx = WrapCtx { idc, idsp, rand: &RAND, n1a: &n1a };
-    let k = SessionKey::new([0x33; 32]);
-    S9 { ekc: key().prk().wrap(For::Terminal, &ctx, &k), eksp: Key::new([0x22; 32]).prk().wrap(For::Proxy, &ctx, &k) }
-}
-
-pub const SEL: &str = "x-pkd-sealed;kid=0300000000000001;port=5065";
-
-static LIST: std::sync::OnceLock<MechList> = std::sync::OnceLock::new();
-
-pub fn s10(w: &World) -> S10<'static> {
-    let list = LIST.get_or_init(mechs);
-    let n2 = N1::from_bits(0x7f86_16e0_dbb8_446d);
-    S10 { idsp: w.idsp, n1: n1b(), n2, ts: NOW + 30, life: 86_400, ekc: s9(w).ekc, sel: SEL, mechs: list.as_str() }
+    fn terminal(&self) -> SocketAddr {
+        self.terminal
+    }
 }
 
 fn txn(w: &World, transaction: u32) -> Txn<'static> {
@@ -185,18 +110,13 @@ pub fn ladder(w: &World) -> Vec<Sent> {
     let hop = w.hop();
     let s1_msg = write(|o| terminal::write_s1(1, w.registers, "restart", &s1(w), o));
     let s2_msg = write(|o| Mgcp.write_s2(&hop, &s1_msg, &s1(w), o));
-    let s5 = S5 { idc: w.idc, idsp: w.idsp, rand: RAND };
-    let s5_msg = write(|o| core::write_s5(&txn(w, 501), &s5, &n1a(), o));
+    let s5_msg = write(|o| core::write_s5(&txn(w, 501), &s5(w), &n1a(), o));
     let s6_msg = write(|o| Mgcp.write_s6(&hop, &s1_msg, &s5_msg, &s6(w), o));
     let challenge = terminal::read(&s6_msg).unwrap().unwrap();
     let s7_msg = write(|o| terminal::write_s7(2, &challenge.endpoint, challenge.x, &s7(w), o));
     let s8_msg = write(|o| Mgcp.write_s8(&hop, &s7_msg, &s7(w), &s8(w), o));
     let s9_msg = write(|o| core::write_s9(&txn(w, 502), w.idsp, &RAND, &s9(w), o));
-    let mut field = 0..0;
-    let mut s10_msg = write(|o| Mgcp.write_s10(&hop, &s7_msg, &s9_msg, &s10(w), o).map(|f| field = f));
-    let mac_key = SessionKey::new([0x33; 32]).secret(&RAND).mac_key();
-    let mac = message_mac(&mac_key, &s10_msg, field.clone(), MAC_PLACEHOLDER).unwrap();
-    Mgcp.put_mac(&mut s10_msg[field], &mac);
+    let s10_msg = signed(&Mgcp, &hop, (&s7_msg, &s9_msg), &s10(w));
     let ok = |msg: &[u8]| {
         let transaction = Message::parse(msg).unwrap().transaction();
         put(|o| portunus_mgcp::write::response(200, transaction, o))
@@ -223,11 +143,6 @@ pub fn ladder(w: &World) -> Vec<Sent> {
         w.down("s10", s10_msg),
         w.up("200 to s10", r10),
     ]
-}
-
-/// The octets of one message.
-pub fn octets<'a>(sent: &'a [Sent], name: &str) -> &'a [u8] {
-    &sent.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("{name}")).octets
 }
 
 /// Cookie and refusals, of the proxy and of the core.
