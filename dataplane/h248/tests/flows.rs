@@ -85,10 +85,10 @@ fn notes_change_nothing_of_what_is_written() {
         assert!(!of_s1.words().is_empty() && !of_s7.words().is_empty());
         let (one, seven) = (Hop { marks: &of_s1, ..plain }, Hop { marks: &of_s7, ..plain });
         let same = |name: &str, octets: Vec<u8>| assert_eq!(text(&octets), text(named(&sent, name)), "{name}");
-        same("reply to s1", written(|o| H248.acknowledge(&one, s1_msg, o)));
+        same("reply to s1", put(|o| H248.acknowledge(&one, s1_msg, o)));
         same("s2", write(|o| H248.write_s2(&one, s1_msg, &s1(&w), o)));
         same("s6", write(|o| H248.write_s6(&one, s1_msg, b"", &s6(&w), o)));
-        same("reply to s7", written(|o| H248.acknowledge(&seven, s7_msg, o)));
+        same("reply to s7", put(|o| H248.acknowledge(&seven, s7_msg, o)));
         same("s8", write(|o| H248.write_s8(&seven, s7_msg, &s7(&w), &s8(&w), o)));
         let s10_of = |hop: &Hop<'_>| {
             let mut buf = vec![0; 4096];

@@ -9,6 +9,7 @@ mod target;
 
 use common::{World, everything};
 use portunus_h248::view::Message;
+use portunus_testkit::robust;
 use proptest::prelude::*;
 use std::fmt::Write as _;
 
@@ -19,30 +20,14 @@ fn kept_seeds_hold() {
 
 #[test]
 fn every_message_whole_and_truncated_at_every_octet() {
-    for sent in World::all().iter().flat_map(everything) {
-        for end in 0..=sent.octets.len() {
-            let part = &sent.octets[..end];
-            target::h248(part);
-            assert_eq!(Message::parse(part).is_ok(), end == sent.octets.len(), "{} cut at {end}", sent.name);
-        }
+    for w in World::all() {
+        robust::truncated(&everything(&w), target::h248, |part| Message::parse(part).is_ok(), |_, all| all);
     }
 }
 
 #[test]
 fn every_message_with_every_bit_flipped() {
-    let mut seen = std::collections::HashSet::new();
-    for sent in everything(&World::v4()) {
-        // Messages that came by unchanged are not flipped twice.
-        if !seen.insert(sent.octets.clone()) {
-            continue;
-        }
-        let mut octets = sent.octets;
-        for bit in 0..octets.len() * 8 {
-            octets[bit / 8] ^= 1 << (bit % 8);
-            target::h248(&octets);
-            octets[bit / 8] ^= 1 << (bit % 8);
-        }
-    }
+    robust::flipped(everything(&World::v4()), target::h248);
 }
 
 proptest! {
@@ -62,13 +47,7 @@ proptest! {
 
     #[test]
     fn messages_spliced(which in 0usize..200, other in 0usize..200, at in 0usize..700, from in 0usize..700, len in 0usize..300) {
-        let all = everything(&World::v4());
-        let mut octets = all[which % all.len()].octets.clone();
-        let donor = &all[other % all.len()].octets;
-        let piece = &donor[from.min(donor.len())..(from + len).min(donor.len())];
-        let at = at.min(octets.len());
-        octets.splice(at..at, piece.iter().copied());
-        target::h248(&octets);
+        target::h248(&robust::spliced(&everything(&World::v4()), (which, at), (other, from, len)));
     }
 }
 

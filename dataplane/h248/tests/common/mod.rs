@@ -1,19 +1,16 @@
 //! Every message of a registration and of a session, as the writers make them, with the real key schedule.
 #![allow(dead_code, unreachable_pub)]
 
-use portunus_codec::Writer;
+use portunus_h248::H248;
 use portunus_h248::carriage::message::{self, Sender};
 use portunus_h248::carriage::{core, terminal};
-use portunus_h248::{H248, MAC_PLACEHOLDER};
-use portunus_keydist::ident::{Idc, Idsp, N1};
-use portunus_keydist::mech::MechList;
-use portunus_keydist::schedule::{For, Key, SessionKey, WrapCtx, message_mac};
-use portunus_keydist::steps::{Refusal, S1, S5, S6, S7, S8, S9, S10};
-use portunus_signalling::{Crossing, Hop, Marks, Own, SessionRef, Signalling, Ticket, Transport};
+use portunus_keydist::ident::{Idc, Idsp};
+use portunus_keydist::steps::{Refusal, S1, S10};
+use portunus_signalling::{Crossing, SessionRef, Signalling};
 use std::net::SocketAddr;
 
-pub const RAND: [u8; 16] = *b"0123456789abcdef";
-pub const NOW: u64 = 1_763_942_400_000;
+pub use portunus_testkit::steps::*;
+pub use portunus_testkit::wire::*;
 
 /// Who and where.
 #[derive(Debug, Clone, Copy)]
@@ -27,29 +24,16 @@ pub struct World {
     pub softswitch: SocketAddr,
 }
 
-/// A message, from where to where.
-#[derive(Debug, Clone)]
-pub struct Sent {
-    pub name: &'static str,
-    pub from: SocketAddr,
-    pub to: SocketAddr,
-    pub octets: Vec<u8>,
-}
-
-fn a(s: &str) -> SocketAddr {
-    s.parse().unwrap()
-}
-
 impl World {
     pub fn v4() -> Self {
         Self {
             idc: Idc::new("gw1.example.test").unwrap(),
             idsp: Idsp::new("sp1.example.test").unwrap(),
             version: 2,
-            terminal: a("203.0.113.7:2944"),
-            access: a("192.0.2.1:2944"),
-            core: a("198.51.100.1:40000"),
-            softswitch: a("198.51.100.2:2944"),
+            terminal: address("203.0.113.7:2944"),
+            access: address("192.0.2.1:2944"),
+            core: address("198.51.100.1:40000"),
+            softswitch: address("198.51.100.2:2944"),
         }
     }
 
@@ -59,10 +43,10 @@ impl World {
             idc: Idc::new("[2001:db8::7]:2944").unwrap(),
             idsp: Idsp::new("[2001:db8::1]:2944").unwrap(),
             version: 3,
-            terminal: a("[2001:db8::7]:2944"),
-            access: a("[2001:db8::1]:2944"),
-            core: a("[2001:db8:1::1]:40000"),
-            softswitch: a("[2001:db8:1::2]:2944"),
+            terminal: address("[2001:db8::7]:2944"),
+            access: address("[2001:db8::1]:2944"),
+            core: address("[2001:db8:1::1]:40000"),
+            softswitch: address("[2001:db8:1::2]:2944"),
         }
     }
 
@@ -76,14 +60,7 @@ impl World {
     }
 
     pub fn hop(&self) -> Hop<'static> {
-        Hop {
-            own: Own { idsp: self.idsp, realm: "example.test", access: self.access, core: self.core },
-            source: self.terminal,
-            transport: Transport::Udp,
-            ticket: Ticket(0x0300_0000_0000_002a),
-            salt: 0x0123_4567_89ab_cdef,
-            marks: &Marks::NONE,
-        }
+        hop(self, self.access, self.core, Transport::Udp)
     }
 
     pub fn gateway(&self) -> Sender<'static> {
@@ -115,104 +92,47 @@ impl World {
     }
 }
 
-/// Runs a writer in a fresh buffer.
-pub fn write<E: std::fmt::Debug>(f: impl FnOnce(&mut Writer<'_>) -> Result<(), E>) -> Vec<u8> {
-    let mut buf = vec![0u8; 8192];
-    let mut w = Writer::new(&mut buf);
-    f(&mut w).unwrap();
-    w.written().to_vec()
-}
+impl Party for World {
+    const REPEATS: bool = false;
 
-/// Runs a writer that cannot fail.
-pub fn written(f: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
-    write(|w| {
-        f(w);
-        w.finish().map(|_| ())
-    })
-}
+    fn idc(&self) -> Idc<'static> {
+        self.idc
+    }
 
-pub fn n1a() -> N1 {
-    N1::from_bits(0x64e6_d05c_b4c9_b98f)
-}
+    fn idsp(&self) -> Idsp<'static> {
+        self.idsp
+    }
 
-pub fn n1b() -> N1 {
-    N1::from_bits(0x3f05_e7b5_9536_e12e)
-}
-
-pub fn s1(w: &World) -> S1<'static> {
-    S1 { idc: w.idc, idsp: w.idsp, n1: n1a(), ts: NOW, cookie: None }
-}
-
-pub fn s6(w: &World) -> S6<'static> {
-    S6 { idsp: w.idsp, n1: n1a(), n2: b"N2a_token-0123456789", ts: NOW + 3, rand: RAND }
-}
-
-pub fn mechs() -> MechList {
-    MechList::from_text("x-pkd-sealed;q=0.9 ipsec-man;q=0.5;spi-c=1193046;port-c=2944").unwrap()
-}
-
-pub fn key() -> Key {
-    Key::new([0x11; 32])
-}
-
-pub fn s7(w: &World) -> S7<'static> {
-    let auth_c = key().prk().word(w.idc, w.idsp, &RAND);
-    let n2 = s6(w).n2;
-    S7 { idc: w.idc, idsp: None, n1: n1b(), n2, ts: NOW + 20, rand: None, auth_c, mechs: mechs() }
-}
-
-pub fn s8(w: &World) -> S8<'static> {
-    S8 { idc: w.idc, idsp: w.idsp, rand: RAND, auth_c: s7(w).auth_c, ipc: w.terminal }
-}
-
-pub fn s9(w: &World) -> S9 {
-    let (idc, idsp, n1a) = (w.idc, w.idsp, n1a());
-    let ctx = WrapCtx { idc, idsp, rand: &RAND, n1a: &n1a };
-    let k = SessionKey::new([0x33; 32]);
-    S9 { ekc: key().prk().wrap(For::Terminal, &ctx, &k), eksp: Key::new([0x22; 32]).prk().wrap(For::Proxy, &ctx, &k) }
-}
-
-pub const SEL: &str = "x-pkd-sealed;kid=0300000000000001;port=5065";
-
-static LIST: std::sync::OnceLock<MechList> = std::sync::OnceLock::new();
-
-pub fn s10(w: &World) -> S10<'static> {
-    let list = LIST.get_or_init(mechs);
-    let n2 = N1::from_bits(0xc14f_abd6_3746_01c4);
-    S10 { idsp: w.idsp, n1: n1b(), n2, ts: NOW + 30, life: 86_400, ekc: s9(w).ekc, sel: SEL, mechs: list.as_str() }
+    fn terminal(&self) -> SocketAddr {
+        self.terminal
+    }
 }
 
 /// s10 with its MAC.
 pub fn s10_msg(w: &World, s7_msg: &[u8], s9_msg: &[u8], s10: &S10<'_>) -> Vec<u8> {
-    let mut field = 0..0;
-    let mut msg = write(|o| H248.write_s10(&w.hop(), s7_msg, s9_msg, s10, o).map(|f| field = f));
-    let mac_key = SessionKey::new([0x33; 32]).secret(&RAND).mac_key();
-    let mac = message_mac(&mac_key, &msg, field.clone(), MAC_PLACEHOLDER).unwrap();
-    H248.put_mac(&mut msg[field], &mac);
-    msg
+    signed(&H248, &w.hop(), (s7_msg, s9_msg), s10)
 }
 
 /// s1 to s10 with the replies to each, in order.
 pub fn ladder(w: &World) -> Vec<Sent> {
     let (hop, gateway, controller) = (w.hop(), w.gateway(), w.controller());
     let s1_msg = write(|o| terminal::write_s1(&gateway, 1, &s1(w), o));
-    let s1_reply = written(|o| H248.acknowledge(&hop, &s1_msg, o));
+    let s1_reply = put(|o| H248.acknowledge(&hop, &s1_msg, o));
     let s2_msg = write(|o| H248.write_s2(&hop, &s1_msg, &s1(w), o));
     let s2_id = H248.transaction(&s2_msg).unwrap();
     let s2_reply = write(|o| message::write_reply(&controller, s2_id, "C=-{SC=ROOT{SV{V=2}}}", o));
-    let s5 = S5 { idc: w.idc, idsp: w.idsp, rand: RAND };
-    let s5_msg = write(|o| core::write_s5(&controller, 7001, &s5, &n1a(), o));
-    let s5_reply = written(|o| H248.acknowledge_core(&hop, &s5_msg, o));
+    let s5_msg = write(|o| core::write_s5(&controller, 7001, &s5(w), &n1a(), o));
+    let s5_reply = put(|o| H248.acknowledge_core(&hop, &s5_msg, o));
     let s6_msg = write(|o| H248.write_s6(&hop, &s1_msg, &s5_msg, &s6(w), o));
     let s6_id = H248.transaction(&s6_msg).unwrap();
     let s6_reply = write(|o| terminal::write_step_reply(&gateway, s6_id, o));
     let s7_msg = write(|o| terminal::write_s7(&gateway, 2, &s7(w), o));
-    let s7_reply = written(|o| H248.acknowledge(&hop, &s7_msg, o));
+    let s7_reply = put(|o| H248.acknowledge(&hop, &s7_msg, o));
     let s8_msg = write(|o| H248.write_s8(&hop, &s7_msg, &s7(w), &s8(w), o));
     let s8_id = H248.transaction(&s8_msg).unwrap();
     let s8_reply = write(|o| message::write_reply(&controller, s8_id, "C=-{N=ROOT}", o));
     let s9_msg = write(|o| core::write_s9(&controller, 7002, w.idsp, &RAND, &s9(w), o));
-    let s9_reply = written(|o| H248.acknowledge_core(&hop, &s9_msg, o));
+    let s9_reply = put(|o| H248.acknowledge_core(&hop, &s9_msg, o));
     let s10_msg = s10_msg(w, &s7_msg, &s9_msg, &s10(w));
     let s10_id = H248.transaction(&s10_msg).unwrap();
     let s10_reply = write(|o| terminal::write_step_reply(&gateway, s10_id, o));
@@ -254,7 +174,7 @@ pub fn refusals(w: &World) -> Vec<Sent> {
     for (name, rand) in [("refusal of s8", Some(&RAND)), ("refusal of s2", None)] {
         let refusal = Refusal::Denied;
         let msg = write(|o| core::write_refusal(&controller, 7003, &refusal, rand, &n1a(), o));
-        out.push(w.coreward("reply to a refusal", written(|o| H248.acknowledge_core(&hop, &msg, o))));
+        out.push(w.coreward("reply to a refusal", put(|o| H248.acknowledge_core(&hop, &msg, o))));
         out.push(w.terminalward(name, msg));
     }
     let again = S1 { cookie: Some(b"C00kie_-"), ..s1(w) };
