@@ -21,13 +21,8 @@ struct Exception {
 }
 
 /// Files outside `dataplane/io` in which `unsafe` may stand, and why.
-const UNSAFE: &[(&str, &str)] = &[
-    ("dataplane/engine/tests/allocations.rs", "a test's counting allocator: GlobalAlloc is an unsafe trait"),
-    ("dataplane/sip/tests/allocation.rs", "a test's counting allocator: GlobalAlloc is an unsafe trait"),
-    ("dataplane/h248/tests/allocation.rs", "a test's counting allocator: GlobalAlloc is an unsafe trait"),
-    ("dataplane/h323/tests/allocation.rs", "a test's counting allocator: GlobalAlloc is an unsafe trait"),
-    ("dataplane/mgcp/tests/allocation.rs", "a test's counting allocator: GlobalAlloc is an unsafe trait"),
-];
+const UNSAFE: &[(&str, &str)] =
+    &[("dataplane/engine/tests/allocations.rs", "a test's counting allocator: GlobalAlloc is an unsafe trait")];
 
 fn is_test(file: &Path) -> bool {
     file.components().any(|c| matches!(c.as_os_str().to_str(), Some("tests" | "benches" | "fuzz" | "fuzz_targets")))

@@ -11,6 +11,7 @@ mod target;
 use build::{GRQ, extended, foreign, grq_root, stranger, tokens};
 use common::{World, everything, ladder};
 use portunus_h323::view::{MESSAGE_MAX, Message};
+use portunus_testkit::robust;
 use proptest::prelude::*;
 
 #[test]
@@ -20,12 +21,9 @@ fn kept_seeds_hold() {
 
 #[test]
 fn every_message_whole_and_truncated_at_every_octet() {
-    for sent in World::all().iter().flat_map(everything) {
-        for end in 0..=sent.octets.len() {
-            let part = &sent.octets[..end];
-            target::h323(part);
-            assert_eq!(Message::parse(part).is_ok(), end == sent.octets.len(), "{} cut at {end}", sent.name);
-        }
+    let sent: Vec<_> = World::all().iter().flat_map(everything).collect();
+    robust::truncated(&sent, target::h323, |part| Message::parse(part).is_ok(), |_, all| all);
+    for sent in sent {
         let longer = [&sent.octets[..], &[0]].concat();
         assert!(Message::parse(&longer).is_err(), "{} with an octet more", sent.name);
     }
@@ -33,19 +31,7 @@ fn every_message_whole_and_truncated_at_every_octet() {
 
 #[test]
 fn every_message_with_every_bit_flipped() {
-    let mut seen = std::collections::HashSet::new();
-    for sent in World::all().iter().flat_map(everything) {
-        // Messages that came by unchanged are not flipped twice.
-        if !seen.insert(sent.octets.clone()) {
-            continue;
-        }
-        let mut octets = sent.octets;
-        for bit in 0..octets.len() * 8 {
-            octets[bit / 8] ^= 1 << (bit % 8);
-            target::h323(&octets);
-            octets[bit / 8] ^= 1 << (bit % 8);
-        }
-    }
+    robust::flipped(World::all().iter().flat_map(everything).collect(), target::h323);
 }
 
 proptest! {
@@ -67,13 +53,7 @@ proptest! {
 
     #[test]
     fn messages_spliced(which in 0usize..200, other in 0usize..200, at in 0usize..500, from in 0usize..500, len in 0usize..300) {
-        let all = everything(&World::v4());
-        let mut octets = all[which % all.len()].octets.clone();
-        let donor = &all[other % all.len()].octets;
-        let piece = &donor[from.min(donor.len())..(from + len).min(donor.len())];
-        let at = at.min(octets.len());
-        octets.splice(at..at, piece.iter().copied());
-        target::h323(&octets);
+        target::h323(&robust::spliced(&everything(&World::v4()), (which, at), (other, from, len)));
     }
 
     #[test]

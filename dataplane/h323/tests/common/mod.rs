@@ -1,23 +1,20 @@
 //! Every message of a registration and of a session, as the writers make them, with the real key schedule.
 #![allow(dead_code, unreachable_pub)]
 
-use portunus_codec::Writer;
+use portunus_h323::Ras;
 use portunus_h323::carriage::{core, terminal};
 use portunus_h323::view::{Kind, Message, Reason};
 use portunus_h323::write::{self, Call, Confirmed, Endpoint, Registering};
-use portunus_h323::{MAC_PLACEHOLDER, Ras};
-use portunus_keydist::ident::{Idc, Idsp, N1};
-use portunus_keydist::mech::MechList;
-use portunus_keydist::schedule::{For, Key, SessionKey, WrapCtx, message_mac};
-use portunus_keydist::steps::{Refusal, S1, S6, S7, S8, S9, S10};
-use portunus_signalling::{Crossing, Hop, Marks, Own, SessionRef, Signalling, Ticket, Transport};
+use portunus_keydist::ident::{Idc, Idsp};
+use portunus_keydist::steps::{Refusal, S1, S6};
+use portunus_signalling::{Crossing, SessionRef, Signalling};
 use std::net::SocketAddr;
 
-pub const RAND: [u8; 16] = *b"0123456789abcdef";
-pub const NOW: u64 = 1_763_942_400_000;
+pub use portunus_testkit::steps::*;
+pub use portunus_testkit::wire::*;
+
 pub const TTL: u32 = 3600;
 pub const GRANTED: u32 = 1800;
-pub const SEL: &str = "x-pkd-sealed;kid=0300000000000001;port=5065";
 pub const ENDPOINT_ID: &str = "4711_portunus";
 pub const CALL: Call = Call { conference: [0xc0; 16], id: [0x1d; 16], reference: 17 };
 
@@ -35,31 +32,18 @@ pub struct World {
     pub local: SocketAddr,
 }
 
-/// A message, from where to where.
-#[derive(Debug, Clone)]
-pub struct Sent {
-    pub name: &'static str,
-    pub from: SocketAddr,
-    pub to: SocketAddr,
-    pub octets: Vec<u8>,
-}
-
-fn a(s: &str) -> SocketAddr {
-    s.parse().unwrap()
-}
-
 impl World {
     pub fn v4() -> Self {
         Self {
             idc: Idc::new("studio-3").unwrap(),
             aliases: &["studio-3", "0123456789"],
             idsp: Idsp::new("sp1.example.test").unwrap(),
-            terminal: a("203.0.113.7:40000"),
-            access: a("192.0.2.1:1719"),
-            lane: a("198.51.100.1:40001"),
-            shared: a("198.51.100.1:40002"),
-            gatekeeper: a("198.51.100.2:1719"),
-            local: a("10.0.0.7:1719"),
+            terminal: address("203.0.113.7:40000"),
+            access: address("192.0.2.1:1719"),
+            lane: address("198.51.100.1:40001"),
+            shared: address("198.51.100.1:40002"),
+            gatekeeper: address("198.51.100.2:1719"),
+            local: address("10.0.0.7:1719"),
         }
     }
 
@@ -69,12 +53,12 @@ impl World {
             idc: Idc::new("größe-𝄞").unwrap(),
             aliases: &["größe-𝄞"],
             idsp: Idsp::new("[2001:db8::1]:1719").unwrap(),
-            terminal: a("[2001:db8::7]:40000"),
-            access: a("[2001:db8::1]:1719"),
-            lane: a("[2001:db8:1::1]:40001"),
-            shared: a("[2001:db8:1::1]:40002"),
-            gatekeeper: a("[2001:db8:1::2]:1719"),
-            local: a("[2001:db8::7]:1719"),
+            terminal: address("[2001:db8::7]:40000"),
+            access: address("[2001:db8::1]:1719"),
+            lane: address("[2001:db8:1::1]:40001"),
+            shared: address("[2001:db8:1::1]:40002"),
+            gatekeeper: address("[2001:db8:1::2]:1719"),
+            local: address("[2001:db8::7]:1719"),
         }
     }
 
@@ -88,14 +72,7 @@ impl World {
     }
 
     pub fn hop(&self) -> Hop<'static> {
-        Hop {
-            own: Own { idsp: self.idsp, realm: "example.test", access: self.access, core: self.lane },
-            source: self.terminal,
-            transport: Transport::Udp,
-            ticket: Ticket(0x0300_0000_0000_002a),
-            salt: 0x0123_4567_89ab_cdef,
-            marks: &Marks::NONE,
-        }
+        hop(self, self.access, self.lane, Transport::Udp)
     }
 
     pub fn endpoint(&self) -> Endpoint<'static> {
@@ -126,61 +103,20 @@ impl World {
     }
 }
 
-/// Runs a writer in a fresh buffer.
-pub fn write<E: std::fmt::Debug>(f: impl FnOnce(&mut Writer<'_>) -> Result<(), E>) -> Vec<u8> {
-    let mut buf = vec![0u8; 8192];
-    let mut w = Writer::new(&mut buf);
-    f(&mut w).unwrap();
-    w.written().to_vec()
-}
+impl Party for World {
+    const REPEATS: bool = true;
 
-pub fn n1a() -> N1 {
-    N1::from_bits(0x72ac_5591_d183_97de)
-}
+    fn idc(&self) -> Idc<'static> {
+        self.idc
+    }
 
-pub fn n1b() -> N1 {
-    N1::from_bits(0x0895_c763_ef09_07e0)
-}
+    fn idsp(&self) -> Idsp<'static> {
+        self.idsp
+    }
 
-pub fn s1(w: &World) -> S1<'static> {
-    S1 { idc: w.idc, idsp: w.idsp, n1: n1a(), ts: NOW, cookie: None }
-}
-
-pub fn s6(w: &World) -> S6<'static> {
-    S6 { idsp: w.idsp, n1: n1a(), n2: b"N2a_token-0123456789", ts: NOW + 3, rand: RAND }
-}
-
-pub fn mechs() -> MechList {
-    MechList::from_text("x-pkd-sealed;q=0.9 ipsec-man;q=0.5;spi-c=1193046;port-c=1719").unwrap()
-}
-
-pub fn key() -> Key {
-    Key::new([0x11; 32])
-}
-
-pub fn s7(w: &World) -> S7<'static> {
-    let auth_c = key().prk().word(w.idc, w.idsp, &RAND);
-    let n2 = s6(w).n2;
-    S7 { idc: w.idc, idsp: Some(w.idsp), n1: n1b(), n2, ts: NOW + 20, rand: Some(RAND), auth_c, mechs: mechs() }
-}
-
-pub fn s8(w: &World) -> S8<'static> {
-    S8 { idc: w.idc, idsp: w.idsp, rand: RAND, auth_c: s7(w).auth_c, ipc: w.terminal }
-}
-
-pub fn s9(w: &World) -> S9 {
-    let (idc, idsp, n1a) = (w.idc, w.idsp, n1a());
-    let ctx = WrapCtx { idc, idsp, rand: &RAND, n1a: &n1a };
-    let k = SessionKey::new([0x33; 32]);
-    S9 { ekc: key().prk().wrap(For::Terminal, &ctx, &k), eksp: Key::new([0x22; 32]).prk().wrap(For::Proxy, &ctx, &k) }
-}
-
-static LIST: std::sync::OnceLock<MechList> = std::sync::OnceLock::new();
-
-pub fn s10(w: &World) -> S10<'static> {
-    let list = LIST.get_or_init(mechs);
-    let n2 = N1::from_bits(0x7f86_16e0_dbb8_446d);
-    S10 { idsp: w.idsp, n1: n1b(), n2, ts: NOW + 30, life: 86_400, ekc: s9(w).ekc, sel: SEL, mechs: list.as_str() }
+    fn terminal(&self) -> SocketAddr {
+        self.terminal
+    }
 }
 
 pub fn confirmed(w: &World) -> Confirmed<'static> {
@@ -200,11 +136,7 @@ pub fn ladder(w: &World) -> Vec<Sent> {
     let s8_msg = write(|o| Ras.write_s8(&hop, &s7_msg, &s7(w), &s8(w), o));
     let seq = Message::parse(&s8_msg).unwrap().seq();
     let s9_msg = write(|o| core::write_s9(seq, &confirmed(w), w.idc, w.idsp, &RAND, &s9(w), o));
-    let mut field = 0..0;
-    let mut s10_msg = write(|o| Ras.write_s10(&hop, &s7_msg, &s9_msg, &s10(w), o).map(|f| field = f));
-    let mac_key = SessionKey::new([0x33; 32]).secret(&RAND).mac_key();
-    let mac = message_mac(&mac_key, &s10_msg, field.clone(), MAC_PLACEHOLDER).unwrap();
-    Ras.put_mac(&mut s10_msg[field], &mac);
+    let s10_msg = signed(&Ras, &hop, (&s7_msg, &s9_msg), &s10(w));
     vec![
         w.up("s1", s1_msg),
         w.coreward("s2", s2_msg),
