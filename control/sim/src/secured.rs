@@ -256,7 +256,7 @@ impl Proxy {
         for mut message in messages {
             out.inside.push((segment.conn, message.clone()));
             let packets = &mut [Packet { meta, bytes: &mut message }];
-            self.with_engine(now, worker, out, |engine, sink| engine.on_inside(kid, packets, sink));
+            self.with_engine(now, worker, out, |engine, sink| engine.on_inside(now, kid, packets, sink));
         }
         alive && self.streams.ends.contains_key(&segment.conn)
     }
