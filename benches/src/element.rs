@@ -129,14 +129,22 @@ impl Element {
     /// # Errors
     /// What keeps it from serving; for Kamailio also that it is not installed.
     pub fn start(kind: Kind, setup: &Setup) -> io::Result<Self> {
-        let spoken = ["--protocol", name(setup.protocol)];
+        Self::with(kind, setup, &[])
+    }
+
+    /// As [`Element::start`], with more arguments for an element of our own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with(kind: Kind, setup: &Setup, more: &[&str]) -> io::Result<Self> {
+        let spoken = &[&["--protocol", name(setup.protocol)], more].concat();
         match kind {
             Kind::Proxy => {
                 let core = setup.behind_proxy.to_string();
                 let terminals = setup.registrations as usize * PROXY_SLICES;
                 let (workers, terminals) = (setup.workers.to_string(), terminals.to_string());
                 let proxy = ["proxy", "--core", &core, "--workers", &workers, "--terminals", &terminals];
-                Self::own(kind, &[&proxy[..], &spoken].concat())
+                Self::own(kind, &[&proxy[..], spoken].concat())
             }
             Kind::Fn => {
                 let workers = setup.workers.to_string();

@@ -8,6 +8,7 @@
 //! pass as through a proxy, which writes its own.
 
 use crate::keys::{IDSP, identity, key_of};
+use crate::traffic::floor::{Channel, TRAFFIC};
 use core::net::SocketAddr;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
@@ -41,6 +42,8 @@ pub const fn trailer(protocol: Protocol) -> usize {
 const MAGIC: [u8; 8] = [0xf1, 0x00, 0xf1, 0x00, 0xf1, 0x00, 0xf1, 0x00];
 /// Messages a batch, as the node's default.
 const BATCH: usize = 64;
+/// Joined datagrams received by one system call, as the proxy's link to the core.
+const JOINED: usize = 32;
 /// Longest message, octets.
 const MESSAGE_MAX: usize = 4_096;
 
@@ -49,7 +52,8 @@ const MESSAGE_MAX: usize = 4_096;
 pub struct Trailer {
     /// The terminal.
     pub terminal: SocketAddr,
-    /// Towards the terminal: the step that the message is (6 or 10); 0 towards the core.
+    /// Towards the terminal: the step that the message is (6 or 10); 0 towards the core. [`TRAFFIC`] both ways for what
+    /// passes a channel.
     pub step: u8,
 }
 
@@ -144,6 +148,8 @@ pub struct Floor {
     core: UdpPort,
     to_core: SocketAddr,
     crypto: Option<Crypto>,
+    channel: Option<Channel>,
+    joined: bool,
     trailer: usize,
     rest: Duration,
     enough: usize,
@@ -172,7 +178,30 @@ impl Floor {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let port = || listen::udp(any, Buffers::default()).map(|s| UdpPort::new(s, BATCH));
         let crypto = if crypto { Crypto::new() } else { None };
-        Ok(Self { access: port()?, core: port()?, to_core, crypto, trailer, rest, enough })
+        Ok(Self {
+            access: port()?,
+            core: port()?,
+            to_core,
+            crypto,
+            channel: None,
+            joined: false,
+            trailer,
+            rest,
+            enough,
+        })
+    }
+
+    /// The same, whose messages from and to the core pass the system joined, as the proxy's do.
+    #[must_use]
+    pub fn joined(mut self) -> Self {
+        self.joined = self.core.coalesce();
+        self
+    }
+
+    /// The same for what passes a channel: opens what terminals send, and seals what they get.
+    #[must_use]
+    pub fn with_channel(self, channel: Channel) -> Self {
+        Self { channel: Some(channel), trailer: crate::traffic::floor::TRAILER, ..self }
     }
 
     /// Where terminals reach it.
@@ -192,8 +221,9 @@ impl Floor {
         poll.registry().register(&mut self.access, Token(0), Interest::READABLE)?;
         poll.registry().register(&mut self.core, Token(1), Interest::READABLE)?;
         let mut events = Events::with_capacity(8);
-        let (mut rx, mut up, mut down) =
-            (Batch::new(BATCH, MESSAGE_MAX), Batch::new(BATCH, MESSAGE_MAX), Batch::new(BATCH, MESSAGE_MAX));
+        let plain = || Batch::new(BATCH, MESSAGE_MAX);
+        let (mut rx, mut up, mut down) = (plain(), plain(), plain());
+        let mut core_rx = if self.joined { Batch::coalescing(JOINED) } else { plain() };
         let mut ready = [true, true];
         while !stop() {
             let mut moved = 0;
@@ -201,16 +231,20 @@ impl Floor {
                 rx.clear();
                 ready[0] = !self.access.recv(&mut rx).map(|r| r.drained).unwrap_or(true);
                 moved += rx.len();
-                for (from, octets) in rx.iter() {
-                    let trailer = Trailer { terminal: from, step: 0 }.octets(self.trailer);
+                let mut pass = |step, from, octets: &[u8]| {
+                    let trailer = Trailer { terminal: from, step }.octets(self.trailer);
                     push(&mut up, self.to_core, &[octets, &trailer[..self.trailer]]);
+                };
+                match &self.channel {
+                    Some(channel) => channel.upwards(&mut rx, |from, octets| pass(TRAFFIC, from, octets)),
+                    None => rx.iter().for_each(|(from, octets)| pass(0, from, octets)),
                 }
             }
             if ready[1] {
-                rx.clear();
-                ready[1] = !self.core.recv(&mut rx).map(|r| r.drained).unwrap_or(true);
-                moved += rx.len();
-                self.downwards(&rx, &mut down);
+                core_rx.clear();
+                ready[1] = !self.core.recv(&mut core_rx).map(|r| r.drained).unwrap_or(true);
+                moved += core_rx.len();
+                self.downwards(&core_rx, &mut down);
             }
             // What a full socket does not take is lost, as in the node.
             let _ = self.core.send(&mut up);
@@ -235,6 +269,14 @@ impl Floor {
         let mut count = 0;
         for (_, octets) in rx.iter() {
             let Some((message, trailer)) = Trailer::split(octets, self.trailer) else { continue };
+            if let Some(channel) = &mut self.channel {
+                if down.is_full() {
+                    let _ = self.access.send(down);
+                    down.clear();
+                }
+                down.push_with(trailer.terminal, |room| channel.downwards(message, room));
+                continue;
+            }
             push(down, trailer.terminal, &[message]);
             match (&mut self.crypto, trailer.step) {
                 (Some(crypto), 6) => crypto.step6(),

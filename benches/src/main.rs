@@ -5,7 +5,8 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use portunus_benches::compare::{self, Plan, Subject};
 use portunus_benches::element::Kind;
-use portunus_benches::{count, keys, memory, plot, register, report, serve, standin, stats};
+use portunus_benches::{count, keys, memory, plot, register, report, serve, standin, stats, traffic};
+use portunus_keydist::mech::Mech;
 use portunus_signalling::Protocol;
 use portunus_terminal::fleet::{Arrivals, Goal};
 use portunus_terminal::sip::{MECHS, Transport};
@@ -56,6 +57,8 @@ enum Command {
         workers: usize,
         #[arg(long, default_value_t = 1_000_000)]
         terminals: usize,
+        #[arg(long, default_value = "x-pkd-sealed", value_parser = mechanism)]
+        channel: Mech,
     },
     #[command(hide = true)]
     Floor {
@@ -69,7 +72,24 @@ enum Command {
         node: bool,
         #[arg(long, default_value_t = 1)]
         workers: usize,
+        #[arg(long, value_parser = mechanism)]
+        channel: Option<Mech>,
+        #[arg(long)]
+        joined: bool,
     },
+}
+
+fn mechanism(token: &str) -> Result<Mech, String> {
+    Mech::from_token(token).ok_or_else(|| "no mechanism of this name".to_owned())
+}
+
+/// What passes after registration.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Passing {
+    /// Requests and replies under x-pkd-sealed.
+    Sealed,
+    /// Requests and replies under ipsec-man.
+    Esp,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -97,10 +117,14 @@ struct Compare {
     /// What the terminals speak; each protocol has floors of its own, and SIP alone has peers
     #[arg(long, value_enum, default_value = "sip")]
     protocol: Spoken,
+    /// Instead of registrations, what passes after them: requests and replies in active sessions
+    #[arg(long, value_enum)]
+    traffic: Option<Passing>,
     /// A B B A pairs of slices
     #[arg(long, default_value_t = 6)]
     pairs: usize,
-    /// Registrations a slice [default: 60000 for sip; 6000 for the others, whose terminals need a socket each]
+    /// Registrations (requests or connections, with --traffic) a slice [default: 60000 for sip; 6000 for the others, whose
+    /// terminals need a socket each; 20000 requests, 3000 connections]
     #[arg(long)]
     registrations: Option<u32>,
     /// Registrations under way at any time
@@ -234,17 +258,23 @@ struct Count {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Compare(args) => compare(&args),
+        Command::Compare(args) => match args.traffic {
+            None => compare(&args),
+            Some(Passing::Sealed) => traffic(&args, Mech::Sealed),
+            Some(Passing::Esp) => traffic(&args, Mech::Esp),
+        },
         Command::Register(args) => register(&args),
         Command::Memory(args) => memory(&args),
         Command::Count(args) => count(&args),
         Command::Work { name } => count::work(&name).map(|known| u8::from(!known)),
         Command::Core { port, protocol } => core(protocol.into(), port),
-        Command::Proxy { protocol, core, workers, terminals } => {
-            serve::proxy(protocol.into(), core, workers, terminals).map(|()| 0)
+        Command::Proxy { protocol, core, workers, terminals, channel } => {
+            serve::proxy(protocol.into(), core, workers, terminals, channel).map(|()| 0)
         }
         Command::Floor { core, node: true, workers, .. } => serve::node_floor(core, workers).map(|()| 0),
-        Command::Floor { protocol, core, crypto, .. } => serve::floor(protocol.into(), core, crypto).map(|()| 0),
+        Command::Floor { protocol, core, crypto, channel, joined, .. } => {
+            serve::floor(protocol.into(), core, crypto, (channel, joined)).map(|()| 0)
+        }
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -284,26 +314,57 @@ fn compare(args: &Compare) -> io::Result<u8> {
         protocol: args.protocol.into(),
         subjects: subjects(args.protocol.into(), !args.no_peers),
     };
-    let bar = indicatif::ProgressBar::new(1_000);
-    bar.set_style(indicatif::ProgressStyle::with_template("{wide_bar} {percent}% {msg}").map_err(io::Error::other)?);
+    let bar = bar()?;
     let outcome = compare::run(&plan, &mut |what, done| {
         bar.set_message(what.to_owned());
         bar.set_position((done * 1_000.0) as u64);
     })?;
     bar.finish_and_clear();
-    let json = serde_json::to_string_pretty(&outcome).map_err(io::Error::other)?;
-    match args.json.as_deref() {
-        Some(path) if path.as_os_str() == "-" => println!("{json}"),
-        Some(path) => {
-            std::fs::write(path, json)?;
-            print!("{}", report::text(&outcome));
-        }
-        None => print!("{}", report::text(&outcome)),
-    }
+    tell(args, &serde_json::to_value(&outcome).map_err(io::Error::other)?, &report::text(&outcome))?;
     if let Some(path) = &args.svg {
         std::fs::write(path, plot::svg(&outcome))?;
     }
     Ok(if args.gate && !report::all_met(&outcome) { 2 } else { 0 })
+}
+
+/// A bar that hears how far a comparison is.
+fn bar() -> io::Result<indicatif::ProgressBar> {
+    let bar = indicatif::ProgressBar::new(1_000);
+    bar.set_style(indicatif::ProgressStyle::with_template("{wide_bar} {percent}% {msg}").map_err(io::Error::other)?);
+    Ok(bar)
+}
+
+/// Puts an outcome out as JSON and as text, wherever they are wanted.
+fn tell(args: &Compare, json: &serde_json::Value, text: &str) -> io::Result<()> {
+    let json = serde_json::to_string_pretty(json).map_err(io::Error::other)?;
+    match args.json.as_deref() {
+        Some(path) if path.as_os_str() == "-" => println!("{json}"),
+        Some(path) => {
+            std::fs::write(path, json)?;
+            print!("{text}");
+        }
+        None => print!("{text}"),
+    }
+    Ok(())
+}
+
+fn traffic(args: &Compare, mech: Mech) -> io::Result<u8> {
+    let (pairs, requests) = if args.quick { (3, 5_000) } else { (args.pairs, args.registrations.unwrap_or(20_000)) };
+    let plan = traffic::Plan {
+        mech,
+        pairs: pairs.max(1),
+        requests: requests.max(1),
+        window: u32::try_from(args.window).unwrap_or(u32::MAX).max(1),
+        workers: args.workers.max(1),
+    };
+    let bar = bar()?;
+    let outcome = traffic::run(&plan, &mut |what, done| {
+        bar.set_message(what.to_owned());
+        bar.set_position((done * 1_000.0) as u64);
+    })?;
+    bar.finish_and_clear();
+    tell(args, &serde_json::to_value(&outcome).map_err(io::Error::other)?, &traffic::text(&outcome))?;
+    Ok(if args.gate && !traffic::is_met(&outcome) { 2 } else { 0 })
 }
 
 fn register(args: &Register) -> io::Result<u8> {

@@ -227,7 +227,9 @@ mod tests {
 
     fn a_load_counts(protocol: Protocol) {
         let standin = crate::standin::StandIn::start(protocol, 0).unwrap();
-        let node = crate::serve::start_proxy(protocol, standin.behind_proxy, 2, 1_000).unwrap();
+        let node =
+            crate::serve::start_proxy(protocol, standin.behind_proxy, 2, 1_000, portunus_keydist::mech::Mech::Sealed)
+                .unwrap();
         let load = Load {
             protocol,
             server: node.listeners()[0],

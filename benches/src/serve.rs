@@ -2,11 +2,14 @@
 
 use crate::floor::Floor;
 use crate::keys::{IDSP, REALM, key_of};
+use crate::traffic::floor::Channel;
 use core::net::SocketAddr;
+use portunus_channel::esp::Esp;
 use portunus_channel::sealed::Sealed;
 use portunus_engine::{Capacity, ListenerKind, Policy};
 use portunus_h248::H248;
 use portunus_h323::Ras;
+use portunus_keydist::mech::Mech;
 use portunus_mgcp::Mgcp;
 use portunus_node::floor::{Floor as NodeFloor, FloorRouter};
 use portunus_node::node::{Plan, PlanKind, PlanListener};
@@ -60,11 +63,17 @@ fn until_parent_ends(address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// The proxy of this product before `core`, with room for `terminals`.
+/// The proxy of this product before `core`, with room for `terminals`, that protects by `mech`.
 ///
 /// # Errors
 /// What keeps it from starting.
-pub fn start_proxy(protocol: Protocol, core: SocketAddr, workers: usize, terminals: usize) -> io::Result<NodeHandle> {
+pub fn start_proxy(
+    protocol: Protocol,
+    core: SocketAddr,
+    workers: usize,
+    terminals: usize,
+    mech: Mech,
+) -> io::Result<NodeHandle> {
     let signalling: &'static dyn Signalling = match protocol {
         Protocol::Sip => &Sip,
         Protocol::Mgcp => &Mgcp,
@@ -72,16 +81,21 @@ pub fn start_proxy(protocol: Protocol, core: SocketAddr, workers: usize, termina
         Protocol::Ras => &Ras,
     };
     let access = ListenerKind::Access { signalling, transport: Transport::Udp, stock_phones: false };
+    let protected = match mech {
+        Mech::Sealed => ListenerKind::Protected(&Sealed),
+        Mech::Esp => ListenerKind::Protected(&Esp),
+        Mech::Tls => ListenerKind::Tls { signalling },
+    };
     let listener = |kind| ListenerConfig { bind: any(), advertised: None, kind };
     let config = NodeConfig {
         topology: topology(workers),
         idsp: IDSP.into(),
         realm: REALM.into(),
         prk: key_of(IDSP).prk(),
-        listeners: vec![listener(access), listener(ListenerKind::Protected(&Sealed))],
+        listeners: vec![listener(access), listener(protected)],
         // Unconfirmed sessions, which most slices leave behind, stay for 30 s.
         capacity: Capacity { replay: REPLAY, ..Capacity::for_terminals(terminals.max(1_000_000)) },
-        policy: Policy::default(),
+        policy: Policy { mechanisms: [mech].into_iter().collect(), ..Policy::default() },
         middleware: None,
     };
     Node::start(config, link(protocol, core)).map_err(io::Error::other)
@@ -91,8 +105,8 @@ pub fn start_proxy(protocol: Protocol, core: SocketAddr, workers: usize, termina
 ///
 /// # Errors
 /// What keeps it from starting.
-pub fn proxy(protocol: Protocol, core: SocketAddr, workers: usize, terminals: usize) -> io::Result<()> {
-    let node = start_proxy(protocol, core, workers, terminals)?;
+pub fn proxy(protocol: Protocol, core: SocketAddr, workers: usize, terminals: usize, mech: Mech) -> io::Result<()> {
+    let node = start_proxy(protocol, core, workers, terminals, mech)?;
     let address = node.listeners().first().copied().unwrap_or_else(any);
     until_parent_ends(address)?;
     if std::env::var_os("PORTUNUS_LOAD_COUNTERS").is_some() {
@@ -103,13 +117,32 @@ pub fn proxy(protocol: Protocol, core: SocketAddr, workers: usize, terminals: us
     node.stop().map_err(io::Error::other)
 }
 
-/// The sub-command `floor`: F0, or F1 with `crypto`.
+/// A floor in the node's pace: F0, F1 with `crypto`, or F1 of what passes a channel, `joined` or not towards the core.
+///
+/// # Errors
+/// What the system reports; that the channel's mechanism is none for datagrams.
+pub fn bind_floor(
+    protocol: Protocol,
+    core: SocketAddr,
+    crypto: bool,
+    (channel, joined): (Option<Mech>, bool),
+) -> io::Result<Floor> {
+    let pace = Pace::default();
+    let channel = channel.map(|mech| Channel::new(mech).ok_or(io::ErrorKind::InvalidInput)).transpose()?;
+    let floor = Floor::bind(protocol, core, crypto, pace.rest, pace.enough)?;
+    let floor = if joined { floor.joined() } else { floor };
+    Ok(match channel {
+        Some(channel) => floor.with_channel(channel),
+        None => floor,
+    })
+}
+
+/// The sub-command `floor`: F0, or F1 with `crypto` or a channel.
 ///
 /// # Errors
 /// What keeps it from starting.
-pub fn floor(protocol: Protocol, core: SocketAddr, crypto: bool) -> io::Result<()> {
-    let pace = Pace::default();
-    let floor = Floor::bind(protocol, core, crypto, pace.rest, pace.enough)?;
+pub fn floor(protocol: Protocol, core: SocketAddr, crypto: bool, channel: (Option<Mech>, bool)) -> io::Result<()> {
+    let floor = bind_floor(protocol, core, crypto, channel)?;
     let address = floor.address()?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);

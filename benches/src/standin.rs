@@ -13,6 +13,7 @@
 
 use crate::floor::{Trailer, trailer};
 use crate::keys::{IDSP, REALM, key_of};
+use crate::traffic::floor::{self, TRAFFIC};
 use core::net::SocketAddr;
 use core::time::Duration;
 use mio::{Events, Interest, Poll, Token};
@@ -43,16 +44,21 @@ pub struct Counts {
     pub granted: AtomicU64,
     /// Anything else that was answered.
     pub other: AtomicU64,
+    /// Octets of that.
+    pub other_octets: AtomicU64,
     /// What nothing could be made of.
     pub dropped: AtomicU64,
 }
 
 impl Counts {
-    fn count(&self, did: Option<Did>) {
+    fn count(&self, did: Option<Did>, octets: usize) {
         let counter = match did {
             Some(Did::Challenged) => &self.challenged,
             Some(Did::Granted) => &self.granted,
-            Some(_) => &self.other,
+            Some(_) => {
+                self.other_octets.fetch_add(octets as u64, Ordering::Relaxed);
+                &self.other
+            }
             None => &self.dropped,
         };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -133,7 +139,7 @@ fn serve(
     poll.registry().register(&mut forwarded, Token(1), Interest::READABLE)?;
     let core = core(protocol);
     let far = FarEnd::new(self::core(protocol), IDSP, 9, false).ok_or(io::ErrorKind::InvalidInput)?;
-    let mut behind = Behind { far, protocol, trailer: trailer(protocol) };
+    let mut behind = Behind { far, core: self::core(protocol), protocol, trailer: trailer(protocol) };
     let mut events = Events::with_capacity(8);
     let (mut rx, mut tx) = (Batch::coalescing(JOINED), Batch::new(BATCH, MESSAGE_MAX));
     let start = Instant::now();
@@ -169,7 +175,7 @@ fn serve(
                         0 => core.on_request(octets, &mut w),
                         _ => behind.forwarder(now, from, octets, &mut w),
                     };
-                    counts.count(did);
+                    counts.count(did, octets.len());
                     did.and_then(|_| w.finish().ok())
                 });
             }
@@ -189,6 +195,8 @@ fn serve(
 /// Proxy and core in one, behind what forwards.
 struct Behind {
     far: FarEnd,
+    /// What answers requests inside sessions that it never sees.
+    core: Core,
     protocol: Protocol,
     trailer: usize,
 }
@@ -203,6 +211,12 @@ impl Behind {
     }
 
     fn forwarder(&mut self, now: Now, from: SocketAddr, octets: &[u8], w: &mut Writer<'_>) -> Option<Did> {
+        // The fill of a longer trailer is no such step.
+        if let Some((message, trailer)) = Trailer::split(octets, floor::TRAILER).filter(|(_, t)| t.step == TRAFFIC) {
+            let did = self.core.on_request(message, w)?;
+            w.put(trailer.octets(floor::TRAILER).get(..floor::TRAILER)?);
+            return Some(did);
+        }
         if let Some((message, trailer)) = Trailer::split(octets, self.trailer) {
             let did = self.far.on_terminal(now, trailer.terminal, message, w)?;
             let step = if did == Did::Granted { 10 } else { 6 };
