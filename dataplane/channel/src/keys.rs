@@ -35,7 +35,7 @@ impl TrafficKey {
     }
 
     /// Any octet of it, read so that its cache line is there when it is needed.
-    pub(crate) const fn touch(&self) -> u8 {
+    pub const fn touch(&self) -> u8 {
         self.key[0]
     }
 

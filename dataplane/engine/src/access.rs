@@ -4,7 +4,6 @@ use crate::api::{Meta, Packet, Sink};
 use crate::engine::Engine;
 use crate::out::{send, send_octets};
 use crate::site::{Access, Site};
-use portunus_channel::Mechanism;
 use portunus_keydist::proxy::{Look, Reject, Source};
 use portunus_keydist::steps::{Refusal, S1, S7};
 use portunus_keydist::{N1, Now};
@@ -47,30 +46,23 @@ pub(crate) enum Said<'m> {
     Nothing(Fault),
 }
 
-/// A message of the access side, taken out of its batch.
-#[allow(clippy::large_enum_variant)] // A few of them, on the stack, for as long as their batch takes.
-pub(crate) enum Taken<'m> {
-    Protected(&'m Meta, &'static dyn Mechanism, &'m mut [u8]),
-    Unprotected(Incoming<'m>, Said<'m>),
-}
+/// An unprotected message, taken out of its batch.
+pub(crate) type Taken<'m> = (Incoming<'m>, Said<'m>);
 
 impl Engine {
     /// Reads a message. `None`: nobody listens for it.
     pub(crate) fn take<'m>(
         &mut self,
-        packet: &'m mut Packet<'_>,
+        packet: &'m Packet<'_>,
         marks: &'m mut Marks,
         text: &'m mut Text,
     ) -> Option<Taken<'m>> {
-        let (meta, octets) = (&packet.meta, &mut *packet.bytes);
-        if let Some(mechanism) = self.site.protected(meta.listener) {
-            return Some(Taken::Protected(meta, mechanism, octets));
-        }
+        let meta = &packet.meta;
         let Some(access) = self.site.access(meta.listener) else {
             self.counters.wrong_listener += 1;
             return None;
         };
-        let bytes: &[u8] = octets;
+        let bytes: &[u8] = packet.bytes;
         let source = Source::new(meta.source, meta.listener);
         let of = self.digest(meta, bytes);
         let longest = self.policy.longest(meta.listener);
@@ -95,24 +87,17 @@ impl Engine {
             Transport::Udp => bytes.len().saturating_mul(AMPLIFICATION),
             Transport::Tcp | Transport::Tls => usize::MAX,
         };
-        Some(Taken::Unprotected(Incoming { meta, bytes, access, source, of, budget, marks }, said))
+        Some((Incoming { meta, bytes, access, source, of, budget, marks }, said))
     }
 
     /// Reads a little of each table that a message will be looked up in; the sum has no meaning. The tables are large:
     /// done for several messages before the first is handled, their misses overlap.
-    pub(crate) fn touch(&self, taken: &Taken<'_>) -> u64 {
-        match taken {
-            Taken::Protected(_, mechanism, octets) => {
-                mechanism.peek(octets).map_or(0, |peek| self.sessions.touch(*mechanism, peek.handle))
-            }
-            Taken::Unprotected(incoming, said) => {
-                let look = match said {
-                    Said::S1(_, look) | Said::S7(_, look) => self.role.touch(look),
-                    Said::Other(_) | Said::Nothing(_) => 0,
-                };
-                look ^ self.pendings.touch(incoming.of) ^ self.answers.touch(incoming.of)
-            }
-        }
+    pub(crate) fn touch(&self, (incoming, said): &Taken<'_>) -> u64 {
+        let look = match said {
+            Said::S1(_, look) | Said::S7(_, look) => self.role.touch(look),
+            Said::Other(_) | Said::Nothing(_) => 0,
+        };
+        look ^ self.pendings.touch(incoming.of) ^ self.answers.touch(incoming.of)
     }
 
     pub(crate) fn on_unprotected(

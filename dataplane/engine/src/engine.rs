@@ -115,23 +115,30 @@ impl Engine {
     /// Takes a batch of messages from the access side. Protected datagrams are opened in place.
     pub fn on_batch(&mut self, now: Now, packets: &mut [Packet<'_>], sink: &mut dyn Sink) {
         self.counters.rx_access += packets.len() as u64;
-        // Made once: three kilobytes need not be cleared for every few messages. They are elsewhere only within this call.
-        let Some(mut rooms) = self.rooms.take() else { return };
-        for some in packets.chunks_mut(AHEAD) {
-            let mut taken: ArrayVec<Taken<'_>, AHEAD> = ArrayVec::new();
-            for (packet, (marks, text)) in some.iter_mut().zip(&mut *rooms) {
-                taken.extend(self.take(packet, marks, text));
-            }
-            core::hint::black_box(taken.iter().fold(0, |sum, each| sum ^ self.touch(each)));
-            for each in taken {
-                match each {
-                    Taken::Protected(meta, mechanism, octets) => self.on_protected(now, meta, mechanism, octets, sink),
-                    Taken::Unprotected(incoming, said) => self.on_unprotected(now, incoming, &said, sink),
+        for of_listener in packets.chunk_by_mut(|a, b| a.meta.listener == b.meta.listener) {
+            let mechanism = of_listener.first().and_then(|packet| self.site.protected(packet.meta.listener));
+            for some in of_listener.chunks_mut(AHEAD) {
+                match mechanism {
+                    Some(mechanism) => self.on_protected(now, mechanism, some, sink),
+                    None => self.on_some_unprotected(now, some, sink),
                 }
             }
         }
-        self.rooms = Some(rooms);
         self.gauge();
+    }
+
+    fn on_some_unprotected(&mut self, now: Now, some: &[Packet<'_>], sink: &mut dyn Sink) {
+        // Made once: three kilobytes need not be cleared for every few messages. They are elsewhere only within this call.
+        let Some(mut rooms) = self.rooms.take() else { return };
+        let mut taken: ArrayVec<Taken<'_>, AHEAD> = ArrayVec::new();
+        for (packet, (marks, text)) in some.iter().zip(&mut *rooms) {
+            taken.extend(self.take(packet, marks, text));
+        }
+        core::hint::black_box(taken.iter().fold(0, |sum, each| sum ^ self.touch(each)));
+        for (incoming, said) in taken {
+            self.on_unprotected(now, incoming, &said, sink);
+        }
+        self.rooms = Some(rooms);
     }
 
     /// When [`Engine::on_timer`] is wanted next, on the monotonic clock in milliseconds, and why.

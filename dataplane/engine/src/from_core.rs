@@ -126,7 +126,7 @@ impl Engine {
             |p: &Pending| self.pendings.touch(p.of) ^ self.answers.touch(p.of) ^ self.sessions.touch_lane(p.lane);
         match named {
             Named::Pending(slot) => self.pendings.get(slot).map_or(0, touch),
-            Named::Session { .. } => 0,
+            Named::Session { slot, .. } => self.sessions.touch_slot(slot),
         }
     }
 

@@ -19,6 +19,7 @@ mod from_core;
 mod grant;
 mod lanes;
 mod out;
+mod protected;
 mod protection;
 mod registration;
 mod site;

@@ -1,6 +1,6 @@
-//! Protected traffic, and what becomes of sessions: confirmed, replaced, ended.
+//! What passes in sessions, and what becomes of them: confirmed, replaced, ended.
 
-use crate::api::{CorePacket, EndReason, Event, Meta, Sink};
+use crate::api::{CorePacket, EndReason, Event, Sink};
 use crate::border::{Way, crossing};
 use crate::engine::Engine;
 use crate::out::send_octets;
@@ -8,89 +8,11 @@ use crate::site::TicketKind;
 use crate::store::asked::Wish;
 use crate::store::sessions::State;
 use core::cell::Cell;
-use portunus_channel::{Mechanism, Opened, Said, Sequence};
 use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::{Idc, Now};
 use portunus_signalling::{BINDING_MAX, Hop, Signalling, Ticket, Up, Writer};
 
 impl Engine {
-    /// A datagram of a listener for protected ones.
-    pub(crate) fn on_protected(
-        &mut self,
-        now: Now,
-        meta: &Meta,
-        mechanism: &'static dyn Mechanism,
-        bytes: &mut [u8],
-        sink: &mut dyn Sink,
-    ) {
-        let peek = match mechanism.peek(bytes) {
-            Ok(peek) => peek,
-            Err(why) => return self.counters.dropped(why),
-        };
-        let Some(slot) = self.sessions.by_handle(mechanism, peek.handle) else {
-            self.counters.sealed_unknown_kid += 1;
-            return;
-        };
-        let Some(Opened { said, content }) = self.open_protected(slot, meta, peek.seq, bytes) else { return };
-        if said == Said::Nothing {
-            self.counters.sealed_dummy += 1;
-            return;
-        }
-        let Some((state, protocol)) = self.sessions.get(slot).map(|session| (session.state, session.protocol)) else {
-            return;
-        };
-        let confirms = state == State::Provisional;
-        if confirms {
-            self.activate(now, slot, sink);
-        }
-        if said == Said::Confirmation {
-            self.counters.sealed_confirmations += 1;
-        }
-        if confirms || said == Said::Confirmation {
-            self.seal(slot, 0, sink);
-        }
-        if said == Said::Message
-            && let Some(signalling) = self.site.protocol(protocol as u8)
-            && !self.kept_alive(signalling, slot, content, sink)
-        {
-            self.relay_up(now, signalling, (slot, content), sink);
-        }
-    }
-
-    /// Opens a datagram of the session in `slot` and follows its source.
-    fn open_protected<'d>(&mut self, slot: u32, meta: &Meta, seq: u64, bytes: &'d mut [u8]) -> Option<Opened<'d>> {
-        let protection = self.protection(slot)?;
-        let session = self.sessions.get_mut(slot)?;
-        if planted(Bug::MovedUnverified) {
-            session.set_meta(meta);
-        }
-        if session.window.check(seq).is_err() {
-            self.counters.sealed_replayed += 1;
-            return None;
-        }
-        let opened = match protection.mechanism.open(&session.keys.c2s, &protection.c2s, bytes) {
-            Ok(opened) => opened,
-            Err(why) => {
-                self.counters.dropped(why);
-                return None;
-            }
-        };
-        let newest = seq > session.window.top();
-        if session.window.commit(seq).is_err() {
-            self.counters.sealed_replayed += 1;
-            return None;
-        }
-        // Only the newest message moves a session: a delayed copy does not drag it back.
-        if newest && session.meta() != *meta {
-            self.counters.sealed_moved += u64::from(session.state == State::Active);
-            session.set_meta(meta);
-            if planted(Bug::SequenceRestarts) {
-                session.sequence = Sequence::new();
-            }
-        }
-        Some(opened)
-    }
-
     /// The first protected message verified: the session is the IDc's from now on.
     pub(crate) fn activate(&mut self, now: Now, slot: u32, sink: &mut dyn Sink) {
         let confirmed = |state| matches!(state, State::Active | State::Stock);
@@ -145,7 +67,7 @@ impl Engine {
     }
 
     /// Protects the first `len` octets of the scratch buffer for the session's terminal; none are a confirmation.
-    fn seal(&mut self, slot: u32, len: usize, sink: &mut dyn Sink) {
+    pub(crate) fn seal(&mut self, slot: u32, len: usize, sink: &mut dyn Sink) {
         let Some(protection) = self.protection(slot) else { return };
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let Some(content) = self.scratch.get(..len) else { return };

@@ -118,6 +118,37 @@ fn replayed_reordered_and_forged_datagrams() {
 }
 
 #[test]
+fn a_batch_is_taken_in_its_order_whatever_stands_in_it() {
+    each(|mut world| {
+        let mut phone = world.active("alice@example.test", "192.0.2.7:5060");
+        let mut second = world.phone("alice@example.test", "192.0.2.99:5060");
+        second.rng = Seeded(77);
+        world.register(&mut second);
+        let (ping, late) = (phone.seal(0, b""), phone.seal(0, b""));
+        let mut forged = phone.seal(0, b"");
+        *forged.last_mut().unwrap() ^= 1;
+        let confirms = second.seal(0, b"");
+        let batch = [(&phone, &ping), (&phone, &forged), (&phone, &ping), (&second, &confirms), (&phone, &late)];
+        // More than are opened at once, and a keep-alive of the access side among them.
+        let mut all: Vec<_> = batch.iter().map(|(phone, octets)| (world.sealed(phone), octets.to_vec())).collect();
+        all.push((phone.meta(), b"\r\n\r\n".to_vec()));
+        all.extend((0..9).map(|_| (world.sealed(&second), second.seal(0, b""))));
+        let back = world.access_all(all);
+        let count = world.count();
+        assert_eq!((count.sealed_forged, count.sealed_replayed, count.sealed_unknown_kid), (1, 1, 1));
+        assert_eq!(
+            (count.sessions_active, count.sessions_replaced),
+            (1, 1),
+            "confirmed before the older one's was taken"
+        );
+        assert!(phone.open(&back[0].1).is_some() && second.open(&back[1].1).is_some());
+        assert_eq!(back[2].1, b"\r\n");
+        assert!(back[3..].iter().all(|(_, octets)| second.open(octets).is_some()));
+        assert_eq!(back.len(), 3 + 9);
+    });
+}
+
+#[test]
 fn the_newest_verified_source_is_followed() {
     each(|mut world| {
         let mut phone = world.active("alice@example.test", "192.0.2.7:5060");

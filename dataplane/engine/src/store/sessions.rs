@@ -277,10 +277,16 @@ impl Sessions {
     /// Reads a word of each line of the entry that a handle points at, so that the reads of a batch overlap.
     #[inline]
     pub(crate) fn touch(&self, mechanism: &dyn Mechanism, handle: u64) -> u64 {
-        let slot = self.slot_of(mechanism.format().handles, handle);
+        self.touch_slot(self.slot_of(mechanism.format().handles, handle))
+    }
+
+    /// As [`Sessions::touch`], of the entry in a slot.
+    #[inline]
+    pub(crate) fn touch_slot(&self, slot: u32) -> u64 {
         self.slots.get(slot as usize).map_or(0, |session| {
             let numbers = session.generation ^ u32::from(session.port) ^ u32::from(session.ip[0]);
-            session.window.top() ^ u64::from(numbers)
+            let keys = session.keys.c2s.touch() ^ session.keys.s2c.touch();
+            session.window.top() ^ u64::from(numbers) ^ u64::from(keys)
         })
     }
 

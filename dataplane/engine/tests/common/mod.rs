@@ -430,6 +430,14 @@ impl World {
         self.taken()
     }
 
+    /// As [`World::access`], of a whole batch.
+    pub fn access_all(&mut self, mut batch: Vec<(Meta, Vec<u8>)>) -> Vec<(To, Vec<u8>)> {
+        let mut packets: Vec<_> =
+            batch.iter_mut().map(|(meta, octets)| Packet { meta: *meta, bytes: octets }).collect();
+        self.engine.on_batch(self.now, &mut packets, &mut self.sink);
+        self.taken()
+    }
+
     pub fn core_says(&mut self, octets: &[u8]) -> Vec<(To, Vec<u8>)> {
         self.core_says_all(&[octets])
     }
