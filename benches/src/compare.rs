@@ -351,7 +351,7 @@ pub const fn target(kind: Kind) -> Option<f64> {
         Kind::F0 => Some(1.5),
         Kind::KamailioStateless => Some(0.8),
         Kind::KamailioStateful => Some(0.4),
-        Kind::Proxy | Kind::F1 | Kind::Fn => None,
+        Kind::Proxy | Kind::F1 | Kind::Fn | Kind::KamailioTls => None,
     }
 }
 

@@ -74,6 +74,18 @@ impl Meter {
         let read = if self.coarse { ticks } else { schedstat };
         self.pids.iter().filter_map(|pid| read(*pid)).sum()
     }
+
+    /// Octets of memory that the processes have now, what they share counted once.
+    pub fn resident(&self) -> u64 {
+        self.pids.iter().filter_map(|pid| mapped(*pid, "Pss:")).sum()
+    }
+}
+
+/// A field of `/proc/PID/smaps_rollup` in octets.
+fn mapped(pid: u32, field: &str) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let kb = rollup.lines().find_map(|l| l.strip_prefix(field)?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    kb.map(|kb| kb * 1024)
 }
 
 /// Octets that this machine could still give to a process, from `/proc/meminfo`; `None` where that does not say.
@@ -85,11 +97,8 @@ pub fn available() -> Option<u64> {
 
 /// Resident octets of this process, from `/proc/self/smaps_rollup` (exact) or `/proc/self/statm`.
 pub fn resident() -> u64 {
-    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
-    let exact =
-        rollup.lines().find_map(|l| l.strip_prefix("Rss:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    if let Some(kb) = exact {
-        return kb * 1024;
+    if let Some(exact) = mapped(std::process::id(), "Rss:") {
+        return exact;
     }
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split(' ').nth(1).and_then(|p| p.parse::<u64>().ok()).unwrap_or(0) * 4096
@@ -124,7 +133,7 @@ mod tests {
             x = std::hint::black_box(x.wrapping_mul(3));
         }
         assert!(meter.read() > before + 5_000_000, "60 ms of work count as at least 5");
-        assert!(resident() > 1 << 20);
+        assert!(resident() > 1 << 20 && meter.resident() > 1 << 18);
         assert!(available().is_none_or(|octets| octets > 1 << 20));
         assert!(Meter::new(u32::MAX).is_err());
     }

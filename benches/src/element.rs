@@ -3,6 +3,12 @@
 use crate::cpu::Meter;
 use core::net::SocketAddr;
 use core::time::Duration;
+use openssl::asn1::Asn1Time;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::PKey;
+use openssl::x509::{X509, X509Name};
 use portunus_signalling::Protocol;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::UdpSocket;
@@ -25,6 +31,8 @@ pub enum Kind {
     KamailioStateless,
     /// Kamailio, transaction-stateful, with Path.
     KamailioStateful,
+    /// Kamailio, stateless, behind its tls module with a certificate.
+    KamailioTls,
 }
 
 impl Kind {
@@ -37,6 +45,7 @@ impl Kind {
             Self::Fn => "floor in node's threads",
             Self::KamailioStateless => "Kamailio stateless",
             Self::KamailioStateful => "Kamailio stateful",
+            Self::KamailioTls => "Kamailio tls",
         }
     }
 
@@ -55,6 +64,7 @@ impl Kind {
                 "forwards s1, s7 and their answers with Via and Path; speaks no PKD1: the core does"
             }
             Self::KamailioStateful => "as stateless, with a transaction for each request (tm)",
+            Self::KamailioTls => "as stateless, behind TLS 1.3 with a certificate",
         }
     }
 }
@@ -162,6 +172,7 @@ impl Element {
             }
             Kind::KamailioStateless => Self::kamailio(kind, include_str!("../peers/kamailio-stateless.cfg"), setup),
             Kind::KamailioStateful => Self::kamailio(kind, include_str!("../peers/kamailio-stateful.cfg"), setup),
+            Kind::KamailioTls => Self::kamailio(kind, include_str!("../peers/kamailio-tls.cfg"), setup),
         }
     }
 
@@ -188,8 +199,12 @@ impl Element {
         let config = template
             .replace("@LISTEN@", &address.to_string())
             .replace("@CORE@", &format!("sip:{}", setup.behind_forwarder))
+            .replace("@FILES@", &files.path().to_string_lossy())
             .replace("@WORKERS@", &setup.workers.to_string());
         let shared = shared_memory(setup.registrations, crate::cpu::available())?.to_string();
+        if kind == Kind::KamailioTls {
+            certificate(files.path()).map_err(io::Error::other)?;
+        }
         let path = files.path().join("kamailio.cfg");
         std::fs::File::create(&path)?.write_all(config.as_bytes())?;
         let child = Command::new("kamailio")
@@ -225,6 +240,26 @@ impl Drop for Element {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Writes a key on P-256 and its own certificate.
+fn certificate(into: &std::path::Path) -> Result<(), Box<dyn core::error::Error + Send + Sync>> {
+    let key = EcKey::generate(EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?.as_ref())?;
+    let key = PKey::from_ec_key(key)?;
+    let mut name = X509Name::builder()?;
+    name.append_entry_by_nid(Nid::COMMONNAME, "bench.example.test")?;
+    let name = name.build();
+    let mut certificate = X509::builder()?;
+    certificate.set_version(2)?;
+    certificate.set_subject_name(&name)?;
+    certificate.set_issuer_name(&name)?;
+    certificate.set_pubkey(&key)?;
+    certificate.set_not_before(Asn1Time::days_from_now(0)?.as_ref())?;
+    certificate.set_not_after(Asn1Time::days_from_now(2)?.as_ref())?;
+    certificate.sign(&key, MessageDigest::sha256())?;
+    std::fs::write(into.join("cert.pem"), certificate.build().to_pem()?)?;
+    std::fs::write(into.join("key.pem"), key.private_key_to_pem_pkcs8()?)?;
+    Ok(())
 }
 
 /// Waits until a SIP proxy forwards OPTIONS to the core and brings the answer back.

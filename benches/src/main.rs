@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use portunus_benches::compare::{self, Plan, Subject};
 use portunus_benches::element::Kind;
-use portunus_benches::{count, keys, memory, plot, register, report, serve, standin, stats, traffic};
+use portunus_benches::{count, keys, memory, plot, register, report, secured, serve, standin, stats, traffic};
 use portunus_keydist::mech::Mech;
 use portunus_signalling::Protocol;
 use portunus_terminal::fleet::{Arrivals, Goal};
@@ -90,6 +90,8 @@ enum Passing {
     Sealed,
     /// Requests and replies under ipsec-man.
     Esp,
+    /// New connections of tls with a registration each, and their memory, beside Kamailio's tls module.
+    Tls,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -117,7 +119,7 @@ struct Compare {
     /// What the terminals speak; each protocol has floors of its own, and SIP alone has peers
     #[arg(long, value_enum, default_value = "sip")]
     protocol: Spoken,
-    /// Instead of registrations, what passes after them: requests and replies in active sessions
+    /// Instead of registrations, what passes after them: requests and replies in active sessions, or new connections
     #[arg(long, value_enum)]
     traffic: Option<Passing>,
     /// A B B A pairs of slices
@@ -262,6 +264,7 @@ fn main() -> ExitCode {
             None => compare(&args),
             Some(Passing::Sealed) => traffic(&args, Mech::Sealed),
             Some(Passing::Esp) => traffic(&args, Mech::Esp),
+            Some(Passing::Tls) => secured(&args),
         },
         Command::Register(args) => register(&args),
         Command::Memory(args) => memory(&args),
@@ -365,6 +368,25 @@ fn traffic(args: &Compare, mech: Mech) -> io::Result<u8> {
     bar.finish_and_clear();
     tell(args, &serde_json::to_value(&outcome).map_err(io::Error::other)?, &traffic::text(&outcome))?;
     Ok(if args.gate && !traffic::is_met(&outcome) { 2 } else { 0 })
+}
+
+fn secured(args: &Compare) -> io::Result<u8> {
+    let (pairs, connections) = if args.quick { (2, 500) } else { (args.pairs, args.registrations.unwrap_or(3_000).min(5_000)) };
+    let plan = secured::Plan {
+        pairs: pairs.max(1),
+        connections: connections.max(1),
+        stay: connections.max(1),
+        window: u32::try_from(args.window).unwrap_or(u32::MAX).max(1),
+        workers: args.workers.max(1),
+    };
+    let bar = bar()?;
+    let outcome = secured::run(&plan, &mut |what, done| {
+        bar.set_message(what.to_owned());
+        bar.set_position((done * 1_000.0) as u64);
+    })?;
+    bar.finish_and_clear();
+    tell(args, &serde_json::to_value(&outcome).map_err(io::Error::other)?, &secured::text(&outcome))?;
+    Ok(if args.gate && !secured::is_met(&outcome) { 2 } else { 0 })
 }
 
 fn register(args: &Register) -> io::Result<u8> {

@@ -52,7 +52,7 @@ pub fn svg(outcome: &Outcome) -> String {
         let fill = match row.subject.kind {
             Kind::Proxy => "#1f6feb",
             Kind::F0 | Kind::F1 | Kind::Fn => "#8b949e",
-            Kind::KamailioStateless | Kind::KamailioStateful => "#d29922",
+            Kind::KamailioStateless | Kind::KamailioStateful | Kind::KamailioTls => "#d29922",
         };
         let c = &row.cpu_us;
         let (text_y, line_y, label) = (y + 15.0, y + 10.0, escaped(&row.label));
