@@ -15,7 +15,7 @@ fn s_client(at: &TcpListener, key: &str, more: &[&str]) -> Child {
     let address = at.local_addr().expect("bound").to_string();
     let id = String::from_utf8(ID.text().to_vec()).expect("ASCII");
     Command::new("openssl")
-        .args(["s_client", "-tls1_3", "-brief", "-connect", &address, "-psk_identity", &id, "-psk", key])
+        .args(["s_client", "-tls1_3", "-connect", &address, "-psk_identity", &id, "-psk", key])
         .args(more)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -57,7 +57,7 @@ fn serve(at: &TcpListener) -> (Result<Vec<u8>, Ended>, Option<Connection>, TcpSt
 fn s_client_completes_a_handshake_and_passes_sip() {
     let at = TcpListener::bind("127.0.0.1:0").expect("a socket");
     for suite in ["TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"] {
-        let mut client = s_client(&at, &"ab".repeat(32), &["-ciphersuites", suite]);
+        let mut client = s_client(&at, &"ab".repeat(32), &["-brief", "-ciphersuites", suite]);
         let mut input = client.stdin.take().expect("piped");
         input.write_all(REQUEST).expect("it runs");
         let (request, connection, mut socket) = serve(&at);
@@ -77,9 +77,35 @@ fn s_client_completes_a_handshake_and_passes_sip() {
 }
 
 #[test]
+fn s_client_changes_its_key_and_asks_for_another() {
+    let at = TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let mut client = s_client(&at, &"ab".repeat(32), &[]);
+    let mut input = client.stdin.take().expect("piped");
+    let typing = std::thread::spawn(move || {
+        // A line that begins with K, read by itself, is an order to s_client.
+        for line in [&b"K\n"[..], REQUEST] {
+            std::thread::sleep(Duration::from_millis(700));
+            input.write_all(line).expect("it runs");
+        }
+        input
+    });
+    let (request, connection, mut socket) = serve(&at);
+    assert_eq!(request.as_deref(), Ok(REQUEST));
+    let (mut connection, mut out) = (connection.expect("there"), Vec::new());
+    connection.put(ANSWER, &mut out).expect("open");
+    connection.close(&mut out);
+    socket.write_all(&out).expect("sent");
+    let done = client.wait_with_output().expect("it ends");
+    drop(typing.join().expect("typed"));
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(said.contains("KEYUPDATE") || String::from_utf8_lossy(&done.stderr).contains("KEYUPDATE"), "{said}");
+    assert!(said.contains("SIP/2.0 200 OK"), "{said}");
+}
+
+#[test]
 fn s_client_with_a_wrong_key_gets_the_alert() {
     let at = TcpListener::bind("127.0.0.1:0").expect("a socket");
-    let client = s_client(&at, &"cd".repeat(32), &[]);
+    let client = s_client(&at, &"cd".repeat(32), &["-brief"]);
     let (ended, _, socket) = serve(&at);
     assert_eq!(ended, Err(Ended::Unproven));
     drop(socket);

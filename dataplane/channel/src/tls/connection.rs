@@ -1,30 +1,57 @@
-//! One connection: OpenSSL between two buffers.
+//! One connection: OpenSSL between two buffers as long as the handshake lasts, and then its records alone.
 
+use super::half::{Cipher, SECRET_LEN};
+use super::records::Records;
 use super::{Ended, Identity, Limits, Psk};
 use core::ffi::c_int;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{ErrorCode, Ssl, SslContext, SslStream};
+use portunus_codec::hex_decode;
 use std::io::{self, Read, Write};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use zeroize::Zeroizing;
 
-/// What the peer may be keyed by.
+/// What the peer may be keyed by, and what came of it.
 pub(super) struct Offered {
     pub(super) id: Option<Identity>,
-    /// `None` once the handshake is complete. OpenSSL keeps it where only a shared reference leads; nobody else ever
-    /// has the lock.
-    psk: Mutex<Option<Psk>>,
+    /// OpenSSL keeps it where only a shared reference leads; nobody else ever has the lock.
+    secrets: Mutex<Secrets>,
 }
+
+struct Secrets {
+    psk: Psk,
+    /// Client's and server's traffic secret, once they are agreed on.
+    traffic: [Option<Zeroizing<[u8; SECRET_LEN]>>; 2],
+}
+
+/// What OpenSSL calls the secrets that protect what follows the handshake (RFC 9850).
+const TRAFFIC: [&str; 2] = ["CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"];
 
 impl Offered {
     pub(super) const fn new(id: Option<Identity>, psk: Psk) -> Self {
-        Self { id, psk: Mutex::new(Some(psk)) }
+        Self { id, secrets: Mutex::new(Secrets { psk, traffic: [None, None] }) }
     }
 
-    /// Copies the PSK out; 0 where it does not fit or is gone.
+    fn secrets(&self) -> MutexGuard<'_, Secrets> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Copies the PSK out; 0 where it does not fit.
     pub(super) fn put_psk(&self, place: &mut [u8]) -> usize {
-        let psk = self.psk.lock().unwrap_or_else(PoisonError::into_inner);
-        psk.as_ref().map_or(0, |psk| put(place, psk.expose()))
+        put(place, self.secrets().psk.expose())
+    }
+
+    /// Keeps a secret that OpenSSL tells of in a line of the format of RFC 9850.
+    pub(super) fn note(&self, line: &str) {
+        let mut words = line.split(' ');
+        let Some(which) = words.next().and_then(|label| TRAFFIC.iter().position(|known| *known == label)) else {
+            return;
+        };
+        let secret = words.nth(1).and_then(|digits| hex_decode::<SECRET_LEN>(digits.as_bytes()));
+        if let Some(place) = self.secrets().traffic.get_mut(which) {
+            *place = secret.map(Zeroizing::new);
+        }
     }
 }
 
@@ -103,18 +130,33 @@ pub struct Taken {
     pub more: bool,
 }
 
+/// How far a connection has come.
+enum Phase {
+    /// OpenSSL has it.
+    Shaking(Box<Shaking>),
+    /// The handshake is complete, and OpenSSL has let go of it.
+    Open(Box<Records>),
+    /// The handshake came to nothing.
+    Failed(Ended),
+}
+
+/// A handshake under way.
+struct Shaking {
+    tls: SslStream<Pipe>,
+    /// Octets of the peer's so far.
+    shaken: usize,
+}
+
 /// One end of a connection.
 pub struct Connection {
-    tls: SslStream<Pipe>,
+    phase: Phase,
     limits: Limits,
-    /// Octets of the peer's while the handshake lasts.
-    shaken: usize,
-    established: bool,
+    server: bool,
 }
 
 impl core::fmt::Debug for Connection {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Connection").field("established", &self.established).finish_non_exhaustive()
+        f.debug_struct("Connection").field("established", &self.is_established()).finish_non_exhaustive()
     }
 }
 
@@ -131,12 +173,12 @@ impl Connection {
             SslStream::new(ssl, Pipe { input: Vec::new(), from: 0, output: Vec::new() })
         };
         let tls = build().map_err(|_| Ended::Memory)?;
-        Ok(Self { tls, limits, shaken: 0, established: false })
+        Ok(Self { phase: Phase::Shaking(Box::new(Shaking { tls, shaken: 0 })), limits, server })
     }
 
     /// True once the handshake is complete: the peer holds the PSK.
     pub const fn is_established(&self) -> bool {
-        self.established
+        matches!(self.phase, Phase::Open(_))
     }
 
     /// The client's first flight, appended to `out`.
@@ -144,9 +186,7 @@ impl Connection {
     /// # Errors
     /// [`Ended`]; what stands in `out` is to be sent even then.
     pub fn start(&mut self, out: &mut Vec<u8>) -> Result<(), Ended> {
-        let result = self.shake();
-        self.drain(out);
-        result
+        self.shake(&[], out)
     }
 
     /// Takes octets of the peer's; plaintext goes to `room`, what the peer gets is appended to `out`.
@@ -154,42 +194,19 @@ impl Connection {
     /// # Errors
     /// [`Ended`]; what stands in `out` is to be sent even then, and then the connection to be closed.
     pub fn take(&mut self, octets: &[u8], room: &mut [u8], out: &mut Vec<u8>) -> Result<Taken, Ended> {
-        let result = self.take_in(octets, room);
-        self.drain(out);
-        match result {
-            Ok(_) if out.len() > self.limits.outgoing => Err(Ended::Slow),
-            other => other,
+        let mut octets = octets;
+        if !self.is_established() {
+            self.shake(octets, out)?;
+            octets = &[];
         }
-    }
-
-    fn take_in(&mut self, octets: &[u8], room: &mut [u8]) -> Result<Taken, Ended> {
-        let pipe = self.tls.get_mut();
-        if pipe.waiting() + octets.len() > self.limits.incoming {
-            return Err(Ended::Flood);
-        }
-        pipe.input.extend_from_slice(octets);
-        if !self.established {
-            let before = self.tls.get_ref().waiting();
-            self.shake()?;
-            self.shaken += before - self.tls.get_ref().waiting();
-            if self.shaken > self.limits.handshake {
-                return Err(Ended::Long);
+        let taken = match &mut self.phase {
+            Phase::Open(records) => {
+                let (plain, more) = records.take(octets, room, &self.limits, out)?;
+                Taken { plain, more }
             }
-            if !self.established {
-                return Ok(Taken { plain: 0, more: false });
-            }
-        }
-        let mut plain = 0;
-        while let Some(rest) = room.get_mut(plain..).filter(|rest| !rest.is_empty()) {
-            match self.tls.ssl_read(rest) {
-                Ok(count) => plain += count,
-                Err(error) if error.code() == ErrorCode::WANT_READ => return Ok(Taken { plain, more: false }),
-                // What came before the end is worth having.
-                Err(_) if plain > 0 => return Ok(Taken { plain, more: true }),
-                Err(error) => return Err(why(&error, true)),
-            }
-        }
-        Ok(Taken { plain, more: true })
+            Phase::Shaking(_) | Phase::Failed(_) => Taken { plain: 0, more: false },
+        };
+        if out.len() > self.limits.outgoing { Err(Ended::Slow) } else { Ok(taken) }
     }
 
     /// Appends the protected form of `plain` to `out`.
@@ -197,55 +214,85 @@ impl Connection {
     /// # Errors
     /// [`Ended`]: before the handshake is complete nothing is sent ([`Ended::Refused`]).
     pub fn put(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Ended> {
-        if !self.established {
-            return Err(Ended::Refused);
-        }
+        let Phase::Open(records) = &mut self.phase else { return Err(Ended::Refused) };
         if out.len() + plain.len() > self.limits.outgoing {
             return Err(Ended::Slow);
         }
-        let mut rest = plain;
-        while !rest.is_empty() {
-            match self.tls.ssl_write(rest) {
-                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-                Err(error) => return Err(why(&error, true)),
-            }
-        }
-        self.drain(out);
-        Ok(())
+        records.put(plain, out)
     }
 
     /// Says to the peer that nothing more comes.
     pub fn close(&mut self, out: &mut Vec<u8>) {
-        if self.established {
-            // Whether the peer has closed already makes no difference to what it is told.
-            let _ = self.tls.shutdown();
-            self.drain(out);
+        if let Phase::Open(records) = &mut self.phase {
+            records.close(out);
         }
     }
 
-    fn shake(&mut self) -> Result<(), Ended> {
-        match self.tls.do_handshake() {
-            Ok(()) => {
-                // A handshake without the PSK cannot succeed at either end; this is the second lock on that door.
-                if !self.tls.ssl().session_reused() {
-                    return Err(Ended::Unproven);
-                }
-                self.established = true;
-                self.forget();
-                Ok(())
+    /// Goes on with the handshake; what the peer gets is appended to `out`.
+    fn shake(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), Ended> {
+        let shaking = match &mut self.phase {
+            Phase::Shaking(shaking) => shaking,
+            Phase::Failed(ended) => return Err(*ended),
+            Phase::Open(_) => return Ok(()),
+        };
+        let outcome = shaking.go(octets, &self.limits);
+        shaking.drain(out);
+        let phase = match outcome {
+            Ok(false) => return Ok(()),
+            Ok(true) => shaking.records(self.server).map(|records| Phase::Open(Box::new(records))),
+            Err(ended) => Err(ended),
+        };
+        match phase {
+            // OpenSSL's part goes with all that it knows.
+            Ok(open) => self.phase = open,
+            Err(ended) => {
+                self.phase = Phase::Failed(ended);
+                return Err(ended);
             }
-            Err(error) if error.code() == ErrorCode::WANT_READ => Ok(()),
-            Err(error) => Err(why(&error, false)),
         }
+        Ok(())
+    }
+}
+
+impl Shaking {
+    /// True when the handshake is complete.
+    fn go(&mut self, octets: &[u8], limits: &Limits) -> Result<bool, Ended> {
+        let pipe = self.tls.get_mut();
+        if pipe.waiting() + octets.len() > limits.incoming {
+            return Err(Ended::Flood);
+        }
+        pipe.input.extend_from_slice(octets);
+        let before = pipe.waiting();
+        let outcome = self.tls.do_handshake();
+        self.shaken += before - self.tls.get_ref().waiting();
+        let complete = match outcome {
+            Ok(()) => true,
+            Err(error) if error.code() == ErrorCode::WANT_READ => false,
+            Err(error) => return Err(why(&error)),
+        };
+        if self.shaken > limits.handshake {
+            return Err(Ended::Long);
+        }
+        // A handshake without the PSK cannot succeed at either end; this is the second lock on that door.
+        if complete && !self.tls.ssl().session_reused() {
+            return Err(Ended::Unproven);
+        }
+        Ok(complete)
     }
 
-    /// Erases the PSK, which has served.
-    fn forget(&mut self) {
-        let offered = offered_index().ok().and_then(|index| self.tls.ssl().ex_data(index));
-        if let Some(offered) = offered {
-            // Erased as it is dropped.
-            *offered.psk.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
+    /// What protects the connection from now on. OpenSSL reads a record at a time: what follows its last waits still.
+    fn records(&mut self, server: bool) -> Result<Records, Ended> {
+        let pipe = self.tls.get_mut();
+        let rest = pipe.input.split_off(pipe.from);
+        let ssl = self.tls.ssl();
+        let cipher = ssl.current_cipher().and_then(|suite| Cipher::of_suite(suite.name()));
+        let offered = offered_index().ok().and_then(|index| ssl.ex_data(index));
+        let (Some(cipher), Some(offered)) = (cipher, offered) else { return Err(Ended::Refused) };
+        let [Some(client), Some(own)] = core::mem::take(&mut offered.secrets().traffic) else {
+            return Err(Ended::Refused);
+        };
+        let pair = if server { (&*client, &*own) } else { (&*own, &*client) };
+        Records::new(cipher, pair, server, rest).ok_or(Ended::Memory)
     }
 
     fn drain(&mut self, out: &mut Vec<u8>) {
@@ -265,7 +312,7 @@ const BINDER: c_int = 253;
 const ALERTS: c_int = 1000;
 
 /// What OpenSSL's error means.
-fn why(error: &openssl::ssl::Error, established: bool) -> Ended {
+fn why(error: &openssl::ssl::Error) -> Ended {
     if error.code() == ErrorCode::ZERO_RETURN {
         return Ended::Closed;
     }
@@ -274,7 +321,6 @@ fn why(error: &openssl::ssl::Error, established: bool) -> Ended {
     match reason {
         BINDER => Ended::Unproven,
         ALERTS..=1255 => Ended::Alert((reason - ALERTS) as u8),
-        _ if established => Ended::Broken,
         _ => Ended::Refused,
     }
 }

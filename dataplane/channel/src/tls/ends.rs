@@ -24,9 +24,16 @@ fn context(method: SslMethod) -> Result<SslContextBuilder, ErrorStack> {
     // psk_ke is off unless it is asked for; so that nobody does by the system's configuration file.
     context.clear_options(SslOptions::from_bits_retain(ALLOW_NO_DHE_KEX));
     context.set_session_cache_mode(SslSessionCacheMode::OFF);
-    // Buffers of 16 KiB belong to those who are sending, not to every connection.
-    context.set_mode(SslMode::RELEASE_BUFFERS | SslMode::ENABLE_PARTIAL_WRITE);
+    // Buffers of 16 KiB belong to those who are sending, not to every handshake.
+    context.set_mode(SslMode::RELEASE_BUFFERS);
+    // What follows the handshake must be left where it is: see `records`.
     context.set_read_ahead(false);
+    let index = offered_index()?;
+    context.set_keylog_callback(move |ssl, line| {
+        if let Some(offered) = ssl.ex_data(index) {
+            offered.note(line);
+        }
+    });
     Ok(context)
 }
 

@@ -6,6 +6,8 @@
 //!                          |                              |
 //!                          +------ Connection::server <---+   unknown: a PSK that nobody has
 //!                                        |
+//!          OpenSSL's handshake --> traffic secrets --> [records]
+//!                                        |
 //!       octets for the peer <-- take / put / close --> plaintext
 //! ```
 //!
@@ -15,11 +17,13 @@
 //!
 //! Deliberately absent: certificates, tickets, early data, PSK without (EC)DHE, everything before TLS 1.3. What OpenSSL
 //! does allocates: this room is for the few connections of those that chose it, and nothing of it is in the way of
-//! datagrams. OpenSSL erases its copy of the PSK when the connection ends.
+//! datagrams. OpenSSL is let go of, and erases its copy of the PSK, when the handshake is over.
 
 mod connection;
 mod ends;
+mod half;
 pub mod hello;
+mod records;
 
 use crate::contract::{Carrier, Room};
 use crate::keys::{Keys, TrafficKey};
