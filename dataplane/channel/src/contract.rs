@@ -7,7 +7,6 @@ use crate::tls;
 use core::hint::black_box;
 use core::ops::Range;
 use portunus_codec::Writer;
-use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::mech::{Entry, Mech, Sel};
 use portunus_keydist::schedule::{Secret, TrafficCtx};
 
@@ -331,41 +330,6 @@ fn first(octets: &[u8]) -> u8 {
 impl core::fmt::Debug for dyn Mechanism {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(self.mech().token())
-    }
-}
-
-/// A sender's sequence numbers: from 1, each handed out once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Sequence(u32);
-
-impl Sequence {
-    /// None handed out yet.
-    pub const fn new() -> Self {
-        Self(0)
-    }
-
-    /// The next number, up to `max` and to 2^32 - 1 whatever that says; `None` when they are used up, and ever after.
-    pub fn take(&mut self, max: u64) -> Option<u64> {
-        if u64::from(self.0) >= max {
-            return None;
-        }
-        let next = self.0.checked_add(1)?;
-        if planted(Bug::SequenceRepeats) && self.0 % 4 == 3 {
-            self.0 = next;
-            return Some(u64::from(next - 1));
-        }
-        self.0 = next;
-        Some(u64::from(next))
-    }
-
-    /// The last number handed out; 0 before the first.
-    pub const fn last(&self) -> u64 {
-        self.0 as u64
-    }
-
-    /// True when seven eighths of `max` are used: time to register anew.
-    pub const fn runs_low(&self, max: u64) -> bool {
-        self.0 as u64 >= max - max / 8
     }
 }
 

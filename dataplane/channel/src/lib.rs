@@ -13,12 +13,14 @@ mod contract;
 pub mod esp;
 mod keys;
 pub mod sealed;
+pub mod sequence;
 pub mod tls;
 pub mod window;
 
 pub use contract::{
     Carrier, Dropped, End, Flow, Format, Handles, Mechanism, OpenJob, Opened, Peek, Room, Said, SealError, SealJob,
-    Sequence, TABLE, datagrams, room,
+    TABLE, datagrams, room,
 };
 pub use keys::{Keys, TrafficKey};
+pub use sequence::{Reserving, Sequence};
 pub use window::{Replay, ReplayWindow};
