@@ -201,8 +201,8 @@ impl Ctx<'_> {
 
     /// Sends a message inside the session; false: there is none, or it is worn out.
     pub fn say(&mut self, message: &[u8]) -> bool {
-        let session = self.base.session.as_mut();
-        let sealed = session.and_then(|s| Some((s.to, s.seal(message)?)));
+        let (session, now_ms) = (self.base.session.as_mut(), self.now.mono_ms);
+        let sealed = session.and_then(|s| Some((s.to, s.seal(now_ms, message)?)));
         sealed.map(|(to, (path, octets))| self.base.send(path, to, octets)).is_some()
     }
 

@@ -34,6 +34,9 @@ pub struct Profile {
     /// An active terminal that heard nothing for this many milliseconds asks its proxy for a sign of life (a protected
     /// message without content); 0: never.
     pub probe_ms: u32,
+    /// An active terminal that sent nothing for this many milliseconds sends its mechanism's keep-alive, where that has one
+    /// (`ipsec-man`: RFC 3948 section 2.3); 0: never.
+    pub keep_alive_ms: u32,
     /// Attempts in a row that may fail before the terminal stops trying; 0: it never stops.
     pub attempts_max: u32,
     /// True: the terminal stands for somebody else, who says and hears what is said inside the session
@@ -111,6 +114,7 @@ impl Profile {
             registering: Arc::new(Registering::new(mechs, repeat)),
             inside: Repeat::SIP_UDP,
             probe_ms: 30_000,
+            keep_alive_ms: KEEP_ALIVE_MS,
             attempts_max: 0,
             through: false,
             ladder: false,
@@ -139,6 +143,9 @@ impl Profile {
         Self { protocol, registering: Arc::new(registering), inside, ..self }
     }
 }
+
+/// The default of RFC 3948 section 4: NATs are known to forget after half a minute.
+const KEEP_ALIVE_MS: u32 = 20_000;
 
 /// RFC 3435 section 4.3: the first after half a second here, doubling; given up after T-MAX and one more.
 const MGCP: Repeat = Repeat { gaps_ms: &[500, 1000, 2000, 4000], give_up_ms: 24_000 };

@@ -19,6 +19,8 @@ pub(crate) struct Session {
     pub(crate) expires_s: u32,
     /// When something protected last verified.
     pub(crate) heard_ms: u64,
+    /// When something was last sent.
+    pub(crate) said_ms: u64,
     pub(crate) refresh_ms: u64,
     keys: Keys,
     carried: Carried,
@@ -67,6 +69,7 @@ impl Session {
             life_s: established.life_s,
             expires_s,
             heard_ms: 0,
+            said_ms: 0,
             refresh_ms: u64::MAX,
             keys: mechanism.derive(&established.secret, &machine.traffic_ctx(established)),
             carried: Carried::Datagrams {
@@ -96,6 +99,7 @@ impl Session {
             life_s: established.life_s,
             expires_s,
             heard_ms: 0,
+            said_ms: 0,
             refresh_ms: u64::MAX,
             keys: Keys::from((id, psk)),
             carried: Carried::Stream(Stream::None),
@@ -158,7 +162,8 @@ impl Session {
 
     /// One protected message, a confirmation where there is no text, and how it leaves; `None` when no sequence number is
     /// left, or no connection is open.
-    pub(crate) fn seal(&mut self, text: &[u8]) -> Option<(Path, Vec<u8>)> {
+    pub(crate) fn seal(&mut self, now_ms: u64, text: &[u8]) -> Option<(Path, Vec<u8>)> {
+        self.said_ms = now_ms;
         match &mut self.carried {
             Carried::Datagrams { mechanism, c2s, seq, .. } => {
                 let seq = seq.take(mechanism.format().seq_max)?;
@@ -171,6 +176,14 @@ impl Session {
                 let says = *stream == Stream::Open && !text.is_empty();
                 says.then(|| (Path::Secured { kid: self.kid }, text.to_vec()))
             }
+        }
+    }
+
+    /// What keeps a NAT's mapping alive for this session, where its mechanism has such a thing.
+    pub(crate) fn keep_alive(&self) -> Option<&'static [u8]> {
+        match &self.carried {
+            Carried::Datagrams { mechanism, .. } => mechanism.format().keep_alive,
+            Carried::Stream(_) => None,
         }
     }
 

@@ -2,9 +2,11 @@
 
 use core::net::SocketAddr;
 use portunus_codec::Writer;
-use portunus_keydist::terminal::Reject;
+use portunus_keydist::mech::{Mech, MechList};
+use portunus_keydist::terminal::{Config as Registering, Reject};
 use portunus_keydist::{Key, Now, Random as _, SystemRandom};
 use portunus_terminal::farend::{Core, Did, FarEnd};
+use portunus_terminal::offering;
 use portunus_terminal::sip::{Event, Failure, MECHS, Path, Profile, SipTerminal, Step, Transport};
 use std::sync::Arc;
 
@@ -334,6 +336,35 @@ fn refreshes_inside_the_channel_and_ends_there() {
     assert!(w.events.iter().any(|(_, e)| *e == Event::Deregistered));
     assert!(!w.terminals[0].is_active());
     assert_eq!(w.terminals[0].next_deadline(), None);
+}
+
+/// Keep-alives sent within five minutes in which nobody has anything to say, and what else was.
+fn said_in_silence(mech: Mech, profile: impl FnOnce(&mut Profile)) -> (usize, usize) {
+    let mut world = World::new(&["alice@example.test"], |p| {
+        let mechs = MechList::from_sip(&offering(mech)).unwrap();
+        p.registering = Arc::new(Registering::new(mechs, p.registering.repeat));
+        profile(p);
+    });
+    world.start();
+    world.settle(&mut fine);
+    assert!(world.terminals[0].is_active());
+    let (mut alive, mut other) = (0, 0);
+    world.pass(300_000, &mut |_, way, octets| {
+        if way == Way::Up(Path::Sealed) {
+            *(if octets == &[0xff] { &mut alive } else { &mut other }) += 1;
+        }
+        true
+    });
+    assert!(world.terminals[0].is_active(), "and nothing comes back for a keep-alive");
+    (alive, other)
+}
+
+#[test]
+fn esp_is_kept_alive_in_nats_when_nothing_else_is_sent() {
+    assert_eq!(said_in_silence(Mech::Esp, |p| p.probe_ms = 0), (15, 0), "RFC 3948: every 20 s");
+    assert_eq!(said_in_silence(Mech::Esp, |p| p.probe_ms = 15_000), (0, 20), "signs of life do it as well");
+    assert_eq!(said_in_silence(Mech::Esp, |p| (p.probe_ms, p.keep_alive_ms) = (0, 0)), (0, 0));
+    assert_eq!(said_in_silence(Mech::Sealed, |p| p.probe_ms = 0), (0, 0), "what has no such thing");
 }
 
 #[test]

@@ -212,6 +212,8 @@ pub struct Format {
     pub handles: Handles,
     /// Which octet of a datagram names the worker.
     pub worker_octet: u32,
+    /// What keeps a NAT's mapping alive and says nothing, where the mechanism has such a thing ([`Dropped::KeepAlive`]).
+    pub keep_alive: Option<&'static [u8]>,
 }
 
 /// A mechanism that protects one message a datagram, both ways.

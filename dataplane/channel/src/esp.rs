@@ -51,6 +51,7 @@ const FORMAT: Format = Format {
     handles: Handles::Narrow,
     // The last one of the SPI.
     worker_octet: 3,
+    keep_alive: Some(&KEEP_ALIVE),
 };
 
 /// The mechanism's room.

@@ -41,6 +41,7 @@ const FORMAT: Format = Format {
     handles: Handles::Wide,
     // The first one of the key id, behind version, protocol and flags.
     worker_octet: 4,
+    keep_alive: None,
 };
 
 /// The header.

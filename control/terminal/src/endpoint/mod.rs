@@ -67,6 +67,8 @@ pub enum Why {
     Refresh,
     /// Nothing was heard for long: a sign of life is due. Or a connection takes long to open.
     Probe,
+    /// Nothing was sent for long: NATs are to be reminded.
+    KeepAlive,
 }
 
 /// Numbers a terminal keeps for its owner's totals.

@@ -52,7 +52,7 @@ impl Base {
             return self.want_connection(now, step, true);
         }
         let to = session.to;
-        if let Some((path, octets)) = session.seal(&[]) {
+        if let Some((path, octets)) = session.seal(now.mono_ms, &[]) {
             self.send(path, to, octets);
             self.step(now, step);
         }

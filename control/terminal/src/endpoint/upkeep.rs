@@ -1,6 +1,6 @@
-//! What keeps a session: refreshes, signs of life, and a new key in time.
+//! What keeps a session: refreshes, signs of life, keep-alives, and a new key in time.
 
-use super::{Base, Endpoint, Why};
+use super::{Base, Endpoint, Path, Why};
 use crate::agent::Agent;
 use crate::event::Event;
 use crate::failure::Failure;
@@ -10,8 +10,8 @@ use portunus_keydist::{Now, Random};
 impl Base {
     /// Asks the proxy itself for a sign of life: a protected message without content, which it answers with one of its
     /// own, whatever becomes of the core behind it.
-    fn ask_for_sign(&mut self) {
-        let sealed = self.session.as_mut().and_then(|s| Some((s.to, s.seal(&[])?)));
+    fn ask_for_sign(&mut self, now: Now) {
+        let sealed = self.session.as_mut().and_then(|s| Some((s.to, s.seal(now.mono_ms, &[])?)));
         if let Some((to, (path, octets))) = sealed {
             self.send(path, to, octets);
         }
@@ -25,7 +25,7 @@ impl Base {
         match self.sign.as_mut().and_then(|sign| sign.poll(now)) {
             Some(Due::Repeat) => {
                 self.tally.repeated += 1;
-                self.ask_for_sign();
+                self.ask_for_sign(now);
             }
             Some(Due::GiveUp) => self.lost(now, rng),
             None => {}
@@ -61,9 +61,27 @@ impl Base {
         }
         if quiet && self.sign.is_none() {
             self.sign = Some(Repeating::begin(self.profile.inside, now));
-            self.ask_for_sign();
+            self.ask_for_sign(now);
         }
+        self.keep_alive(now);
         stale
+    }
+
+    /// When the session is to be kept alive in NATs on its way, where its mechanism does that (RFC 3948 section 4).
+    fn keep_alive_at(&self) -> Option<u64> {
+        let (session, after) = (self.session.as_ref()?, u64::from(self.profile.keep_alive_ms));
+        session.keep_alive().filter(|_| after != 0).map(|_| session.said_ms + after)
+    }
+
+    fn keep_alive(&mut self, now: Now) {
+        if self.keep_alive_at().is_none_or(|at| at > now.mono_ms) {
+            return;
+        }
+        let Some(session) = &mut self.session else { return };
+        session.said_ms = now.mono_ms;
+        if let (to, Some(octets)) = (session.to, session.keep_alive()) {
+            self.send(Path::Sealed, to, octets.to_vec());
+        }
     }
 }
 
@@ -131,6 +149,7 @@ impl<A: Agent> Endpoint<A> {
             None => (probe_ms != 0 && !session.is_stream()).then_some((session.heard_ms + probe_ms, Why::Probe)),
         };
         let opening = self.base.opening().map(|at| (at, Why::Probe));
-        [again, refresh, probe, opening].into_iter().flatten().min_by_key(|d| d.0)
+        let alive = self.base.keep_alive_at().map(|at| (at, Why::KeepAlive));
+        [again, refresh, probe, opening, alive].into_iter().flatten().min_by_key(|d| d.0)
     }
 }
