@@ -87,14 +87,19 @@ pub fn start_proxy(
         Mech::Tls => ListenerKind::Tls { signalling },
     };
     let listener = |kind| ListenerConfig { bind: any(), advertised: None, kind };
+    let capacity = match mech {
+        // Here memory is measured: tables no larger than their terminals need.
+        Mech::Tls => Capacity::for_terminals(terminals),
+        // Unconfirmed sessions, which most slices leave behind, stay for 30 s.
+        Mech::Sealed | Mech::Esp => Capacity { replay: REPLAY, ..Capacity::for_terminals(terminals.max(1_000_000)) },
+    };
     let config = NodeConfig {
         topology: topology(workers),
         idsp: IDSP.into(),
         realm: REALM.into(),
         prk: key_of(IDSP).prk(),
         listeners: vec![listener(access), listener(protected)],
-        // Unconfirmed sessions, which most slices leave behind, stay for 30 s.
-        capacity: Capacity { replay: REPLAY, ..Capacity::for_terminals(terminals.max(1_000_000)) },
+        capacity,
         policy: Policy { mechanisms: [mech].into_iter().collect(), ..Policy::default() },
         middleware: None,
     };

@@ -103,6 +103,9 @@ fuzz() {
 # more pairs; see benches/BASELINES.md.
 load() {
     run load cargo run --release -q -p portunus-benches --bin portunus-load -- compare --quick
+    for passing in sealed esp; do
+        run load cargo run --release -q -p portunus-benches --bin portunus-load -- compare --quick --traffic "$passing"
+    done
     run load cargo run --release -q -p portunus-benches --bin portunus-load -- memory --terminals 50000 --pairs 3
     # Built in another folder, the compiler cuts the same code otherwise: up to a tenth more or less was seen. The three
     # per cent of the default are for comparisons in one folder.

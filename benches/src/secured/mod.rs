@@ -115,7 +115,8 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(&str, f64)) -> io::Result<Outcome> 
         behind_proxy: standin.behind_proxy,
         behind_forwarder: standin.behind_forwarder,
         workers: plan.workers,
-        terminals: plan.stay as usize,
+        // Those of the slices, those that stay, and as many again that are being replaced.
+        terminals: (plan.connections + plan.stay) as usize * 2,
     };
     let proxy = Element::with(Kind::Proxy, &setup, &["--channel", Mech::Tls.token()])?;
     let kamailio = Element::start(Kind::KamailioTls, &setup)?;

@@ -27,7 +27,7 @@ pub(super) struct Fixed {
 
 /// Either.
 pub(super) enum Callers {
-    Agreed(Agreed),
+    Agreed(Box<Agreed>),
     Fixed(Fixed),
 }
 

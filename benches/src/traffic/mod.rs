@@ -108,16 +108,14 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(&str, f64)) -> io::Result<Outcome> 
     let proxy = Element::with(Kind::Proxy, &setup, &channel)?;
     let floor = Element::with(Kind::F1, &setup, &channel)?;
     let joined = Element::with(Kind::F1, &setup, &[&channel[..], &["--joined"]].concat())?;
-    let agreed = Callers::Agreed(Agreed::new(proxy.address, plan.mech)?);
+    let agreed = Callers::Agreed(Box::new(Agreed::new(proxy.address, plan.mech)?));
     let fixed = |floor: &Element| Fixed::new(floor.address, plan.mech).map(Callers::Fixed);
-    let mut subjects = vec![
+    let mut subjects = [
         (&proxy, Drive::new(agreed, plan.window)?),
         (&floor, Drive::new(fixed(&floor)?, plan.window)?),
         (&joined, Drive::new(fixed(&joined)?, plan.window)?),
     ];
-    if let Some((_, drive)) = subjects.first_mut() {
-        drive.register(Duration::from_secs(20))?;
-    }
+    subjects[0].1.register(Duration::from_secs(20))?;
     let count = subjects.len();
     let mut slices = vec![Vec::new(); count];
     for pair in 0..=plan.pairs {
@@ -233,7 +231,7 @@ mod tests {
             let standin = StandIn::start(Protocol::Sip, 0).unwrap();
             let node = crate::serve::start_proxy(Protocol::Sip, standin.behind_proxy, 1, 100, mech).unwrap();
             let address = *node.listeners().first().unwrap();
-            let mut drive = Drive::new(Callers::Agreed(Agreed::new(address, mech).unwrap()), 8).unwrap();
+            let mut drive = Drive::new(Callers::Agreed(Box::new(Agreed::new(address, mech).unwrap())), 8).unwrap();
             drive.register(Duration::from_secs(20)).unwrap();
             assert_eq!(drive.exchange(100, Duration::from_secs(20)).unwrap().answered, 100, "{mech:?}");
             node.stop().unwrap();
