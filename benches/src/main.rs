@@ -371,7 +371,8 @@ fn traffic(args: &Compare, mech: Mech) -> io::Result<u8> {
 }
 
 fn secured(args: &Compare) -> io::Result<u8> {
-    let (pairs, connections) = if args.quick { (2, 500) } else { (args.pairs, args.registrations.unwrap_or(3_000).min(5_000)) };
+    let (pairs, connections) =
+        if args.quick { (2, 500) } else { (args.pairs, args.registrations.unwrap_or(3_000).min(5_000)) };
     let plan = secured::Plan {
         pairs: pairs.max(1),
         connections: connections.max(1),

@@ -115,8 +115,7 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(&str, f64)) -> io::Result<Outcome> 
         behind_proxy: standin.behind_proxy,
         behind_forwarder: standin.behind_forwarder,
         workers: plan.workers,
-        // Those of the slices, those that stay, and as many again that are being replaced.
-        terminals: (plan.connections + plan.stay) as usize * 2,
+        registrations: plan.connections.max(plan.stay),
     };
     let proxy = Element::with(Kind::Proxy, &setup, &["--channel", Mech::Tls.token()])?;
     let kamailio = Element::start(Kind::KamailioTls, &setup)?;

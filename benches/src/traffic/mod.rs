@@ -102,7 +102,7 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(&str, f64)) -> io::Result<Outcome> 
         behind_proxy: standin.behind_proxy,
         behind_forwarder: standin.behind_forwarder,
         workers: plan.workers,
-        terminals: plan.window as usize,
+        registrations: plan.window,
     };
     let channel = ["--channel", plan.mech.token()];
     let proxy = Element::with(Kind::Proxy, &setup, &channel)?;
