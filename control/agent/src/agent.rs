@@ -5,9 +5,11 @@ use crate::counters::Counters;
 use crate::phone::Phone;
 use crate::way::{Branches, Flow};
 use core::net::SocketAddr;
+use portunus_channel::tls::{Identity, Psk};
 use portunus_codec::{Full, Writer};
 use portunus_keydist::timing::Due;
 use portunus_keydist::{Now, Random};
+use portunus_terminal::Path;
 use portunus_terminal::sip::{Active, Event, Failure, SipTerminal};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,14 +20,31 @@ const MESSAGE_MAX: usize = 20_000;
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// A datagram to the proxy, from this phone's socket.
+    /// A message to the proxy: a datagram from this phone's socket, or inside the connection of its session.
     ToProxy {
         /// Which phone.
         phone: usize,
+        /// How.
+        path: Path,
         /// Where.
         to: SocketAddr,
         /// Its octets.
         octets: Vec<u8>,
+    },
+    /// A session of mechanism `tls` wants a connection: [`Agent::connection_key`] says where to and with which key, and
+    /// [`Agent::on_secured`] or [`Agent::on_secured_lost`] hears what came of it.
+    Connect {
+        /// Whose.
+        phone: usize,
+        /// Names the session.
+        kid: u64,
+    },
+    /// A session is over: its connection, where it has one, is to be closed.
+    HangUp {
+        /// Whose.
+        phone: usize,
+        /// Names the session.
+        kid: u64,
     },
     /// A message to a phone. Where its connection is gone, [`Agent::on_undelivered`] follows.
     ToPhone {
@@ -81,7 +100,9 @@ impl Agent {
         let profile = Arc::new(portunus_terminal::Profile { through: true, ..config.profile.clone() });
         // The terminals hold what they make of their keys; the keys themselves are erased here.
         let mut phones = Vec::new();
-        for ((tag, told), local) in (0u32..).zip(core::mem::take(&mut config.phones)).zip(locals) {
+        // From anywhere: the SPIs that its terminals name follow from it, and another agent may be on this host.
+        let first = rng.next_u64() as u32 >> 1;
+        for ((tag, told), local) in (first..).zip(core::mem::take(&mut config.phones)).zip(locals) {
             let terminal = SipTerminal::new(Arc::clone(&profile), &told.id, &told.key, *local, tag, rng);
             let terminal = terminal.ok_or_else(|| ConfigError::Identity(told.id.clone()))?;
             phones.push(Phone::new(told.id, told.from, terminal, *local));
@@ -147,6 +168,35 @@ impl Agent {
         }
     }
 
+    /// Where the connection of a phone's session goes, and what it is keyed by; `None`: the session is over.
+    pub fn connection_key(&mut self, phone: usize, kid: u64) -> Option<(SocketAddr, Identity, Psk)> {
+        self.phones.get_mut(phone)?.terminal.connection_key(kid)
+    }
+
+    /// The connection of a phone's session is open.
+    pub fn on_secured(&mut self, now: Now, rng: &mut dyn Random, phone: usize, kid: u64) {
+        if let Some(of) = self.phones.get_mut(phone) {
+            of.terminal.on_secured(now, rng, kid);
+            self.attend(phone, now, rng);
+        }
+    }
+
+    /// Takes a message from inside the connection of a phone's session.
+    pub fn on_inside(&mut self, now: Now, rng: &mut dyn Random, phone: usize, kid: u64, octets: &[u8]) {
+        if let Some(of) = self.phones.get_mut(phone) {
+            of.terminal.on_inside(now, rng, kid, octets);
+            self.attend(phone, now, rng);
+        }
+    }
+
+    /// The connection of a phone's session could not be had, or is lost.
+    pub fn on_secured_lost(&mut self, now: Now, rng: &mut dyn Random, phone: usize, kid: u64) {
+        if let Some(of) = self.phones.get_mut(phone) {
+            of.terminal.on_secured_lost(now, rng, kid);
+            self.attend(phone, now, rng);
+        }
+    }
+
     /// Does what is due at `now`; harmless when nothing is.
     pub fn on_timer(&mut self, now: Now, rng: &mut dyn Random) {
         for n in 0..self.phones.len() {
@@ -179,7 +229,7 @@ impl Agent {
         loop {
             let Some(phone) = self.phones.get_mut(n) else { return };
             if let Some(out) = phone.terminal.poll_transmit() {
-                self.out.push_back(Effect::ToProxy { phone: n, to: out.to, octets: out.octets });
+                self.out.push_back(Effect::ToProxy { phone: n, path: out.path, to: out.to, octets: out.octets });
             } else if let Some(event) = phone.terminal.poll_event() {
                 self.on_event(n, now, rng, event);
             } else {
@@ -203,12 +253,9 @@ impl Agent {
             Event::Inside { message } => self.down(n, now, rng, &message),
             // Only a de-registration of the terminal's own is answered so, where it is refused.
             Event::Response { .. } => self.not_closed(n),
-            // Connections are for `tls`, which an agent never offers.
-            Event::Step { .. }
-            | Event::Keyed { .. }
-            | Event::Forget { .. }
-            | Event::Request { .. }
-            | Event::Connect { .. } => {}
+            Event::Connect { kid } => self.out.push_back(Effect::Connect { phone: n, kid }),
+            Event::Forget { kid } => self.out.push_back(Effect::HangUp { phone: n, kid }),
+            Event::Step { .. } | Event::Keyed { .. } | Event::Request { .. } => {}
         }
     }
 

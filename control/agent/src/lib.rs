@@ -29,6 +29,7 @@ mod passing;
 mod phone;
 mod registering;
 pub mod run;
+mod secured;
 mod way;
 
 pub use agent::{Agent, Effect, Notice};

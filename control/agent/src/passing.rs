@@ -150,7 +150,8 @@ impl Agent {
         });
         let back = Back::Up { listener: flow.listener as u8, stream: flow.stream.unwrap_or(0) };
         let branch = self.branches.of(n, back, &msg.via(), msg);
-        let via = format!("SIP/2.0/UDP {};branch={branch}", phone.local);
+        let by = if phone.terminal.carrier() == Transport::Tls { "TLS" } else { "UDP" };
+        let via = format!("SIP/2.0/{by} {};branch={branch}", phone.local);
         let (pop_route, record_route) = (self.own_route(msg), self.record_route(flow, msg));
         let forward = Forward {
             uri: uri.as_deref().map(str::as_bytes),
@@ -178,7 +179,8 @@ impl Agent {
         self.attend(n, now, rng);
     }
 
-    /// The channel is of datagrams: what a phone relied on its stream to deliver is repeated until it is answered.
+    /// The channel, or what follows it, is of datagrams: what a phone relied on its stream to deliver is repeated until it
+    /// is answered.
     fn watch(&mut self, n: usize, now: Now, branch: String, method: &[u8], octets: Vec<u8>) {
         let Some(phone) = self.phones.get_mut(n) else { return };
         if phone.under.len() >= UNDER_MAX {

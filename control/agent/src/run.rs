@@ -1,8 +1,9 @@
-//! The loop around an agent: a UDP socket for each phone's terminal, a UDP socket and a TCP listener for each place where
-//! phones reach it. Thin: every decision is in [`Agent`].
+//! The loop around an agent: a UDP socket for each phone's terminal, and under `tls` a connection for its session; a UDP
+//! socket and a TCP listener for each place where phones reach it. Thin: every decision is in [`Agent`].
 
 use crate::agent::{Agent, Effect, Notice};
 use crate::config::{Config, ConfigError};
+use crate::secured::{Happened, Secured};
 use crate::way::Flow;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
@@ -13,6 +14,7 @@ use portunus_io::stream::{Frame, Framing, Scratch, StreamLimits, Streams};
 use portunus_keydist::{Now, SystemRandom};
 use portunus_sip::frame::{self, next_message};
 use portunus_sip::view::MESSAGE_MAX;
+use portunus_terminal::Path;
 use std::io;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,6 +24,10 @@ const READS: usize = 64;
 const DATAGRAM_MAX: usize = 65_536;
 /// Connections accepted in one turn.
 const ACCEPTS: usize = 16;
+
+/// How long the proxy may take to answer a sign of life, or a handshake, on a connection, milliseconds; ten seconds in
+/// RFC 5626 section 4.4.1, and eight here as for one in datagrams.
+const PATIENCE_MS: u64 = 8_000;
 
 /// Why an agent cannot start.
 #[derive(Debug)]
@@ -63,6 +69,7 @@ pub struct Runner {
     sockets: Vec<Socket>,
     phones: usize,
     streams: Streams,
+    secured: Secured,
     scratch: Scratch,
     room: Vec<u8>,
     rng: SystemRandom,
@@ -121,9 +128,11 @@ impl Runner {
         let listeners = config.listeners.len();
         // A phone may be silent from one registration to the next.
         let idle_ms = u64::from(config.profile.expires_s) * 1_000 + 60_000;
+        let quiet_ms = u64::from(config.profile.probe_ms);
         let (connections, message_max) = (4 * phones.max(4), MESSAGE_MAX);
         let limits = StreamLimits { connections, message_max, idle_ms, ..StreamLimits::default() };
         let mut streams = Streams::new(limits, phones + listeners);
+        let secured = Secured::new(phones, streams.tokens().end, quiet_ms, PATIENCE_MS);
         for (n, at) in (0u8..).zip(&mut config.listeners) {
             let cannot = |e: io::Error| StartError::Listener(*at, e);
             let socket = udp_small(*at).map_err(cannot)?;
@@ -144,7 +153,7 @@ impl Runner {
         let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         let (scratch, room) = (streams.scratch(), vec![0; DATAGRAM_MAX]);
         let start = Instant::now();
-        Ok(Self { agent, poll, sockets, phones, streams, scratch, room, rng, start, wall_ms, send_errors: 0 })
+        Ok(Self { agent, poll, sockets, phones, streams, secured, scratch, room, rng, start, wall_ms, send_errors: 0 })
     }
 
     /// The agent, to look at.
@@ -186,7 +195,8 @@ impl Runner {
     pub fn turn(&mut self, most: Duration, tell: &mut dyn FnMut(&str, &Notice)) -> io::Result<()> {
         self.act(tell);
         let hungry = self.streams.hungry() || self.sockets.iter().any(|s| s.readable);
-        let due = self.agent.next_deadline().into_iter().chain(self.streams.next_deadline()).min();
+        let dues = [self.agent.next_deadline(), self.streams.next_deadline(), self.secured.next_deadline()];
+        let due = dues.into_iter().flatten().min();
         let until_due = due.map_or(most, |at| Duration::from_millis(at.saturating_sub(self.now().mono_ms)));
         let mut events = Events::with_capacity(64);
         match self.poll.poll(&mut events, Some(if hungry { Duration::ZERO } else { most.min(until_due) })) {
@@ -196,7 +206,8 @@ impl Runner {
         for event in &events {
             match self.sockets.get_mut(event.token().0) {
                 Some(socket) => socket.readable = true,
-                None => self.streams.on_event(event),
+                None if self.streams.tokens().contains(&event.token().0) => self.streams.on_event(event),
+                None => self.on_secured(event.token(), tell),
             }
         }
         for n in 0..self.sockets.len() {
@@ -205,6 +216,9 @@ impl Runner {
         self.receive_streams(tell);
         let now = self.now();
         self.streams.on_timer(now.mono_ms);
+        for (phone, kid) in self.secured.on_timer(now.mono_ms) {
+            self.secured_lost(phone, kid);
+        }
         self.agent.on_timer(now, &mut self.rng);
         self.act(tell);
         Ok(())
@@ -249,11 +263,51 @@ impl Runner {
         self.streams.flush();
     }
 
+    /// Something happened on the connection of a session.
+    fn on_secured(&mut self, token: Token, tell: &mut dyn FnMut(&str, &Notice)) {
+        let now = self.now();
+        let Some(Happened { phone, kid, opened, messages, lost }) = self.secured.on_event(token, now.mono_ms) else {
+            return;
+        };
+        if opened {
+            self.agent.on_secured(now, &mut self.rng, phone, kid);
+        }
+        for message in messages {
+            self.agent.on_inside(now, &mut self.rng, phone, kid, &message);
+        }
+        if lost {
+            self.secured_lost(phone, kid);
+        }
+        self.act(tell);
+    }
+
+    fn secured_lost(&mut self, phone: usize, kid: u64) {
+        let now = self.now();
+        self.secured.drop_lost(self.poll.registry(), phone, kid);
+        self.agent.on_secured_lost(now, &mut self.rng, phone, kid);
+    }
+
+    fn connect(&mut self, phone: usize, kid: u64) {
+        let now = self.now();
+        let Some(key) = self.agent.connection_key(phone, kid) else { return };
+        if self.secured.connect(self.poll.registry(), now.mono_ms, (phone, kid), key).is_err() {
+            self.secured_lost(phone, kid);
+        }
+    }
+
     /// Carries the agent's effects out.
     fn act(&mut self, tell: &mut dyn FnMut(&str, &Notice)) {
         while let Some(effect) = self.agent.poll() {
             match effect {
-                Effect::ToProxy { phone, to, octets } => self.send(phone, to, &octets),
+                Effect::ToProxy { phone, path: Path::Secured { kid }, octets, .. } => {
+                    match self.secured.send(phone, kid, &octets) {
+                        Ok(sent) => self.send_errors += u64::from(!sent),
+                        Err(_) => self.secured_lost(phone, kid),
+                    }
+                }
+                Effect::ToProxy { phone, to, octets, .. } => self.send(phone, to, &octets),
+                Effect::Connect { phone, kid } => self.connect(phone, kid),
+                Effect::HangUp { phone, kid } => self.secured.hang_up(self.poll.registry(), phone, kid),
                 Effect::ToPhone { flow: Flow { listener, peer, stream: None }, octets } => {
                     self.send(self.phones + listener, peer, &octets);
                 }

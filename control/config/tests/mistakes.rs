@@ -256,6 +256,24 @@ fn registrars_behind_the_softswitch_are_others_with_a_way_back() {
 }
 
 #[test]
+fn registrars_serve_the_terminals_of_proxies_too() {
+    // The laboratory's three roles, with a registrar behind its softswitch.
+    let lab = include_str!("../../../tuning/lab.toml");
+    let behind = lab.replace(
+        "[[softswitch.peer]]",
+        "[[softswitch.registrar]]\naddress = \"127.0.0.1:5090\"\n\n[[softswitch.peer]]",
+    );
+    assert_eq!(mistakes(&behind), Vec::<String>::new());
+    let hasty = behind.replace("[proxy.policy]", "[proxy.policy]\ncore_timeout = \"2s\"");
+    let found = mistakes(&hasty);
+    assert!(found.iter().any(|m| m.contains("at or below half of proxy.policy.core_timeout")), "{found:?}");
+    // One whose neighbours register nobody.
+    let nobody = behind.replace("identities = [\"sp1.example.test\"]", "identities = []");
+    let found = mistakes(&nobody);
+    assert!(found.iter().any(|m| m.contains("no SIP terminal can register here")), "{found:?}");
+}
+
+#[test]
 fn a_file_without_a_role_is_refused() {
     assert!(mistakes("").iter().any(|m| m.contains("no role")));
 }
@@ -267,7 +285,7 @@ fn an_agent_says_who_its_phones_are_and_where() {
     for (from, to, start) in [
         ("id = \"alice@example.test\"", "id = \"alice\"", "agent.phone[0].id: not a value"),
         ("id = \"bob@example.test\"", "id = \"alice@example.test\"", "agent.phone[1].id: a phone before it"),
-        ("[\"x-pkd-sealed\"]", "[\"tls\"]", "agent.mechanisms: an agent keeps no connections"),
+        ("[\"x-pkd-sealed\"]", "[]", "agent.mechanisms: "),
         ("listen = [\"127.0.0.1:5160\"]", "listen = []", "agent.listen: 0 addresses"),
         ("listen = [\"127.0.0.1:5160\"]", "listen = [\"192.0.2.1:5160\"]", "agent.phone[1]: others than this host"),
         ("listen = [\"127.0.0.1:5160\"]", "listen = [\"0.0.0.0:5160\"]", "agent.listen: an unspecified address"),

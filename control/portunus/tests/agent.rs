@@ -10,6 +10,8 @@ mod phone;
 mod relay;
 #[path = "outages/site.rs"]
 mod site;
+#[path = "agent/wire.rs"]
+mod wire;
 
 use baresip::Baresip;
 use lab::{free_port, needs};
@@ -19,6 +21,10 @@ use site::{Process, Site, identity};
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+use wire::Wire;
+
+/// What may protect a phone's signalling.
+const MECHANISMS: [&str; 3] = ["x-pkd-sealed", "ipsec-man", "tls"];
 
 /// One site at a time: what is measured in seconds wants the machine for itself.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -35,6 +41,8 @@ struct Town {
     _core: [Process; 2],
     proxy: Option<Process>,
     access: Relay,
+    /// The same for connections.
+    wire: Wire,
     _agents: [Process; 2],
     places: [SocketAddr; 2],
     phones: [Phone; 2],
@@ -48,11 +56,17 @@ impl Town {
         let server = beside(site.sip);
         let pair = |at| (beside(at), at);
         let access = Relay::start(&[pair(site.sip), pair(site.sealed), pair(site.ipsec)], 0, 1);
+        let wire = Wire::start(beside(site.tls), site.tls);
         let places = [free_port(), free_port()];
         let agent = |name, at, who: &[u32]| site.agent(name, at, server, (mechanism, who));
         let agents = [agent("agent-a", places[0], &[0]), agent("agent-b", places[1], &[1])];
         let phones = [Phone::new(identity(0), places[0]), Phone::new(identity(1), places[1])];
-        Self { site, _core: core, proxy, access, _agents: agents, places, phones }
+        Self { site, _core: core, proxy, access, wire, _agents: agents, places, phones }
+    }
+
+    /// What crossed the access network.
+    fn crossed(&self) -> Vec<Vec<u8>> {
+        [self.access.tally.kept(), self.wire.kept()].concat()
     }
 
     /// The first phone calls the second, which answers and hangs up.
@@ -113,14 +127,14 @@ fn assert_protected(datagrams: &[Vec<u8>]) {
 #[test]
 fn two_plain_phones_call_each_other_and_nothing_is_in_the_clear() {
     let _alone = ALONE.lock();
-    for mechanism in ["x-pkd-sealed", "ipsec-man"] {
+    for mechanism in MECHANISMS {
         let mut town = Town::new(mechanism);
         town.phones.iter_mut().for_each(Phone::registers);
         let registered = town.access.tally.kept().len();
         town.call("first");
-        let all = town.access.tally.kept();
-        assert_protected(&all);
-        let later: Vec<_> = all[registered..].iter().map(|d| String::from_utf8_lossy(d)).collect();
+        assert_protected(&town.crossed());
+        let later = [town.access.tally.kept().split_off(registered), town.wire.kept()].concat();
+        let later: Vec<_> = later.iter().map(|d| String::from_utf8_lossy(d)).collect();
         assert!(later.len() > 10 && !later.iter().any(|text| text.contains("SIP")), "plain SIP after s10");
     }
 }
@@ -129,7 +143,7 @@ fn two_plain_phones_call_each_other_and_nothing_is_in_the_clear() {
 fn two_unmodified_phones_call_each_other_talk_and_hang_up() {
     needs(&["baresip"]);
     let _alone = ALONE.lock();
-    for mechanism in ["x-pkd-sealed", "ipsec-man"] {
+    for mechanism in MECHANISMS {
         let town = Town::new(mechanism);
         let alice = Baresip::start(&identity(0), town.places[0], false);
         let bob = Baresip::start(&identity(1), town.places[1], true);
@@ -140,24 +154,17 @@ fn two_unmodified_phones_call_each_other_talk_and_hang_up() {
         both.iter().for_each(|phone| phone.until("incoming rtp for 'audio' established"));
         bob.does("hangup", "");
         alice.until("session closed: Connection reset by peer");
-        assert_protected(&town.access.tally.kept());
+        assert_protected(&town.crossed());
     }
 }
 
-#[test]
-fn after_the_proxy_was_killed_and_started_again_the_phones_are_reached() {
-    let _alone = ALONE.lock();
-    let mut town = Town::new("x-pkd-sealed");
-    town.phones.iter_mut().for_each(Phone::registers);
-    town.call("before");
-    town.proxy.take().expect("it runs").kill();
-    town.proxy = Some(town.site.proxy());
+/// Waits until the first phone's question reaches the second and its answer comes back: how long that took.
+fn reached(town: &mut Town, name: &str, within: Duration) -> Duration {
     let began = Instant::now();
-    // A sign of life is asked for after a second, given up after eight.
-    let within = Duration::from_secs(20);
-    loop {
+    for n in 0.. {
         let [alice, bob] = &mut town.phones;
-        let options = alice.request("OPTIONS", &format!("sip:{}", bob.id), &format!("<sip:{}>", bob.id), "look", "");
+        let (uri, to, call) = (format!("sip:{}", bob.id), format!("<sip:{}>", bob.id), format!("{name}{n}"));
+        let options = alice.request("OPTIONS", &uri, &to, &call, "");
         alice.send(&options);
         // A 503 of its agent's while the channel is away; the question itself once both are back.
         if alice.answered_within(Duration::from_millis(300)).is_none()
@@ -166,12 +173,43 @@ fn after_the_proxy_was_killed_and_started_again_the_phones_are_reached() {
             bob.answers(&question, 200);
             break;
         }
-        assert!(began.elapsed() < within, "not reached within {within:?}");
+        assert!(began.elapsed() < within, "{name}: not reached within {within:?}");
     }
-    println!("proxy killed and started again: phone to phone reached after {:.1?}", began.elapsed());
+    let took = began.elapsed();
     assert_eq!(status(&town.phones[0].hears()), 200);
+    took
+}
+
+#[test]
+fn after_the_proxy_was_killed_and_started_again_the_phones_are_reached() {
+    let _alone = ALONE.lock();
+    for mechanism in ["x-pkd-sealed", "tls"] {
+        let mut town = Town::new(mechanism);
+        town.phones.iter_mut().for_each(Phone::registers);
+        town.call("before");
+        town.proxy.take().expect("it runs").kill();
+        town.proxy = Some(town.site.proxy());
+        // A sign of life is asked for after a second, given up after eight; a connection says itself that it is lost.
+        let within = Duration::from_secs(if mechanism == "tls" { 9 } else { 20 });
+        let took = reached(&mut town, "look", within);
+        println!("proxy killed and started again, {mechanism}: phone to phone reached after {took:.1?}");
+        town.call("after");
+        assert_protected(&town.crossed());
+    }
+}
+
+#[test]
+fn a_connection_that_leads_nowhere_is_found_out_and_the_session_goes_on_by_another() {
+    let _alone = ALONE.lock();
+    let mut town = Town::new("tls");
+    town.phones.iter_mut().for_each(Phone::registers);
+    let registered = town.access.tally.kept().len();
+    town.wire.lose_all();
+    // A sign of life is asked for after a second of silence, and may take eight.
+    let took = reached(&mut town, "look", Duration::from_secs(12));
+    println!("a way lost without a word, tls: phone to phone reached after {took:.1?}");
     town.call("after");
-    assert_protected(&town.access.tally.kept());
+    assert_eq!(town.access.tally.kept().len(), registered, "nobody had to register again");
 }
 
 #[test]

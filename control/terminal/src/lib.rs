@@ -6,6 +6,7 @@
 //!   [`sip::Sip`], [`mgcp::Mgcp`], [`h248::H248`], [`ras::Ras`].
 //! - [`fleet::Fleet`]: many of them over real sockets, with an arrival schedule and latencies measured from the
 //!   intended start.
+//! - [`stream::Stream`]: a connection to the proxy, for owners of terminals that need one.
 //! - [`farend`]: the other side without memory, for tests and for measuring.
 //!
 //! A terminal may stand for somebody else ([`Profile::through`]): then it registers and keeps the session, and hands
@@ -26,6 +27,7 @@ pub mod ras;
 mod requests;
 mod session;
 pub mod sip;
+pub mod stream;
 pub mod words;
 
 pub use endpoint::{AnyTerminal, Endpoint, Path, Tally, Transmit, Why};

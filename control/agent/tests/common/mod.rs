@@ -83,7 +83,10 @@ impl World {
             match effect {
                 Effect::ToPhone { flow, octets } => self.phones.push((flow, String::from_utf8(octets).unwrap())),
                 Effect::Tell { phone, notice } => self.notices.push((phone, notice)),
-                Effect::ToProxy { phone, to, octets } => {
+                // Nobody offers `tls` here.
+                Effect::Connect { .. } => panic!("a connection is wanted"),
+                Effect::HangUp { .. } => {}
+                Effect::ToProxy { phone, to, octets, .. } => {
                     self.access.push(octets.clone());
                     if self.reachable {
                         self.carry_up(phone, to, octets);

@@ -17,7 +17,7 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Agent
     let realm = s.key::<Realm>("realm").required();
     let listen = s.key::<Vec<SocketAddr>>("listen").check(|l| places(l)).required();
     let sealed = vec![OneOf(Mechanism::Sealed)];
-    let mechanisms = s.key::<Vec<OneOf<Mechanism>>>("mechanisms").check(|l| datagrams(l)).or(sealed);
+    let mechanisms = s.key::<Vec<OneOf<Mechanism>>>("mechanisms").check(|l| edge::some_mechanism(l)).or(sealed);
     let expires = s.key("expires").within_ms(60_000, 86_400_000).or(d::EXPIRES_DEFAULT);
     let sign_of_life = s.key("sign_of_life").within_ms(1_000, 3_600_000).or(d::SIGN_OF_LIFE);
     let outside = listen.iter().flatten().any(|at| !at.ip().is_loopback());
@@ -45,15 +45,6 @@ fn places(list: &[SocketAddr]) -> Result<(), (String, String)> {
         return Err((problem, format!("write 1 to {LISTEN_MAX}, like [\"127.0.0.1:5060\"]")));
     }
     list.iter().try_for_each(edge::specific)
-}
-
-/// What a terminal offers that speaks to its proxy in datagrams only.
-fn datagrams(list: &[OneOf<Mechanism>]) -> Result<(), (String, String)> {
-    if list.contains(&OneOf(Mechanism::Tls)) {
-        let problem = "an agent keeps no connections to its proxy".to_owned();
-        return Err((problem, "write [\"x-pkd-sealed\"], [\"ipsec-man\"], or both".to_owned()));
-    }
-    edge::some_mechanism(list)
 }
 
 fn phone(mut p: Section<'_, '_, '_>, place: Place<'_>, outside: bool) -> Option<AgentPhone> {

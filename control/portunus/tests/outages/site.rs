@@ -124,6 +124,7 @@ pub(crate) struct Site {
     pub(crate) sip: SocketAddr,
     pub(crate) sealed: SocketAddr,
     pub(crate) ipsec: SocketAddr,
+    pub(crate) tls: SocketAddr,
     pub(crate) core: SocketAddr,
     pub(crate) softswitch: SocketAddr,
     /// Where the AuC listens: questions, accounts.
@@ -145,8 +146,8 @@ impl Site {
         std::fs::write(folder.path().join("subscribers.csv"), rows).expect("subscribers");
         let radius = [free_port(), free_port()];
         let (sip, core, softswitch) = (free_port(), free_port(), free_port());
-        let (sealed, ipsec) = (free_port(), free_port());
-        Self { folder, sip, sealed, ipsec, core, softswitch, radius, asked: radius }
+        let (sealed, ipsec, tls) = (free_port(), free_port(), free_port());
+        Self { folder, sip, sealed, ipsec, tls, core, softswitch, radius, asked: radius }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -276,7 +277,7 @@ secret = "lab-radius-secret"
     }
 
     pub(crate) fn proxy(&self) -> Process {
-        let Self { sip, sealed, ipsec, core, softswitch, .. } = self;
+        let Self { sip, sealed, ipsec, tls, core, softswitch, .. } = self;
         let text = format!(
             r#"lab = true
 [proxy]
@@ -295,8 +296,11 @@ address = "{sip}"
 address = "{sealed}"
 [proxy.ipsec]
 address = "{ipsec}"
+[[proxy.tls]]
+protocol = "sip"
+address = "{tls}"
 [proxy.policy]
-mechanisms = ["x-pkd-sealed", "ipsec-man"]
+mechanisms = ["x-pkd-sealed", "ipsec-man", "tls"]
 [proxy.overload]
 retry_after_least = "1s"
 retry_after_most = "4s"

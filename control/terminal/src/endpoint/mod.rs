@@ -228,6 +228,11 @@ impl<A: Agent> Endpoint<A> {
         self.base.session.as_ref().map(|s| s.kid)
     }
 
+    /// What carries what is said inside the session: [`Transport::Tls`] where that is a connection.
+    pub fn carrier(&self) -> Transport {
+        self.base.env().carrier
+    }
+
     /// Its totals.
     pub fn tally(&self) -> Tally {
         self.base.tally

@@ -13,7 +13,6 @@ mod run;
 mod schedule;
 mod secured;
 mod sockets;
-mod stream;
 
 pub use config::{FleetConfig, FleetResult, Goal, Progress, Subscribers};
 pub use run::Fleet;

@@ -6,7 +6,7 @@ use super::finder::{Awaited, Finder};
 use super::schedule::Schedule;
 use super::secured::Secured;
 use super::sockets::Sockets;
-use super::stream::Stream;
+use crate::stream::Stream;
 use crate::{AnyTerminal, Event, Path, Profile, Transport};
 use core::time::Duration;
 use hdrhistogram::Histogram;

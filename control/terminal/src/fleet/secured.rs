@@ -1,7 +1,7 @@
 //! The connections of a fleet's sessions of `tls`.
 
 use super::run::Fleet;
-use super::stream::Stream;
+use crate::stream::Stream;
 use portunus_channel::tls::{Client, Limits};
 use std::io;
 

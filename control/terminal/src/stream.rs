@@ -12,13 +12,21 @@ use std::io::{self, Read as _, Write as _};
 const BUFFER_MAX: usize = 64 * 1024;
 
 /// One connection.
-pub(super) struct Stream {
+pub struct Stream {
     tcp: TcpStream,
     inward: Vec<u8>,
     outward: Vec<u8>,
     framing: Framing,
+    /// Octets of the peer so far.
+    received: u64,
     /// Between the octets of the connection and its messages.
     tls: Option<Box<Connection>>,
+}
+
+impl core::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Stream({} octets received, {} wait)", self.received, self.outward.len())
+    }
 }
 
 /// How messages are told apart on a stream.
@@ -34,27 +42,41 @@ const TPKT: usize = 4;
 
 impl Stream {
     /// Begins to connect; what is sent meanwhile waits.
-    pub(super) fn connect(to: SocketAddr, protocol: Protocol, registry: &Registry, token: Token) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn connect(to: SocketAddr, protocol: Protocol, registry: &Registry, token: Token) -> io::Result<Self> {
         let mut tcp = TcpStream::connect(to)?;
         registry.register(&mut tcp, token, Interest::READABLE | Interest::WRITABLE)?;
         let framing = if protocol == Protocol::Sip { Framing::Sip(Framer::new()) } else { Framing::Tpkt };
-        Ok(Self { tcp, inward: Vec::new(), outward: Vec::new(), framing, tls: None })
+        Ok(Self { tcp, inward: Vec::new(), outward: Vec::new(), framing, received: 0, tls: None })
     }
 
     /// The same with TLS inside; messages may be sent once it is open.
-    pub(super) fn secure(mut self, mut tls: Connection) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// Where TLS cannot begin.
+    pub fn secure(mut self, mut tls: Connection) -> io::Result<Self> {
         tls.start(&mut self.outward).map_err(io::Error::other)?;
         self.tls = Some(Box::new(tls));
         Ok(self)
     }
 
     /// True once messages may pass.
-    pub(super) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.tls.as_ref().is_none_or(|tls| tls.is_established())
     }
 
+    /// Octets that came from the peer so far: when there are more, it lives.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Appends a message and sends what the connection takes.
-    pub(super) fn send(&mut self, octets: &[u8]) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The connection is lost, or takes no more.
+    pub fn send(&mut self, octets: &[u8]) -> io::Result<()> {
         if self.outward.len() + octets.len() + TPKT > BUFFER_MAX {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -73,7 +95,10 @@ impl Stream {
     }
 
     /// The connection became ready: sends what waits.
-    pub(super) fn write(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub fn write(&mut self) -> io::Result<()> {
         while !self.outward.is_empty() {
             match self.tcp.write(&self.outward) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -88,10 +113,15 @@ impl Stream {
     }
 
     /// Reads what is there; `Ok(false)` at the end of the stream.
-    pub(super) fn read(&mut self) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// The connection is lost, or its peer sends what it must not.
+    pub fn read(&mut self) -> io::Result<bool> {
         let mut room = [0u8; 8_192];
         loop {
-            match self.tcp.read(&mut room) {
+            let read = self.tcp.read(&mut room);
+            self.received += read.as_ref().map_or(0, |n| *n as u64);
+            match read {
                 Ok(0) => return Ok(false),
                 Ok(n) if self.inward.len() + n > BUFFER_MAX => return Err(io::ErrorKind::InvalidData.into()),
                 Ok(n) if self.tls.is_some() => {
@@ -137,7 +167,7 @@ impl Stream {
     ///
     /// # Errors
     /// When the stream is not of its protocol, or a pong cannot be sent.
-    pub(super) fn next_message(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub fn next_message(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             let Framing::Sip(framer) = &mut self.framing else { return self.next_packet() };
             match framer.next(&self.inward) {
@@ -166,7 +196,7 @@ impl Stream {
     }
 
     /// Says to the proxy that nothing follows, as far as the connection takes it at once.
-    pub(super) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.close(&mut self.outward);
             // It is closed next, whatever comes of this.
@@ -175,7 +205,7 @@ impl Stream {
     }
 
     /// Takes it out of the poll.
-    pub(super) fn deregister(&mut self, registry: &Registry) {
+    pub fn deregister(&mut self, registry: &Registry) {
         // It is closed next, which does the same.
         let _ = registry.deregister(&mut self.tcp);
     }
