@@ -23,9 +23,9 @@ fn registrars(config: &Config, gather: &Gather<'_>) {
     let Some(softswitch) = config.softswitch.as_ref().filter(|s| !s.registrars.is_empty()) else { return };
     let key = |n: usize| format!("softswitch.registrar[{n}].address");
     let listens = |e: &Edge| e.listeners.iter().any(|l| l.protocol == ListenProtocol::Sip);
-    if !softswitch.direct.as_ref().is_some_and(listens) {
-        let write =
-            "add [[softswitch.direct.listener]] with `protocol = \"sip\"`: proxies of their own have no part in this";
+    let proxies = softswitch.peers.iter().any(|peer| !peer.identities.is_empty());
+    if !proxies && !softswitch.direct.as_ref().is_some_and(listens) {
+        let write = "add [[softswitch.direct.listener]] with `protocol = \"sip\"`, or [[softswitch.peer]] for proxies";
         gather.note_at(&key(0), "no SIP terminal can register here", write);
     }
     if softswitch.listen.is_none() {
@@ -49,9 +49,11 @@ fn registrars(config: &Config, gather: &Gather<'_>) {
         }
     }
     let within = softswitch.registrar_health.answer_within;
-    if let Some(edge) = softswitch.direct.as_ref().filter(|e| within * 2 > e.policy.core_timeout) {
+    let direct = softswitch.direct.as_ref().map(|e| (e, "softswitch.direct"));
+    let edges = direct.into_iter().chain(config.proxy.as_ref().map(|p| (&p.edge, "proxy")));
+    for (edge, path) in edges.filter(|(e, _)| within * 2 > e.policy.core_timeout) {
         let patience = edge.policy.core_timeout;
-        let write = format!("keep it at or below half of softswitch.direct.policy.core_timeout, {patience:?}");
+        let write = format!("keep it at or below half of {path}.policy.core_timeout, {patience:?}");
         let problem = "a second registrar could not be asked before the terminal is given up";
         gather.note_at("softswitch.registrar_health.answer_within", problem, write);
     }

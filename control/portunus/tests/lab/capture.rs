@@ -9,9 +9,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 impl Lab {
+    /// Captures what crosses the access network: everything at the ports that terminals reach.
+    pub fn capture_access(&self) -> Capture {
+        let ports = [self.sip, self.sealed, self.ipsec, self.tls].map(|at| format!("port {}", at.port()));
+        self.capture_of("access.pcap", &ports.join(" or "), (vec![self.sip.port()], Vec::new(), None))
+    }
+
     /// Captures what crosses the loopback at the lab's ports.
     pub fn capture(&self) -> Capture {
-        let file = self.path("capture.pcap");
         let sip = [self.sip.port(), self.core.port(), self.softswitch.port()];
         let stock = self.digest.map(|_| self.stock.port());
         let sip: Vec<u16> = sip.into_iter().chain(stock).chain(self.registrars.iter().map(SocketAddr::port)).collect();
@@ -24,8 +29,14 @@ impl Lab {
         let hosts = self.beside.into_iter().flatten();
         let hosts = hosts.map(|at| format!("(host {at} and (udp or tcp) and not port {sealed})"));
         let filter: Vec<String> = ports.chain(hosts).collect();
+        self.capture_of("capture.pcap", &filter.join(" or "), (sip, radius.to_vec(), h248))
+    }
+
+    /// What a filter lets through, into a file of this name; with the ports of SIP, RADIUS and H.248 in it.
+    fn capture_of(&self, name: &str, filter: &str, ports: (Vec<u16>, Vec<u16>, Option<u16>)) -> Capture {
+        let (file, (sip, radius, h248)) = (self.path(name), ports);
         let mut child = Command::new("tshark")
-            .args(["-q", "-i", "lo", "-F", "pcap", "-f", &filter.join(" or "), "-w"])
+            .args(["-q", "-i", "lo", "-F", "pcap", "-f", filter, "-w"])
             .arg(&file)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -39,7 +50,7 @@ impl Lab {
         assert!(started, "tshark did not begin to capture");
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         std::thread::sleep(Duration::from_millis(700));
-        Capture { child: Running(child), file, sip, radius: radius.to_vec(), h248, ipsec }
+        Capture { child: Running(child), file, sip, radius, h248, ipsec: self.ipsec.port() }
     }
 }
 
