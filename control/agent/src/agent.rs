@@ -2,15 +2,15 @@
 
 use crate::config::{Config, ConfigError};
 use crate::counters::Counters;
-use crate::phone::Phone;
+use crate::phone::{Gateway, Phone};
 use crate::way::{Branches, Flow};
 use core::net::SocketAddr;
 use portunus_channel::tls::{Identity, Psk};
 use portunus_codec::{Full, Writer};
 use portunus_keydist::timing::Due;
 use portunus_keydist::{Now, Random};
-use portunus_terminal::Path;
-use portunus_terminal::sip::{Active, Event, Failure, SipTerminal};
+use portunus_signalling::Protocol;
+use portunus_terminal::{Active, AnyTerminal, Event, Failure, Path, Profile};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -84,6 +84,8 @@ pub enum Notice {
 #[derive(Debug)]
 pub struct Agent {
     pub(crate) config: Config,
+    /// Where media gateways reach it, and by what.
+    pub(crate) beside: Vec<(SocketAddr, Protocol)>,
     pub(crate) phones: Vec<Phone>,
     pub(crate) branches: Branches,
     pub(crate) counters: Counters,
@@ -97,18 +99,28 @@ impl Agent {
     /// [`ConfigError`].
     pub fn new(mut config: Config, locals: &[SocketAddr], rng: &mut dyn Random) -> Result<Self, ConfigError> {
         config.check()?;
-        let profile = Arc::new(portunus_terminal::Profile { through: true, ..config.profile.clone() });
+        let through = |profile: &Profile| Arc::new(Profile { through: true, ..profile.clone() });
+        let mut all = vec![(through(&config.profile), None, core::mem::take(&mut config.phones))];
+        let mut beside = Vec::new();
+        for of in &mut config.gateways {
+            let protocol = of.profile.protocol;
+            beside.extend(of.listeners.iter().map(|at| (*at, protocol)));
+            all.push((through(&of.profile), Some(protocol), core::mem::take(&mut of.list)));
+        }
         // The terminals hold what they make of their keys; the keys themselves are erased here.
         let mut phones = Vec::new();
         // From anywhere: the SPIs that its terminals name follow from it, and another agent may be on this host.
-        let first = rng.next_u64() as u32 >> 1;
-        for ((tag, told), local) in (first..).zip(core::mem::take(&mut config.phones)).zip(locals) {
-            let terminal = SipTerminal::new(Arc::clone(&profile), &told.id, &told.key, *local, tag, rng);
-            let terminal = terminal.ok_or_else(|| ConfigError::Identity(told.id.clone()))?;
-            phones.push(Phone::new(told.id, told.from, terminal, *local));
+        let mut tags = rng.next_u64() as u32 >> 1..;
+        let mut locals = locals.iter().copied();
+        for (profile, protocol, list) in all {
+            for (told, (tag, local)) in list.into_iter().zip(tags.by_ref().zip(locals.by_ref())) {
+                let terminal = AnyTerminal::any(Arc::clone(&profile), &told.id, &told.key, local, tag, rng);
+                let terminal = terminal.ok_or_else(|| ConfigError::Identity(told.id.clone()))?;
+                phones.push(Phone::new(told.id, told.from, terminal, local, protocol.map(Gateway::new)));
+            }
         }
         let branches = Branches::draw(rng);
-        Ok(Self { config, phones, branches, counters: Counters::default(), out: VecDeque::new() })
+        Ok(Self { config, beside, phones, branches, counters: Counters::default(), out: VecDeque::new() })
     }
 
     /// What happened so far.
@@ -121,12 +133,23 @@ impl Agent {
         self.phones.get(phone).map_or("", |p| &p.id)
     }
 
-    /// Where phones reach it.
+    /// What a phone speaks.
+    pub fn protocol(&self, phone: usize) -> Protocol {
+        let gateway = self.phones.get(phone).and_then(|p| p.gateway.as_ref());
+        gateway.map_or(Protocol::Sip, |g| g.protocol)
+    }
+
+    /// Where SIP phones reach it.
     pub fn listeners(&self) -> &[SocketAddr] {
         &self.config.listeners
     }
 
-    /// How many phones there are, and how many have an open channel.
+    /// Where media gateways reach it, and by what.
+    pub fn beside(&self) -> &[(SocketAddr, Protocol)] {
+        &self.beside
+    }
+
+    /// How many phones and gateways there are, and how many have an open channel.
     pub fn active(&self) -> (usize, usize) {
         (self.phones.len(), self.phones.iter().filter(|p| p.terminal.is_active()).count())
     }
@@ -207,6 +230,7 @@ impl Agent {
                 phone.terminal.on_timer(now, rng);
             }
             self.registering_due(n, now, rng);
+            self.waiting_due(n, now);
             self.repeat_due(n, now, rng);
             self.attend(n, now, rng);
         }
@@ -221,7 +245,7 @@ impl Agent {
         let phone = self.phones.get(n)?;
         let terminal = phone.terminal.next_deadline().map(|(at, _)| at);
         let under = phone.under.iter().map(|u| u.repeat.deadline().0).min();
-        [terminal, phone.registering_deadline(), under].into_iter().flatten().min()
+        [terminal, phone.registering_deadline(), phone.waiting_deadline(), under].into_iter().flatten().min()
     }
 
     /// After anything happened to a phone's terminal: its datagrams leave, its events are dealt with.
@@ -246,6 +270,7 @@ impl Agent {
                 }
                 self.tell(n, Notice::Active(agreed));
                 self.channel_open(n, now, agreed.expires_s);
+                self.gateway_open(n, now, rng);
             }
             Event::Refreshed { expires_s } => self.channel_open(n, now, expires_s),
             Event::Failed { why, retry_in_ms } => self.channel_failed(n, now, rng, why, retry_in_ms),

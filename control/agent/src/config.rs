@@ -24,6 +24,20 @@ pub struct Config {
     pub listeners: Vec<SocketAddr>,
     /// The phones.
     pub phones: Vec<PhoneConfig>,
+    /// Media gateways of other protocols.
+    pub gateways: Vec<Gateways>,
+}
+
+/// Media gateways of one protocol.
+#[derive(Debug, Clone)]
+pub struct Gateways {
+    /// The proxy, and the protocol: MGCP or H.248.
+    pub profile: Profile,
+    /// Where gateways reach the agent, by UDP; addresses that gateways can use.
+    pub listeners: Vec<SocketAddr>,
+    /// The gateways. The identity is the domain of an MGCP gateway's endpoints, the message identifier of an H.248
+    /// gateway without brackets and port.
+    pub list: Vec<PhoneConfig>,
 }
 
 /// Why an agent cannot be made; the fault is the configuration's.
@@ -33,7 +47,9 @@ pub enum ConfigError {
     Idsp,
     /// A phone's identity is not an IDc, or has no domain.
     Identity(String),
-    /// Two phones have one identity.
+    /// A gateway's identity is not an IDc.
+    Gateway(String),
+    /// Two phones, or two gateways of one protocol, have one identity.
     Twice(String),
 }
 
@@ -42,6 +58,7 @@ impl core::fmt::Display for ConfigError {
         match self {
             Self::Idsp => f.write_str("the proxy's name must be 1 to 63 characters of A-Z a-z 0-9 . _ : [ ] -"),
             Self::Identity(id) => write!(f, "{id} is not the identity of a SIP phone"),
+            Self::Gateway(id) => write!(f, "{id} is not the identity of a media gateway"),
             Self::Twice(id) => write!(f, "{id} is there twice"),
         }
     }
@@ -60,6 +77,14 @@ impl Config {
             }
             if self.phones.iter().take(n).any(|p| p.id == phone.id) {
                 return Err(ConfigError::Twice(phone.id.clone()));
+            }
+        }
+        for list in self.gateways.iter().map(|g| &g.list) {
+            for (n, gateway) in list.iter().enumerate() {
+                Idc::new(&gateway.id).ok_or_else(|| ConfigError::Gateway(gateway.id.clone()))?;
+                if list.iter().take(n).any(|before| before.id.eq_ignore_ascii_case(&gateway.id)) {
+                    return Err(ConfigError::Twice(gateway.id.clone()));
+                }
             }
         }
         Ok(())

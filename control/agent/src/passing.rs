@@ -38,8 +38,12 @@ impl<'a> Said<'a> {
 }
 
 impl Agent {
-    /// Takes a message from a phone: a datagram, or what was framed from its connection.
+    /// Takes a message from a phone or gateway: a datagram, or what was framed from its connection.
     pub fn on_phone(&mut self, now: Now, rng: &mut dyn Random, flow: Flow, octets: &[u8]) {
+        let beside = flow.listener.checked_sub(self.config.listeners.len()).and_then(|n| self.beside.get(n));
+        if let Some((_, protocol)) = beside {
+            return self.on_gateway(now, rng, flow, *protocol, octets);
+        }
         match octets {
             // Keep-alives of RFC 5626 section 4.4 and of phones behind a NAT.
             b"\r\n\r\n" => return self.send_down(flow, PONG.to_vec()),
@@ -71,7 +75,9 @@ impl Agent {
         let (from, to) = (msg.from().sip()?, msg.to().sip());
         let register = msg.method() == Method::Register;
         let bound = |idc: Idc<'_>| from.is_idc(idc) && (!register || to.is_some_and(|to| to.is_idc(idc)));
-        self.phones.iter().position(|phone| phone.admits(flow.peer.ip()) && Idc::new(&phone.id).is_some_and(bound))
+        self.phones.iter().position(|phone| {
+            phone.gateway.is_none() && phone.admits(flow.peer.ip()) && Idc::new(&phone.id).is_some_and(bound)
+        })
     }
 
     /// What is no SIP, or broken SIP: SIP's own error.
@@ -173,7 +179,7 @@ impl Agent {
     }
 
     /// Into the channel of phone `n`.
-    fn up(&mut self, n: usize, now: Now, rng: &mut dyn Random, octets: &[u8]) {
+    pub(crate) fn up(&mut self, n: usize, now: Now, rng: &mut dyn Random, octets: &[u8]) {
         let said = self.phones.get_mut(n).is_some_and(|phone| phone.terminal.say(now, rng, octets));
         *(if said { &mut self.counters.passed_up } else { &mut self.counters.no_channel }) += 1;
         self.attend(n, now, rng);
@@ -206,6 +212,9 @@ impl Agent {
 
     /// A message out of the channel of phone `n`.
     pub(crate) fn down(&mut self, n: usize, now: Now, rng: &mut dyn Random, octets: &[u8]) {
+        if self.phones.get(n).is_some_and(|phone| phone.gateway.is_some()) {
+            return self.gateway_down(n, now, rng, octets);
+        }
         match Message::parse(octets) {
             Ok(msg) if msg.is_request() => self.request_down(n, now, rng, &msg),
             Ok(msg) => self.response_down(n, &msg),

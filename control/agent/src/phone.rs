@@ -1,9 +1,10 @@
-//! One phone: its terminal, its registration, and what waits.
+//! One phone, or media gateway: its terminal, its registration, and what waits.
 
 use crate::way::Flow;
 use core::net::{IpAddr, SocketAddr};
 use portunus_keydist::timing::Repeating;
-use portunus_terminal::sip::SipTerminal;
+use portunus_signalling::Protocol;
+use portunus_terminal::AnyTerminal;
 
 /// What a REGISTER asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub(crate) struct Phone {
     pub(crate) id: String,
     /// Addresses that it may send from; none: those of this host.
     from: Vec<IpAddr>,
-    pub(crate) terminal: SipTerminal,
+    pub(crate) terminal: AnyTerminal,
     /// Where its terminal is, towards the proxy.
     pub(crate) local: SocketAddr,
     pub(crate) held: Option<Held>,
@@ -64,10 +65,38 @@ pub(crate) struct Phone {
     pub(crate) wanted: bool,
     /// True once its channel was open, until it is closed in order.
     pub(crate) opened: bool,
+    /// What is kept of a media gateway; `None`: it is a SIP phone.
+    pub(crate) gateway: Option<Gateway>,
+}
+
+/// What is kept of a media gateway.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) protocol: Protocol,
+    /// Where it was heard last.
+    pub(crate) flow: Option<Flow>,
+    /// Its last message, which waits for the channel, and since when, monotonic milliseconds.
+    pub(crate) waiting: Option<(Vec<u8>, u64)>,
+    /// The transaction that takes it out of service.
+    pub(crate) leaving: Option<u32>,
+    /// Whom the call agent wants told (MGCP), in whose place the agent stands.
+    pub(crate) notified: Option<Vec<u8>>,
+}
+
+impl Gateway {
+    pub(crate) const fn new(protocol: Protocol) -> Self {
+        Self { protocol, flow: None, waiting: None, leaving: None, notified: None }
+    }
 }
 
 impl Phone {
-    pub(crate) fn new(id: String, from: Vec<IpAddr>, terminal: SipTerminal, local: SocketAddr) -> Self {
+    pub(crate) fn new(
+        id: String,
+        from: Vec<IpAddr>,
+        terminal: AnyTerminal,
+        local: SocketAddr,
+        gateway: Option<Gateway>,
+    ) -> Self {
         Self {
             id,
             from,
@@ -79,6 +108,7 @@ impl Phone {
             under: Vec::new(),
             wanted: false,
             opened: false,
+            gateway,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::way::{Flow, reached, top};
 use portunus_keydist::{Now, Random};
 use portunus_sip::carriage::core::Granted;
 use portunus_sip::view::{Message, Uri};
-use portunus_terminal::sip::Failure;
+use portunus_terminal::Failure;
 
 /// When a held REGISTER is answered 100: a server of a request that is not INVITE says so when timer E of its client
 /// has grown to T2 and not before (RFC 4320 section 4.1).
@@ -22,7 +22,7 @@ const TRYING_MS: u64 = 3_500;
 /// Longest that a REGISTER is held, below timer F of its client (32 s).
 const HOLD_MS: u64 = 20_000;
 /// What a failed attempt is followed by so soon that the phone need not hear of it.
-const SOON_MS: u64 = 2_000;
+pub(crate) const SOON_MS: u64 = 2_000;
 /// Retry-After where nobody said one, seconds.
 const RETRY_AFTER_S: u32 = 30;
 /// A phone that is late by so much is still registered.
@@ -143,6 +143,9 @@ impl Agent {
         why: Failure,
         retry_in_ms: Option<u64>,
     ) {
+        if self.gateway_failed(n, now, rng, why, retry_in_ms) {
+            return;
+        }
         match (why, retry_in_ms) {
             (Failure::Denied | Failure::Mechanism | Failure::TooLong, _) => {
                 self.answer_held(n, &Said::status(403, "Forbidden"));
@@ -169,6 +172,12 @@ impl Agent {
         if phone.held.is_some() && !unbinds {
             // It registered again while the end of the last registration was under way.
             phone.terminal.start(now, rng);
+        }
+        if let Some(gateway) = phone.gateway.as_mut() {
+            gateway.leaving = None;
+            if gateway.waiting.is_some() {
+                phone.terminal.start(now, rng);
+            }
         }
         if core::mem::take(&mut phone.opened) {
             self.tell(n, Notice::Closed);

@@ -116,16 +116,22 @@ impl Runner {
     /// [`StartError`].
     pub fn new(mut config: Config) -> Result<Self, StartError> {
         let poll = Poll::new().map_err(StartError::System)?;
-        let (server, phones) = (config.profile.server, config.phones.len());
-        let local = source_towards(server).map_err(|e| StartError::Route(server, e))?;
         let mut sockets = Vec::new();
         let mut locals = Vec::new();
-        for _ in 0..phones {
-            let socket = udp_small(SocketAddr::new(local, 0)).map_err(StartError::System)?;
-            locals.push(socket.local_addr().map_err(StartError::System)?);
-            sockets.push(Socket { socket: UdpSocket::from_std(socket), readable: true });
+        let gateways = config.gateways.iter().map(|of| (of.profile.server, of.list.len()));
+        for (server, count) in [(config.profile.server, config.phones.len())].into_iter().chain(gateways) {
+            if count == 0 {
+                continue;
+            }
+            let local = source_towards(server).map_err(|e| StartError::Route(server, e))?;
+            for _ in 0..count {
+                let socket = udp_small(SocketAddr::new(local, 0)).map_err(StartError::System)?;
+                locals.push(socket.local_addr().map_err(StartError::System)?);
+                sockets.push(Socket { socket: UdpSocket::from_std(socket), readable: true });
+            }
         }
-        let listeners = config.listeners.len();
+        let phones = sockets.len();
+        let listeners = config.listeners.len() + config.gateways.iter().map(|of| of.listeners.len()).sum::<usize>();
         // A phone may be silent from one registration to the next.
         let idle_ms = u64::from(config.profile.expires_s) * 1_000 + 60_000;
         let quiet_ms = u64::from(config.profile.probe_ms);
@@ -142,6 +148,12 @@ impl Runner {
                 streams.listen(poll.registry(), tcp, n, Framing::plain(framed)).map_err(cannot)?;
             }
             *at = bound;
+            sockets.push(Socket { socket: UdpSocket::from_std(socket), readable: true });
+        }
+        for at in config.gateways.iter_mut().flat_map(|of| &mut of.listeners) {
+            let cannot = |e: io::Error| StartError::Listener(*at, e);
+            let socket = udp_small(*at).map_err(cannot)?;
+            *at = socket.local_addr().map_err(cannot)?;
             sockets.push(Socket { socket: UdpSocket::from_std(socket), readable: true });
         }
         for (n, socket) in sockets.iter_mut().enumerate() {
@@ -290,7 +302,11 @@ impl Runner {
     fn connect(&mut self, phone: usize, kid: u64) {
         let now = self.now();
         let Some(key) = self.agent.connection_key(phone, kid) else { return };
-        if self.secured.connect(self.poll.registry(), now.mono_ms, (phone, kid), key).is_err() {
+        if self
+            .secured
+            .connect(self.poll.registry(), now.mono_ms, (phone, kid, self.agent.protocol(phone)), key)
+            .is_err()
+        {
             self.secured_lost(phone, kid);
         }
     }

@@ -1,7 +1,8 @@
 //! The connections of sessions under `tls`: one for a phone's session, one more while a new session is to take its place.
 //!
-//! They are kept alive, and found out when they are dead (RFC 5626 section 4.4.1): after a silence the proxy is sent an
-//! empty line twice, which it answers with one; a connection on which nothing comes back is lost.
+//! Those of SIP are kept alive, and found out when they are dead (RFC 5626 section 4.4.1): after a silence the proxy is
+//! sent an empty line twice, which it answers with one; a connection on which nothing comes back is lost. H.248 has
+//! nothing of the kind: there the system's word counts.
 
 use core::net::SocketAddr;
 use mio::{Registry, Token};
@@ -20,6 +21,8 @@ struct Connection {
     /// Names the session.
     kid: u64,
     stream: Stream,
+    /// It can be asked for signs of life.
+    pings: bool,
     /// The terminal has heard that it is open.
     told: bool,
     /// Octets of the proxy when this was last looked at, and when there were more, monotonic milliseconds.
@@ -67,7 +70,7 @@ impl Secured {
         &mut self,
         registry: &Registry,
         now_ms: u64,
-        (phone, kid): (usize, u64),
+        (phone, kid, protocol): (usize, u64, Protocol),
         (to, id, psk): (SocketAddr, Identity, Psk),
     ) -> io::Result<()> {
         if self.client.is_none() {
@@ -79,8 +82,9 @@ impl Secured {
         let free = places.into_iter().find(|(_, place)| place.as_ref().is_none_or(|one| one.kid == kid));
         let Some((n, place)) = free else { return Err(io::ErrorKind::AddrInUse.into()) };
         let tls = client.connection(id, psk).map_err(io::Error::other)?;
-        let stream = Stream::connect(to, Protocol::Sip, registry, Token(self.base + n))?.secure(tls)?;
-        *place = Some(Connection { phone, kid, stream, told: false, heard: (0, now_ms), asked_ms: None });
+        let stream = Stream::connect(to, protocol, registry, Token(self.base + n))?.secure(tls)?;
+        let pings = protocol == Protocol::Sip;
+        *place = Some(Connection { phone, kid, stream, pings, told: false, heard: (0, now_ms), asked_ms: None });
         Ok(())
     }
 
@@ -149,7 +153,7 @@ impl Secured {
             if due.is_some_and(|due| due <= now_ms) {
                 return true;
             }
-            let quiet = one.told && one.asked_ms.is_none() && one.heard.1 + quiet_ms <= now_ms;
+            let quiet = one.pings && one.told && one.asked_ms.is_none() && one.heard.1 + quiet_ms <= now_ms;
             if quiet {
                 one.asked_ms = Some(now_ms);
             }
@@ -162,10 +166,10 @@ impl Secured {
     /// When [`Secured::on_timer`] wants to be called, monotonic milliseconds.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         let due = |one: &Connection| match (one.told, one.asked_ms) {
-            (true, Some(at)) => at + self.patience_ms,
-            (true, None) => one.heard.1 + self.quiet_ms,
-            (false, _) => one.heard.1 + self.patience_ms,
+            (true, Some(at)) => Some(at + self.patience_ms),
+            (true, None) => one.pings.then_some(one.heard.1 + self.quiet_ms),
+            (false, _) => Some(one.heard.1 + self.patience_ms),
         };
-        self.all.iter().flatten().map(due).min()
+        self.all.iter().flatten().filter_map(due).min()
     }
 }

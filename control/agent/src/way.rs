@@ -8,7 +8,7 @@ use portunus_sip::view::{Items, Message, Name, Uri, Via};
 /// Where a phone's message came from, and its answers go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Flow {
-    /// Which listener, counted as in [`crate::Config::listeners`].
+    /// Which listener, counted as in [`crate::Config::listeners`], behind which those of gateways follow.
     pub listener: usize,
     /// The phone's address.
     pub peer: SocketAddr,

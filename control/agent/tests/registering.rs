@@ -175,7 +175,7 @@ fn a_configuration_that_cannot_be_is_refused() {
     let phone = |id: &str| PhoneConfig { id: id.into(), key: key_of(id), from: Vec::new() };
     let new = |ids: &[&str]| {
         let phones = ids.iter().map(|id| phone(id)).collect();
-        let config = Config { profile: profile.clone(), listeners: vec![addr(5160)], phones };
+        let config = Config { profile: profile.clone(), listeners: vec![addr(5160)], phones, gateways: Vec::new() };
         Agent::new(config, &[addr(1), addr(2)], &mut SystemRandom::new()).err()
     };
     assert_eq!(new(&[ALICE, ALICE]), Some(ConfigError::Twice(ALICE.into())));

@@ -142,6 +142,12 @@ fn addresses(config: &Config, gather: &Gather<'_>) {
         take(false, *at, "agent.listen".into());
         take(true, *at, "agent.listen".into());
     }
+    let gateways = config.agent.iter().flat_map(|a| [("mgcp", &a.mgcp), ("h248", &a.h248)]);
+    for (name, gateways) in gateways {
+        for at in gateways.iter().flat_map(|g| &g.listen) {
+            take(false, *at, format!("agent.{name}.listen"));
+        }
+    }
     for (n, l) in config.auc.iter().flat_map(|a| a.listeners.iter().enumerate()) {
         match l {
             AucListener::Udp { address, accounting, .. } => {

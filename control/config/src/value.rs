@@ -217,6 +217,22 @@ impl Value for Phone {
     }
 }
 
+/// The identity of a media gateway (IDc).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Gateway(pub(crate) String);
+
+impl Value for Gateway {
+    fn form() -> String {
+        "write the gateway's domain name or message identifier, like \"gw1.example.test\"".into()
+    }
+    fn read(v: &DeValue<'_>) -> Option<Self> {
+        v.as_str().filter(|s| Idc::new(s).is_some()).map(|s| Self(s.to_owned()))
+    }
+    fn show(&self) -> String {
+        format!("\"{}\"", self.0)
+    }
+}
+
 /// One of a fixed set of words.
 pub(crate) trait Word: Sized + Copy + PartialEq + 'static {
     /// The words and what they mean.

@@ -290,6 +290,14 @@ fn an_agent_says_who_its_phones_are_and_where() {
         ("listen = [\"127.0.0.1:5160\"]", "listen = [\"192.0.2.1:5160\"]", "agent.phone[1]: others than this host"),
         ("listen = [\"127.0.0.1:5160\"]", "listen = [\"0.0.0.0:5160\"]", "agent.listen: an unspecified address"),
         ("key_file = \"lab-subscribers.csv\"", "key = 1", "agent.phone[0]: no key"),
+        ("id = \"gw1.example.test\"", "id = \"gw 1\"", "agent.h248.gateway[0].id: not a value"),
+        ("listen = [\"127.0.0.1:2946\"]", "listen = [\"192.0.2.1:2946\"]", "agent.h248.gateway[0]: others than this"),
+        (
+            "listen = [\"127.0.0.1:2946\"]",
+            "listen = [\"127.0.0.1:5160\"]",
+            "agent.h248.listen: 127.0.0.1:5160 is already",
+        ),
+        ("[agent.h248]", "[agent.h323]", "agent.h323: unknown key"),
     ] {
         assert!(AGENT.contains(from), "{from}");
         let found = mistakes(&AGENT.replacen(from, to, 1));

@@ -1,4 +1,4 @@
-//! `portunus agent`: PKD1 for SIP phones that know nothing of it.
+//! `portunus agent`: PKD1 for SIP phones and media gateways that know nothing of it.
 
 use crate::check;
 use crate::cli::AgentArgs;
@@ -9,14 +9,16 @@ use crate::register::refusal;
 use crate::run::notify;
 use crate::signals::Signals;
 use portunus_agent::run::{Runner, StartError};
-use portunus_agent::{Config, Notice, PhoneConfig};
-use portunus_config::model::Agent as Model;
+use portunus_agent::{Config, Gateways, Notice, PhoneConfig};
+use portunus_config::model::{Agent as Model, AgentPhone, Mechanism};
 use portunus_keydist::Key;
 use portunus_keydist::timing::Repeat;
-use portunus_terminal::sip::{Failure as Why, Profile, Transport};
+use portunus_signalling::Protocol;
+use portunus_terminal::{Failure as Why, Profile, Transport};
 use sd_notify::NotifyState;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// How often signals are looked for.
@@ -50,28 +52,50 @@ pub fn agent(args: &AgentArgs, out: Out) -> Result<(), Failure> {
     let signals = Signals::catch()?;
     if args.once {
         // Nothing of a phone's is wanted: any free port of this host will do.
-        let aside = Config { listeners: Vec::new(), ..config };
+        let mut aside = Config { listeners: Vec::new(), ..config };
+        aside.gateways.iter_mut().for_each(|of| of.listeners.clear());
         return once(Runner::new(aside).map_err(start)?, model, args, &signals, out);
     }
     Logging::start(loaded.config.log);
     serve(Runner::new(config).map_err(start)?, model, &signals, out)
 }
 
-fn config(model: &Model, lab: bool) -> Result<Config, Failure> {
+/// What terminals of one protocol are told.
+fn profile(
+    model: &Model,
+    protocol: Protocol,
+    server: SocketAddr,
+    mechanisms: &[Mechanism],
+) -> Result<Profile, Failure> {
     let wrong = |e: portunus_terminal::ProfileError| Failure::configuration(e.to_string(), "correct it in [agent]");
     // The preferred one with the highest q.
-    let offers: Vec<_> = (0..).zip(&model.mechanisms).map(|(n, m)| format!("{};q=0.{}", m.word(), 9 - n)).collect();
+    let offers: Vec<_> = (0..).zip(mechanisms).map(|(n, m)| format!("{};q=0.{}", m.word(), 9 - n)).collect();
     let offers = offers.join(", ");
-    let mut profile = Profile::new(model.server, Transport::Udp, &model.proxy, &model.realm, &offers).map_err(wrong)?;
+    let profile = Profile::new(server, Transport::Udp, &model.proxy, &model.realm, &offers).map_err(wrong)?;
+    let mut profile = profile.speaking(protocol);
     profile.expires_s = u32::try_from(model.expires.as_secs()).unwrap_or(u32::MAX);
     profile.probe_ms = u32::try_from(model.sign_of_life.as_millis()).unwrap_or(u32::MAX);
     profile.inside = INSIDE;
-    let phone = |p: &portunus_config::model::AgentPhone| -> Result<PhoneConfig, Failure> {
-        let key = Key::new(*portunus_config::read_key(&p.key, &p.id, lab)?);
-        Ok(PhoneConfig { id: p.id.clone(), key, from: p.from.clone() })
+    Ok(profile)
+}
+
+fn config(model: &Model, lab: bool) -> Result<Config, Failure> {
+    let list = |list: &[AgentPhone]| -> Result<Vec<PhoneConfig>, Failure> {
+        let one = |p: &AgentPhone| -> Result<PhoneConfig, Failure> {
+            let key = Key::new(*portunus_config::read_key(&p.key, &p.id, lab)?);
+            Ok(PhoneConfig { id: p.id.clone(), key, from: p.from.clone() })
+        };
+        list.iter().map(one).collect()
     };
-    let phones = model.phones.iter().map(phone).collect::<Result<_, _>>()?;
-    Ok(Config { profile, listeners: model.listen.clone(), phones })
+    let mut gateways = Vec::new();
+    for (protocol, of) in [(Protocol::Mgcp, &model.mgcp), (Protocol::H248, &model.h248)] {
+        let Some(of) = of else { continue };
+        let profile = profile(model, protocol, of.server, &of.mechanisms)?;
+        gateways.push(Gateways { profile, listeners: of.listen.clone(), list: list(&of.list)? });
+    }
+    let phones = list(&model.phones)?;
+    let profile = profile(model, Protocol::Sip, model.server, &model.mechanisms)?;
+    Ok(Config { profile, listeners: model.listen.clone(), phones, gateways })
 }
 
 /// Opens every channel, and says so.
@@ -148,16 +172,21 @@ fn serve(mut runner: Runner, model: &Model, signals: &Signals, out: Out) -> Resu
 
 fn ready(runner: &Runner, model: &Model, out: Out) {
     let at: Vec<String> = runner.listeners().iter().map(|a| format!("sip udp {a}, sip tcp {a}")).collect();
-    let phones = model.phones.len();
+    let named = |protocol| if protocol == Protocol::Mgcp { "mgcp" } else { "h248" };
+    let beside = runner.agent().beside().iter().map(|(at, protocol)| format!("{} udp {at}", named(*protocol)));
+    let at: Vec<String> = at.into_iter().chain(beside).collect();
+    let (phones, plural) = (model.phones.len(), |n: usize| if n == 1 { "" } else { "s" });
+    let gateways: usize = model.mgcp.iter().chain(&model.h248).map(|of| of.list.len()).sum();
     let line = format!(
-        "portunus agent ready: {}; {phones} phone{} of {} at {}",
+        "portunus agent ready: {}; {phones} phone{}, {gateways} gateway{} of {} at {}",
         at.join(", "),
-        if phones == 1 { "" } else { "s" },
+        plural(phones),
+        plural(gateways),
         model.proxy,
-        model.server
+        model.server.ip()
     );
     out.say_under(4, &line);
-    out.machine(&json!({ "event": "ready", "roles": { "agent": at }, "phones": phones }));
+    out.machine(&json!({ "event": "ready", "roles": { "agent": at }, "phones": phones, "gateways": gateways }));
     notify(&[NotifyState::Ready, NotifyState::Status(&line)]);
 }
 

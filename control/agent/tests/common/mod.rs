@@ -60,7 +60,12 @@ impl World {
         let mut profile = Profile::new(addr(5060), Transport::Udp, IDSP, REALM, MECHS).unwrap();
         profile.probe_ms = 15_000;
         let phone = |id: &str| PhoneConfig { id: id.into(), key: key(id), from: Vec::new() };
-        let config = Config { profile, listeners: vec![addr(5160)], phones: vec![phone(ALICE), phone(BOB)] };
+        let config = Config {
+            profile,
+            listeners: vec![addr(5160)],
+            phones: vec![phone(ALICE), phone(BOB)],
+            gateways: Vec::new(),
+        };
         let agent = Agent::new(config, &[addr(10_000), addr(10_001)], &mut rng).unwrap();
         let now = Now { mono_ms: 1_000, wall_ms: 1_800_000_000_000 };
         Self {

@@ -7,7 +7,7 @@ use core::time::Duration;
 /// The agent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Agent {
-    /// The proxy's SIP listener.
+    /// The proxy's SIP listener; where there are no phones, what its gateways know it by.
     pub server: SocketAddr,
     /// The proxy's identity.
     pub proxy: String,
@@ -23,6 +23,23 @@ pub struct Agent {
     pub sign_of_life: Duration,
     /// The phones.
     pub phones: Vec<AgentPhone>,
+    /// Media gateways that speak MGCP.
+    pub mgcp: Option<AgentGateways>,
+    /// Media gateways that speak H.248.
+    pub h248: Option<AgentGateways>,
+}
+
+/// Media gateways of one protocol beside an agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentGateways {
+    /// The proxy's listener for them.
+    pub server: SocketAddr,
+    /// Where gateways reach the agent, by UDP.
+    pub listen: Vec<SocketAddr>,
+    /// What may protect everything after the registration, the preferred one first.
+    pub mechanisms: Vec<Mechanism>,
+    /// The gateways, as phones are told.
+    pub list: Vec<AgentPhone>,
 }
 
 /// A phone beside an agent.

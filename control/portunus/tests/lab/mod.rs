@@ -141,6 +141,8 @@ pub struct Lab {
     pub h248: SocketAddr,
     /// TLS connections, for SIP.
     pub tls: SocketAddr,
+    /// TLS connections, for H.248.
+    pub tls_h248: SocketAddr,
     /// The proxy's core side.
     pub core: SocketAddr,
     /// The softswitch.
@@ -174,6 +176,7 @@ impl Lab {
             sealed: free_port(),
             ipsec: free_port(),
             tls: free_port(),
+            tls_h248: free_port(),
             h248: free_port(),
             core: free_port(),
             softswitch: free_port(),
@@ -205,9 +208,10 @@ impl Lab {
     /// MGCP, H.248 and RAS too.
     pub fn with_every_protocol(mut self) -> Self {
         let own = [0x7f4e_0000, 0x7f4f_0000].map(|net| Ipv4Addr::from(net | u32::from(self.sip.port())));
-        // Sealed datagrams go to where the registration went.
-        self.sip.set_ip(own[0].into());
-        self.sealed.set_ip(own[0].into());
+        // What is protected goes to where the registration went.
+        for at in [&mut self.sip, &mut self.sealed, &mut self.ipsec] {
+            at.set_ip(own[0].into());
+        }
         self.beside = Some(own);
         self
     }
@@ -254,7 +258,10 @@ impl Lab {
             let beside: String = beside.collect();
             let stock = if self.digest.is_some() { row("udp", stock, "stock_phones = true") } else { String::new() };
             let h248 = match self.controller {
-                Some(_) => format!("[[{section}.listener]]\nprotocol = \"h248\"\naddress = \"{}\"\n", self.h248),
+                Some(_) => format!(
+                    "[[{section}.listener]]\nprotocol = \"h248\"\naddress = \"{}\"\n[[{section}.tls]]\nprotocol = \"h248\"\naddress = \"{}\"\n",
+                    self.h248, self.tls_h248
+                ),
                 None => String::new(),
             };
             format!(
@@ -418,6 +425,11 @@ secret = "lab-radius-secret"
         if self.direct { "ss1.example.test" } else { "sp1.example.test" }
     }
 
+    /// Where MGCP gateways register.
+    pub fn mgcp(&self) -> SocketAddr {
+        self.access("mgcp")
+    }
+
     /// Where terminals reach a protocol, by its name in the configuration.
     fn access(&self, protocol: &str) -> SocketAddr {
         match self.beside {
@@ -513,7 +525,7 @@ secret = "lab-radius-secret"
     }
 }
 
-/// A media gateway controller of Erlang/OTP's megaco application; see its script.
+/// A media gateway controller, or a media gateway, of Erlang/OTP's megaco application; see their scripts.
 pub struct Controller {
     child: Child,
     said: Receiver<String>,
@@ -531,17 +543,39 @@ impl Drop for Controller {
 
 impl Controller {
     pub fn start(at: SocketAddr) -> Self {
+        let mut controller = Self::script("controller.escript", &[&at.port().to_string()]);
+        controller.until("listening", Duration::from_secs(20), || ());
+        controller
+    }
+
+    /// A media gateway at `at` whose controller is at `controller`.
+    pub fn gateway(id: &str, at: SocketAddr, controller: SocketAddr) -> Self {
+        Self::script("gateway.escript", &[id, &at.port().to_string(), &controller.port().to_string()])
+    }
+
+    /// Tells it something.
+    pub fn tell(&mut self, line: &str) {
+        use std::io::Write as _;
+        let input = self.child.stdin.as_mut().expect("piped");
+        writeln!(input, "{line}").and_then(|()| input.flush()).expect("it reads");
+    }
+
+    /// Ends it without a word to anybody.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn script(name: &str, args: &[&str]) -> Self {
         let mut child = Command::new("escript")
-            .arg(Path::new(PEERS).join("controller.escript"))
-            .arg(at.port().to_string())
+            .arg(Path::new(PEERS).join(name))
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("escript starts");
         let said = spoken(child.stdout.take().expect("piped"));
-        let mut controller = Self { child, said, lines: Vec::new() };
-        controller.until("listening", Duration::from_secs(20), || ());
-        controller
+        Self { child, said, lines: Vec::new() }
     }
 
     /// Waits until it has said this, with `meanwhile` called again and again.

@@ -61,6 +61,9 @@ impl Controller {
         };
         self.on_alive(ctx, &idc);
         if let Some(gateway) = self.gateways.get_mut(&idc) {
+            // It introduces itself: it need not be introduced.
+            gateway.own.introduced |=
+                msg.transactions().any(|t| t.kind == Kind::Request && changes(&t, Method::Restart));
             gateway.own.leaving = msg.transactions().find(leaves).map(|t| t.id).or(gateway.own.leaving);
         }
         ctx.send(to, msg.octets().to_vec());
@@ -143,10 +146,12 @@ impl Controller {
 
 /// True for a request that takes the gateway out of service.
 fn leaves(t: &Transaction<'_>) -> bool {
-    let forced = t.actions().flat_map(|a| a.commands()).any(|c| {
-        c.kind == CommandKind::ServiceChange
-            && c.is_root()
-            && c.services().and_then(|s| s.method()) == Some(Method::Forced)
-    });
-    t.kind == Kind::Request && forced
+    t.kind == Kind::Request && changes(t, Method::Forced)
+}
+
+/// True for what changes the service of the whole gateway so.
+fn changes(t: &Transaction<'_>, how: Method) -> bool {
+    t.actions().flat_map(|a| a.commands()).any(|c| {
+        c.kind == CommandKind::ServiceChange && c.is_root() && c.services().and_then(|s| s.method()) == Some(how)
+    })
 }

@@ -129,6 +129,12 @@ impl H248 {
                 return;
             }
         };
+        if ctx.env().profile.through && !self.is_awaited(&msg) {
+            if msg.transactions().any(|t| t.error().is_some_and(|e| e.code == UNAUTHORIZED)) {
+                ctx.register_anew();
+            }
+            return ctx.tell(Event::Inside { message: octets.to_vec() });
+        }
         for t in msg.transactions() {
             match t.kind {
                 Kind::Request => self.on_request(ctx, &t),
@@ -139,6 +145,11 @@ impl H248 {
                 Kind::Pending | Kind::Segment | Kind::Error => {}
             }
         }
+    }
+
+    /// True for a reply to a request of the terminal's own, alone in its message.
+    fn is_awaited(&self, msg: &Message<'_>) -> bool {
+        msg.transactions().all(|t| t.kind == Kind::Reply && self.requests.awaits(&t.id))
     }
 
     fn on_reply(&mut self, ctx: &mut Ctx<'_>, reply: &Transaction<'_>) {

@@ -81,8 +81,21 @@ impl Mgcp {
         self.requests.ask(ctx, transaction, purpose, octets)
     }
 
+    /// True for the answer to a command of the terminal's own, alone in its datagram.
+    fn is_awaited(&self, octets: &[u8]) -> bool {
+        let read = Message::alone(octets);
+        read.is_ok_and(|msg| response(&msg).is_some() && self.requests.awaits(&msg.transaction()))
+    }
+
     /// A datagram from inside the session.
     pub(super) fn heard(&mut self, ctx: &mut Ctx<'_>, octets: &[u8]) {
+        if ctx.env().profile.through && !self.is_awaited(octets) {
+            let codes = Parts::new(octets).take(PARTS_MAX).filter_map(|part| Message::parse(part).ok()?.code());
+            if codes.into_iter().any(is_forgotten) {
+                ctx.register_anew();
+            }
+            return ctx.tell(Event::Inside { message: octets.to_vec() });
+        }
         for part in Parts::new(octets).take(PARTS_MAX) {
             match Message::parse(part) {
                 Ok(msg) => match response(&msg) {
@@ -115,8 +128,7 @@ impl Mgcp {
             (Purpose::Deregister, 200..=299) => ctx.deregistered(),
             _ => ctx.tell(Event::Response { id: request.id, status: code }),
         }
-        // The core forgot the gateway, or another call agent is to serve it.
-        if matches!(code, code::UNKNOWN_ENDPOINT | code::REDIRECTED) {
+        if is_forgotten(code) {
             ctx.register_anew();
         }
     }
@@ -243,6 +255,11 @@ impl Mgcp {
             }
         }
     }
+}
+
+/// The core forgot the gateway, or another call agent is to serve it.
+const fn is_forgotten(code: Code) -> bool {
+    matches!(code, code::UNKNOWN_ENDPOINT | code::REDIRECTED)
 }
 
 /// What the owner hears of a command that nobody answered.
