@@ -1,5 +1,8 @@
 //! A phone of the simplest kind: plain SIP over one UDP socket, written out.
 
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 

@@ -1,6 +1,9 @@
 //! The access network of connections: forwards octets between terminals and the proxy, keeps what passed, and may lose
 //! every way that it has, as a NAT does that was started again.
 
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

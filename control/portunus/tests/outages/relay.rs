@@ -84,6 +84,7 @@ impl Tally {
 pub(crate) struct Relay {
     pub(crate) tally: Arc<Tally>,
     stop: Arc<AtomicBool>,
+    rebind: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -114,9 +115,19 @@ impl Relay {
         let known = HashMap::new();
         let wires =
             Wires { poll, fronts, backs: Vec::new(), known, tally: Arc::clone(&tally), loss_permille, state: seed };
-        let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || wires.run(&stopped));
-        Self { tally, stop, thread: Some(thread) }
+        let (stopped, rebind) = (Arc::clone(&stop), Arc::new(AtomicBool::new(false)));
+        let moved = Arc::clone(&rebind);
+        let thread = std::thread::spawn(move || wires.run(&stopped, &moved));
+        Self { tally, stop, rebind, thread: Some(thread) }
+    }
+
+    /// From now on every source has another address to the far side, as behind a NAT that was started again; what still
+    /// goes to the old ones is lost.
+    pub(crate) fn rebind(&self) {
+        self.rebind.store(true, Ordering::Relaxed);
+        while self.rebind.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -130,9 +141,16 @@ impl Drop for Relay {
 }
 
 impl Wires {
-    fn run(mut self, stop: &AtomicBool) {
+    fn run(mut self, stop: &AtomicBool, rebind: &AtomicBool) {
         let mut events = Events::with_capacity(256);
         while !stop.load(Ordering::Relaxed) {
+            if rebind.load(Ordering::Relaxed) {
+                for back in 0..self.backs.len() {
+                    let source = self.backs[back].1;
+                    self.backs[back] = (self.far_socket(back), source);
+                }
+                rebind.store(false, Ordering::Relaxed);
+            }
             let _ = self.poll.poll(&mut events, Some(Duration::from_millis(50)));
             let ready: Vec<usize> = events.iter().map(|e| e.token().0).collect();
             for token in ready {
@@ -175,12 +193,18 @@ impl Wires {
         if self.backs.len() >= SOURCES_MAX {
             return None;
         }
-        let mut socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a loopback socket");
-        let token = Token(self.fronts.len() + self.backs.len());
-        self.poll.registry().register(&mut socket, token, Interest::READABLE).expect("registered");
+        let socket = self.far_socket(self.backs.len());
         self.backs.push((socket, source));
         self.known.insert(source, self.backs.len() - 1);
         Some(self.backs.len() - 1)
+    }
+
+    /// A socket towards the far side, for the source of this number.
+    fn far_socket(&self, back: usize) -> UdpSocket {
+        let mut socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a loopback socket");
+        let token = Token(self.fronts.len() + back);
+        self.poll.registry().register(&mut socket, token, Interest::READABLE).expect("registered");
+        socket
     }
 
     fn outward(&mut self, back: usize) {

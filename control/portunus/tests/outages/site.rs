@@ -91,6 +91,13 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// A counter of a role's, as it stands now.
+    pub(crate) fn counter(&self, role: &str, name: &str) -> u64 {
+        self.signal("-USR1");
+        let all: serde_json::Value = serde_json::from_str(&self.line()).expect("JSON");
+        all[role][name].as_u64().unwrap_or_else(|| panic!("no {name} of {role} in {all}"))
+    }
+
     /// SIGKILL: no good-bye.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("killed");
