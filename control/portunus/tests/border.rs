@@ -4,7 +4,6 @@
 mod baresip;
 mod lab;
 #[path = "agent/phone.rs"]
-#[allow(dead_code)]
 mod phone;
 #[path = "outages/site.rs"]
 mod site;
