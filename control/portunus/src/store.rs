@@ -106,7 +106,7 @@ fn verify(place: &Place, out: Out) -> Result<(), Failure> {
     let version = store.version().map_err(fault)?;
     let Verified { subscribers, devices, registrations, damaged, damaged_count } = &found;
     out.say(format!("{}: layout {version}", place.path.display()));
-    out.say(format!("{subscribers} subscribers, {devices} devices, {registrations} registrations are whole"));
+    out.say(format!("whole: subscribers {subscribers}, devices {devices}, registrations {registrations}"));
     for (noun, id) in damaged {
         out.say(format!("damaged: {noun} {id}"));
     }
@@ -120,7 +120,7 @@ fn verify(place: &Place, out: Out) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Failed, what, "what was stored last may be missing: compare with your records"));
     }
     if *damaged_count > 0 {
-        let what = format!("{damaged_count} records are damaged");
+        let what = format!("records damaged: {damaged_count}");
         let next = "remove these identities and add them anew, or bring a backup back with `portunus store restore`";
         return Err(Failure::new(Exit::Failed, what, next));
     }
@@ -149,7 +149,7 @@ fn restore(place: &Place, from: &Path, replace: bool, out: Out) -> Result<(), Fa
     let there = place.path.exists();
     if there && !replace {
         let what = format!("there is a store at {} already", place.path.display());
-        return Err(Failure::configuration(what, "stop the AuC and give --replace, which moves it aside"));
+        return Err(Failure::configuration(what, "stop the AuC and give --replace, which keeps it under another name"));
     }
     if there && aside.exists() {
         let what = format!("{} exists already", aside.display());
@@ -231,7 +231,7 @@ fn retire(place: &Place, out: Out) -> Result<(), Failure> {
     let retired = store.retire_masters().map_err(fault)?;
     let name = store.master();
     place.audit("store.master.retire", &[("kept", &name), ("retired", &retired.to_string())])?;
-    out.say(format!("{retired} master keys retired; {name} stays"));
+    out.say(format!("master keys retired: {retired}; {name} stays"));
     if retired > 0 {
         out.say("next: where the old one may be known to others, `portunus store reseal`");
     }
