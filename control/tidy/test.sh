@@ -50,9 +50,11 @@ modules() {
 # The peers and instruments, by the command that each package brings.
 tools() {
     missing=""
-    for pair in openssl:openssl make:make tshark:tshark kamailio:kamailio sipp:sip-tester sipsak:sipsak baresip:baresip-core escript:erlang-megaco osmo-mgw:osmo-mgw valgrind:valgrind clang:clang cc:gcc; do
+    for pair in openssl:openssl make:make tshark:tshark kamailio:kamailio sipp:sip-tester sipsak:sipsak baresip:baresip-core escript:erlang-megaco osmo-mgw:osmo-mgw freeDiameterd:freediameter valgrind:valgrind clang:clang cc:gcc; do
         have "${pair%%:*}" || missing="$missing ${pair##*:}"
     done
+    # What its relay's white list is an extension of.
+    [ -e /usr/lib/freeDiameter/acl_wl.fdx ] || missing="$missing freediameter-extensions"
     # OpenSSL's own build wants more of perl than every Debian has.
     perl -MIPC::Cmd -e 1 > /dev/null 2>&1 || missing="$missing perl"
     if ! modules && ! python3 -m pip --version > /dev/null 2>&1; then missing="$missing python3-pip"; fi

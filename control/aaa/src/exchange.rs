@@ -1,5 +1,5 @@
 //! What a softswitch asks an AuC and what it hears back, without a word of any transport: the same types stand at
-//! both ends, and RADIUS today, Diameter later, are ways to carry them.
+//! both ends, and RADIUS and Diameter are ways to carry them.
 
 use core::net::{IpAddr, SocketAddr};
 use portunus_keydist::ident::{Idc, Idsp, N1, Rand};

@@ -1,7 +1,12 @@
 //! What a fuzzer does with octets from anywhere: read them as a packet, as both ends would, and hold the codec to its
 //! word. Panics on a broken promise.
 
+use crate::client::link::{Link, LinkConfig, LinkEffect, Timing};
+use crate::diameter;
+use crate::diameter::end::DiameterEnd;
+use crate::diameter::link::DiameterLink;
 use crate::exchange::{AaaRequest, Authenticate, Scheme};
+use crate::node::Node;
 use crate::radius::server::RadiusEnd;
 use crate::radius::{Builder, Code, HEADER_LEN, Packet, attr, carriage, check_answer, check_request, frame};
 use crate::secret::SharedSecret;
@@ -9,6 +14,7 @@ use crate::server::{ClientEntry, End, EndConfig, Origin, Port, Received};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use portunus_keydist::ident::N1;
 use portunus_keydist::{Now, Random};
+use std::sync::Arc;
 
 /// Draws nothing but zeros: a fuzzer's findings must repeat.
 struct Zeros;
@@ -54,6 +60,83 @@ pub fn radius(octets: &[u8]) {
             && let Some(answer) = serve(&proven, &secret)
         {
             assert!(Packet::parse(&answer).is_ok_and(|a| a.id() == packet.id()));
+        }
+    }
+}
+
+/// The body of the fuzz target `diameter`.
+pub fn diameter(octets: &[u8]) {
+    let message = match diameter::Message::parse(octets) {
+        Ok(message) => message,
+        Err(fault) => {
+            assert!(matches!(fault.code, 3_000..6_000));
+            diameter_ends(octets);
+            return;
+        }
+    };
+    assert_eq!(diameter::frame(octets), Ok(Some(octets.len())), "stream and message agree");
+    let covered: usize = message.avps().map(|a| a.octets.len().next_multiple_of(4)).sum();
+    assert_eq!(covered + diameter::HEADER_LEN, octets.len(), "AVPs cover the message");
+    let _ = diameter::cx::read_answer(&message, &question());
+    // What is read is written and read again to the same.
+    if message.check().is_ok()
+        && message.header.is_request()
+        && message.header.application == diameter::dict::CX
+        && let Ok(request) = diameter::cx::read_request(&message)
+    {
+        assert!(request.is_well_formed());
+        let names = diameter::cx::Names { hop_by_hop: 1, end_to_end: 2, session: "fuzz;1;1", again: false };
+        let again = diameter::cx::write_request(&request, &Node::default(), names);
+        let view = diameter::Message::parse(&again).expect("what is written is readable");
+        view.check().expect("what is written is whole");
+        assert_eq!(diameter::cx::read_request(&view).as_ref(), Ok(&request));
+    }
+    diameter_ends(octets);
+}
+
+/// Both ends of a Diameter connection hear these octets, before and after its capabilities were exchanged.
+fn diameter_ends(octets: &[u8]) {
+    let node = Node { host: "auc.fuzz".into(), realm: "example.test".into(), ..Node::default() };
+    let realms = vec!["example.test".into()];
+    let config = EndConfig { node: node.clone(), realms, ..EndConfig::default() };
+    let mut end = DiameterEnd::new(config, Box::new(Zeros));
+    let now = Now::default();
+    let origin = |connection| Origin::Stream { connection, name: "fuzz".into() };
+    let local = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    for connection in [1, 2] {
+        end.on_connection(now, connection, local);
+    }
+    let link_node = Node { host: "ss.fuzz".into(), ..node };
+    let at = SocketAddr::from(([127, 0, 0, 1], 3_868));
+    let mut link = DiameterLink::new(LinkConfig {
+        auth: at,
+        acct: at,
+        secret: SharedSecret::new([]),
+        nas_identifier: "ss.fuzz".into(),
+        lanes: 1,
+        window: 4,
+        stream: true,
+        node: link_node,
+        realms: vec![],
+        timing: Timing::default(),
+    });
+    link.on_lane(now, 0, true, &mut Zeros);
+    let Some(LinkEffect::Send { bytes, .. }) = link.poll_effect() else { panic!("a CER") };
+    let cer = bytes.to_vec();
+    let Received::Answer(cea) = end.on_packet(now, &origin(1), &cer) else { panic!("a CEA") };
+    let cea = cea.to_vec();
+    link.on_packet(now, 0, at, &cea, &mut Zeros);
+    assert!(link.submit(now, 1, &Arc::new(question()), false, &mut Zeros), "capabilities were exchanged");
+    for connection in [2, 1, 1] {
+        if let Received::Answer(answer) = end.on_packet(now, &origin(connection), octets) {
+            let answer = diameter::Message::parse(answer).expect("what is answered is readable");
+            assert!(!answer.header.is_request());
+        }
+    }
+    link.on_packet(now, 0, at, octets, &mut Zeros);
+    while let Some(effect) = link.poll_effect() {
+        if let LinkEffect::Send { bytes, .. } = effect {
+            assert!(diameter::Message::parse(bytes).is_ok(), "what is sent is readable");
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The table of transports between softswitch and AuC. A further one (Diameter) is a file with a [`Link`] and an
-//! [`End`] of its own, and a line here; clients, servers and their sockets read this table and name no protocol.
+//! The table of transports between softswitch and AuC. A protocol is a [`Link`] and an [`End`] of its own, and a line
+//! a transport here; clients, servers and their sockets read this table and name no protocol.
 
 use crate::client::link::{Link, LinkConfig};
+use crate::diameter;
 use crate::radius;
 use crate::server::{End, EndConfig};
 use portunus_keydist::Random;
@@ -13,6 +14,15 @@ pub enum Carrier {
     Datagram,
     /// TLS 1.3 with certificates on both sides; a lane is a connection.
     Tls,
+    /// TCP alone, for a lab or a host's own relay; a lane is a connection.
+    Tcp,
+}
+
+impl Carrier {
+    /// True where there are connections.
+    pub const fn is_stream(self) -> bool {
+        !matches!(self, Self::Datagram)
+    }
 }
 
 /// The stream cannot be followed any more.
@@ -28,6 +38,8 @@ pub struct Transport {
     pub carrier: Carrier,
     /// Its standard ports: authentication, accounting.
     pub ports: (u16, u16),
+    /// True where a client has one connection to a server, whatever was asked for.
+    pub one_lane: bool,
     /// The client's end towards one server.
     pub link: fn(LinkConfig) -> Box<dyn Link>,
     /// The server's end.
@@ -48,11 +60,24 @@ fn radius_frame(stream: &[u8]) -> Result<Option<usize>, OutOfStep> {
     radius::frame(stream).map_err(|_| OutOfStep)
 }
 
+fn diameter_link(config: LinkConfig) -> Box<dyn Link> {
+    Box::new(diameter::link::DiameterLink::new(config))
+}
+
+fn diameter_end(config: EndConfig, rng: Box<dyn Random + Send>) -> Box<dyn End> {
+    Box::new(diameter::end::DiameterEnd::new(config, rng))
+}
+
+fn diameter_frame(stream: &[u8]) -> Result<Option<usize>, OutOfStep> {
+    diameter::frame(stream).map_err(|_| OutOfStep)
+}
+
 /// RADIUS over UDP, for a lab: RFC 2865, 2866.
 pub static RADIUS_UDP: Transport = Transport {
     name: "radius",
     carrier: Carrier::Datagram,
     ports: (1812, 1813),
+    one_lane: false,
     link: radius_link,
     end: radius_end,
     frame: radius_frame,
@@ -63,13 +88,29 @@ pub static RADSEC: Transport = Transport {
     name: "radsec",
     carrier: Carrier::Tls,
     ports: (2083, 2083),
+    one_lane: false,
     link: radius_link,
     end: radius_end,
     frame: radius_frame,
 };
 
+/// Diameter over TLS from its first octet: RFC 6733 section 2.1.
+pub static DIAMETER_TLS: Transport = Transport {
+    name: "diameter-tls",
+    carrier: Carrier::Tls,
+    ports: (5658, 5658),
+    one_lane: true,
+    link: diameter_link,
+    end: diameter_end,
+    frame: diameter_frame,
+};
+
+/// Diameter over TCP, for a lab, or towards a relay on the same host.
+pub static DIAMETER_TCP: Transport =
+    Transport { name: "diameter-tcp", carrier: Carrier::Tcp, ports: (3868, 3868), ..DIAMETER_TLS };
+
 /// All of them.
-pub static TRANSPORTS: &[&Transport] = &[&RADIUS_UDP, &RADSEC];
+pub static TRANSPORTS: &[&Transport] = &[&RADIUS_UDP, &RADSEC, &DIAMETER_TLS, &DIAMETER_TCP];
 
 /// The transport of that name.
 pub fn transport(name: &str) -> Option<&'static Transport> {

@@ -1,4 +1,4 @@
-//! What fuzzing once tried stays tried: the kept seeds of the fuzz target `radius`.
+//! What fuzzing once tried stays tried: the kept seeds of the fuzz targets `radius` and `diameter`.
 
 #[path = "../../../dataplane/fuzz/src/seeds.rs"]
 mod seeds;
@@ -6,4 +6,9 @@ mod seeds;
 #[test]
 fn kept_seeds_hold() {
     assert!(seeds::replay("radius", portunus_aaa::fuzz::radius) >= 4);
+}
+
+#[test]
+fn kept_seeds_of_diameter_hold() {
+    assert!(seeds::replay("diameter", portunus_aaa::fuzz::diameter) >= 6);
 }

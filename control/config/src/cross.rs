@@ -154,7 +154,9 @@ fn addresses(config: &Config, gather: &Gather<'_>) {
                 take(false, *address, format!("auc.listen[{n}].address"));
                 take(false, *accounting, format!("auc.listen[{n}].accounting"));
             }
-            AucListener::RadSec { address, .. } => take(true, *address, format!("auc.listen[{n}].address")),
+            AucListener::RadSec { address, .. } | AucListener::Diameter { address, .. } => {
+                take(true, *address, format!("auc.listen[{n}].address"))
+            }
         }
     }
 }

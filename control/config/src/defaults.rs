@@ -125,6 +125,8 @@ pub(crate) const AAA_REPEAT_MOST: Duration = s(2);
 pub(crate) const AAA_DEAD_AFTER: Duration = Duration::from_millis(1500);
 pub(crate) const AAA_PROBE_EVERY: Duration = s(1);
 pub(crate) const AAA_WATCHDOG: Duration = s(15);
+/// RFC 3539 section 3.4.1.
+pub(crate) const DIAMETER_WATCHDOG: Duration = s(30);
 
 pub(crate) const AUC_STORE: &str = "portunus-auc.redb";
 pub(crate) const AUC_MASTER_KEY: &str = "portunus-auc.master";

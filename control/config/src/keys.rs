@@ -229,7 +229,10 @@ fn auc_files(
     }
     for (n, l) in auc.listeners.iter().enumerate() {
         match l {
-            AucListener::RadSec { tls, .. } => readable(&format!("auc.listen[{n}]"), tls, gather),
+            AucListener::RadSec { tls, .. } | AucListener::Diameter { tls: Some(tls), .. } => {
+                readable(&format!("auc.listen[{n}]"), tls, gather);
+            }
+            AucListener::Diameter { tls: None, .. } => {}
             AucListener::Udp { clients, .. } => {
                 for (m, c) in clients.iter().enumerate() {
                     let key = format!("auc.listen[{n}].client[{m}].secret_file");

@@ -105,7 +105,7 @@ pub struct Auc {
     pub listeners: Vec<AucListener>,
 }
 
-/// An address where the AuC answers RADIUS.
+/// An address where the AuC answers RADIUS or Diameter.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AucListener {
     /// RADIUS over UDP: for a laboratory.
@@ -125,6 +125,22 @@ pub enum AucListener {
         tls: Tls,
         /// Names that a client's certificate may be for; empty: any certificate of the authorities.
         clients: Vec<String>,
+    },
+    /// Diameter with the Cx application.
+    Diameter {
+        /// By custom port 5658 over TLS, 3868 over TCP.
+        address: SocketAddr,
+        /// The AuC's Origin-Host.
+        identity: String,
+        /// Over TLS: ours, and how we check theirs.
+        tls: Option<Tls>,
+        /// Over TLS: names that a peer's certificate may be for, each its Origin-Host; empty: any certificate of the
+        /// authorities.
+        names: Vec<String>,
+        /// Over TCP: addresses that may connect.
+        hosts: Vec<IpAddr>,
+        /// Silence on a connection after which it is probed.
+        watchdog: Duration,
     },
 }
 
@@ -286,11 +302,11 @@ pub struct Peer {
 /// Links to the AuC.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Aaa {
-    /// What carries RADIUS.
+    /// What is spoken, and over what.
     pub transport: AaaTransport,
     /// The AuC's addresses, in order of preference.
     pub servers: Vec<AaaServer>,
-    /// Our certificate and the authorities accepted; with `radsec` only.
+    /// Our certificate and the authorities accepted; over TLS only.
     pub tls: Option<Tls>,
     /// UDP source ports, or connections, a server: each has its own 256 identifiers.
     pub lanes: u16,
@@ -314,26 +330,32 @@ pub struct Aaa {
     pub watchdog: Duration,
 }
 
-/// What carries RADIUS between softswitch and AuC.
+/// What is spoken between softswitch and AuC, and over what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AaaTransport {
-    /// TLS 1.3 over TCP.
+    /// RADIUS over TLS 1.3.
     RadSec,
-    /// UDP, for a laboratory.
+    /// RADIUS over UDP, for a laboratory.
     Udp,
+    /// Diameter over TLS 1.3.
+    DiameterTls,
+    /// Diameter over TCP, for a laboratory or towards a relay on the same host.
+    DiameterTcp,
 }
 
-/// One AuC.
+/// One AuC, or a proxy or relay on the way to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AaaServer {
     /// Authentication.
     pub address: SocketAddr,
-    /// Accounting; the same as `address` with RadSec.
+    /// Accounting; the same as `address` where there are connections.
     pub accounting: SocketAddr,
     /// UDP: the shared secret.
     pub secret: Option<SecretSource>,
-    /// RadSec: the name that its certificate must bear.
+    /// TLS: the name that its certificate must bear.
     pub name: Option<String>,
+    /// Diameter: realms that it leads to; none: all.
+    pub realms: Vec<String>,
 }
 
 /// The signalling proxy.

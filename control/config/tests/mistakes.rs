@@ -34,6 +34,27 @@ fn nor_has_the_border_of_somebody_elses_core() {
 }
 
 #[test]
+fn diameter_has_peers_with_names_and_no_secrets() {
+    const SOFTSWITCH: &str = "[softswitch.aaa]\ntransport = \"diameter-tcp\"";
+    const DIAMETER: &str = include_str!("../../../tuning/diameter.toml");
+    assert_eq!(mistakes(DIAMETER), Vec::<String>::new());
+    for (from, to, expected) in [
+        ("window = 4096", "lanes = 2", "softswitch.aaa.lanes: Diameter has one connection to a peer; remove"),
+        ("[\"127.0.0.1\"]", "[]", "auc.listen[0].clients: nobody may connect here; write"),
+        ("clients = [\"127.0.0.1\"]", "", "auc.listen[0].clients: missing"),
+        ("transport = \"diameter-tcp\"", "transport = \"diameter\"", "auc.listen[0].transport: "),
+        ("identity = \"auc.example.test\"", "", "auc.listen[0].identity: missing"),
+        ("0.1:3869\"", "0.1:3869\"\nsecret = \"x\"", "softswitch.aaa.server[0].secret: "),
+        (SOFTSWITCH, &SOFTSWITCH.replace("tcp", "tls"), "softswitch.aaa.server[0].name: missing"),
+        (SOFTSWITCH, &SOFTSWITCH.replace("tcp", "tls"), "softswitch.aaa.certificate: missing"),
+    ] {
+        assert!(DIAMETER.contains(from), "{from}");
+        let found = mistakes(&DIAMETER.replacen(from, to, 1));
+        assert!(found.iter().any(|m| m.contains(expected)), "{to}: {found:?}");
+    }
+}
+
+#[test]
 fn all_are_found_in_the_order_of_the_file() {
     let text = "\
 [log]

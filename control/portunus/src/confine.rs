@@ -132,7 +132,10 @@ fn folders(auc: &Auc, file: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
                 });
                 reads.extend(secrets);
             }
-            AucListener::RadSec { tls, .. } => reads.extend([&tls.certificate, &tls.key, &tls.ca].map(|f| folder(f))),
+            AucListener::RadSec { tls, .. } | AucListener::Diameter { tls: Some(tls), .. } => {
+                reads.extend([&tls.certificate, &tls.key, &tls.ca].map(|f| folder(f)))
+            }
+            AucListener::Diameter { tls: None, .. } => {}
         }
     }
     // Time zones, the system's own addresses, and what the threads say of themselves.

@@ -73,7 +73,7 @@ impl Roles {
             roles.auc = Some(auc::start(model, lab)?);
         }
         if let Some(model) = &config.softswitch {
-            let links = aaa::client(&model.aaa, &model.identity, lab)?;
+            let links = aaa::client(&model.aaa, &model.identity, &model.realm, lab)?;
             if let Some(edge) = &model.direct {
                 let prk = proxy::device_prk(edge, &model.identity, lab)?;
                 roles.direct = Some(proxy::start_direct(model, prk, links, None)?);
@@ -155,6 +155,8 @@ fn addresses(roles: &Roles, config: &Config) -> Vec<(String, Vec<String>)> {
         let each = model.listeners.iter().flat_map(|l| match l {
             AucListener::Udp { .. } => vec![next("radius udp"), next("accounting udp")],
             AucListener::RadSec { .. } => vec![next("radsec tls")],
+            AucListener::Diameter { tls: Some(_), .. } => vec![next("diameter tls")],
+            AucListener::Diameter { tls: None, .. } => vec![next("diameter tcp")],
         });
         all.push(("auc".to_owned(), each.collect()));
     }

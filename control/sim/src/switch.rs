@@ -89,6 +89,8 @@ impl Switch {
             lanes: LANES,
             window: 64,
             stream: false,
+            node: Default::default(),
+            realms: vec![],
             timing: Timing::default(),
         };
         let client = Client::new(vec![(RADIUS_UDP.link)(link)], Limits::default(), Box::new(rng.fork()));

@@ -19,7 +19,12 @@ fn answers_its_neighbours_over_udp_and_stops() {
     config.own = "127.0.0.1:0".parse().unwrap();
     config.peers = vec![PeerConfig { addr: sp.local_addr().unwrap(), idsps: vec!["sp1.example.test".into()] }];
     // No AuC at all: it says so.
-    let aaa = RunnerConfig { servers: vec![], nas_identifier: "ss1.example.test".into(), limits: Limits::default() };
+    let aaa = RunnerConfig {
+        servers: vec![],
+        nas_identifier: "ss1.example.test".into(),
+        realm: "example.test".into(),
+        limits: Limits::default(),
+    };
     let handle = run::start(config, aaa).unwrap();
     let own = handle.address();
 
@@ -56,7 +61,12 @@ fn a_configuration_that_cannot_be_used_does_not_start() {
     let mut bad = config();
     bad.own = "127.0.0.1:0".parse().unwrap();
     bad.retries = 9;
-    let aaa = RunnerConfig { servers: vec![], nas_identifier: "ss1".into(), limits: Limits::default() };
+    let aaa = RunnerConfig {
+        servers: vec![],
+        nas_identifier: "ss1".into(),
+        realm: "example.test".into(),
+        limits: Limits::default(),
+    };
     let error = run::start(bad, aaa).unwrap_err();
     assert!(error.to_string().contains("retries"), "{error}");
 }

@@ -1,7 +1,8 @@
 //! The contract between the client and one server's link: what a transport protocol must do, whatever it is. RADIUS
-//! implements it; Diameter will.
+//! and Diameter implement it.
 
 use crate::exchange::{AaaAnswer, AaaRequest};
+use crate::node::Node;
 use crate::secret::SharedSecret;
 use core::net::SocketAddr;
 use portunus_keydist::{Now, Random};
@@ -52,8 +53,12 @@ pub struct LinkConfig {
     pub lanes: u16,
     /// Most requests outstanding at once over all lanes.
     pub window: usize,
-    /// True for RadSec.
+    /// True over a connection.
     pub stream: bool,
+    /// Our names, where the protocol has them.
+    pub node: Node,
+    /// Realms that the server leads to, where the protocol routes by them; none: all.
+    pub realms: Vec<Arc<str>>,
     /// Times.
     pub timing: Timing,
 }
@@ -116,9 +121,14 @@ pub trait Link: Send {
     /// True when another request can go out now.
     fn has_room(&self) -> bool;
 
-    /// Sends a request; `key` names it in everything that follows. `false`: no room (or it cannot be written), and
-    /// nothing was done.
-    fn submit(&mut self, now: Now, key: u64, request: &Arc<AaaRequest>, rng: &mut dyn Random) -> bool;
+    /// True when the server leads to whoever can answer.
+    fn serves(&self, _request: &AaaRequest) -> bool {
+        true
+    }
+
+    /// Sends a request; `key` names it in everything that follows, and is the same wherever it moves; `again`: it was
+    /// sent before, here or elsewhere. `false`: no room (or it cannot be written), and nothing was done.
+    fn submit(&mut self, now: Now, key: u64, request: &Arc<AaaRequest>, again: bool, rng: &mut dyn Random) -> bool;
 
     /// The request needs no answer any more.
     fn forget(&mut self, key: u64);
@@ -143,6 +153,14 @@ pub trait Link: Send {
 
     /// The next request whose connection broke under it: to be submitted again, here or elsewhere.
     fn poll_lost(&mut self) -> Option<u64>;
+
+    /// The next request that the server could not bring to an AuC: to be submitted elsewhere.
+    fn poll_refused(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// We are about to stop: what the protocol says then becomes an effect.
+    fn farewell(&mut self) {}
 
     /// How the server stands.
     fn health(&self) -> Health;

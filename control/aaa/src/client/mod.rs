@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 /// Most requests that may join one that is under way.
 const JOINED_MAX: usize = 16;
+/// Waiting requests looked at in vain in one go.
+const IDLE_MAX: u32 = 16;
 
 /// Limits and patience of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +100,10 @@ struct Entry {
     deadline: u64,
     /// The server that it is with; `None` while it waits.
     server: Option<usize>,
+    /// It was sent at least once.
+    sent: bool,
+    /// Servers that could not bring it to an AuC, a bit each.
+    avoid: u64,
     same: Option<Box<[u8]>>,
 }
 
@@ -191,7 +197,8 @@ impl Client {
         if let Some(same) = &same {
             self.by_sameness.insert(same.clone(), key);
         }
-        let entry = Entry { request: Arc::new(request), ids: vec![id], deadline, server: None, same };
+        let entry =
+            Entry { request: Arc::new(request), ids: vec![id], deadline, server: None, sent: false, avoid: 0, same };
         self.entries.insert(key, entry);
         self.dispatch(now, key);
         Ok(id)
@@ -262,6 +269,13 @@ impl Client {
         self.links.iter().filter_map(|l| l.next_deadline()).chain(own).min()
     }
 
+    /// We are about to stop: goodbyes become effects.
+    pub fn farewell(&mut self) {
+        for link in &mut self.links {
+            link.farewell();
+        }
+    }
+
     /// How a server stands, in the order of the configuration.
     pub fn health(&self, server: usize) -> Option<Health> {
         self.links.get(server).map(|l| l.health())
@@ -289,6 +303,12 @@ impl Client {
                 self.finish(key, Ok(answer));
             }
             while let Some(key) = self.links.get_mut(server).and_then(|l| l.poll_lost()) {
+                self.take_back(now, key);
+            }
+            while let Some(key) = self.links.get_mut(server).and_then(|l| l.poll_refused()) {
+                if let Some(entry) = self.entries.get_mut(&key) {
+                    entry.avoid |= bit(server);
+                }
                 self.take_back(now, key);
             }
             let is = self.links.get(server).map_or(Health::Down, |l| l.health());
@@ -321,39 +341,60 @@ impl Client {
         }
     }
 
-    /// Sends a request, lets it wait, or gives it up.
-    fn dispatch(&mut self, now: Now, key: u64) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
+    /// Sends a request, lets it wait (and then says `false`), or gives it up.
+    fn dispatch(&mut self, now: Now, key: u64) -> bool {
+        let Some(entry) = self.entries.get_mut(&key) else { return true };
         let account = matches!(*entry.request, AaaRequest::Account(_));
-        let mut down = true;
+        let (mut down, mut served) = (true, false);
         for (server, link) in self.links.iter_mut().enumerate() {
+            if entry.avoid & bit(server) != 0 || !link.serves(&entry.request) {
+                continue;
+            }
+            served = true;
             down &= link.health() == Health::Down;
             if link.health() == Health::Up
                 && link.has_room()
-                && link.submit(now, key, &entry.request, self.rng.as_mut())
+                && link.submit(now, key, &entry.request, entry.sent, self.rng.as_mut())
             {
-                entry.server = Some(server);
-                return;
+                (entry.server, entry.sent) = (Some(server), true);
+                return true;
             }
+        }
+        // Where no server leads to the realm, or all that do have sent it back, there is nothing to wait for.
+        if !served && !self.links.is_empty() {
+            self.finish(key, Err(Unreachable));
+            return true;
         }
         if down {
             for (server, link) in self.links.iter_mut().enumerate() {
-                if link.admits_canary(now) && link.submit(now, key, &entry.request, self.rng.as_mut()) {
-                    entry.server = Some(server);
-                    return;
+                if entry.avoid & bit(server) == 0
+                    && link.serves(&entry.request)
+                    && link.admits_canary(now)
+                    && link.submit(now, key, &entry.request, entry.sent, self.rng.as_mut())
+                {
+                    (entry.server, entry.sent) = (Some(server), true);
+                    return true;
                 }
             }
             if !account {
-                return self.finish(key, Err(Unreachable));
+                self.finish(key, Err(Unreachable));
+                return true;
             }
         }
-        if account { self.waiting_s11.push_back(key) } else { self.waiting_s3.push_back(key) }
+        if account {
+            self.waiting_s11.push_back(key)
+        } else {
+            self.waiting_s3.push_back(key)
+        }
+        false
     }
 
     /// Lets those who wait go while there is room: s3 before s11, but every fourth turn is an s11's.
     fn pump(&mut self, now: Now) {
         let mut turn = 0u32;
-        loop {
+        // Those whose own servers are down or full go to the end of the queue, a few of them a call.
+        let mut idle = 0u32;
+        while idle < IDLE_MAX {
             let all_down = self.links.iter().all(|l| l.health() == Health::Down);
             let room = self.links.iter().any(|l| l.health() == Health::Up && l.has_room());
             turn += 1;
@@ -369,8 +410,8 @@ impl Client {
             };
             let Some(key) = next else { return };
             // What timed out while it waited is gone.
-            if self.entries.get(&key).is_some_and(|e| e.server.is_none()) {
-                self.dispatch(now, key);
+            if self.entries.get(&key).is_some_and(|e| e.server.is_none()) && !self.dispatch(now, key) {
+                idle += 1;
             }
         }
     }
@@ -391,6 +432,11 @@ impl Client {
             self.events.push_back(AaaEvent { id, outcome });
         }
     }
+}
+
+/// A server's bit among those to avoid; the 64th and later ones share one.
+fn bit(server: usize) -> u64 {
+    1 << server.min(63)
 }
 
 /// What makes two s3 the same one: IDc, IDsp, N1a and source (spec section 6). A stock phone has no N1, and s11 is

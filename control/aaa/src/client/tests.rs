@@ -1,5 +1,6 @@
 use super::*;
 use crate::exchange::{Account, Authenticate};
+use crate::node::Node;
 use crate::radius::link::RadiusLink;
 use crate::radius::server::RadiusEnd;
 use crate::secret::SharedSecret;
@@ -54,6 +55,8 @@ impl World {
                 lanes: 2,
                 window,
                 stream,
+                node: Node::default(),
+                realms: vec![],
                 timing: Timing::default(),
             };
             Box::new(RadiusLink::new(config)) as Box<dyn Link>

@@ -1,10 +1,11 @@
 //! The client with its sockets: a source port or a connection a lane, on the caller's loop.
 
-use super::stream::{TlsStream, Turn};
+use super::stream::{Stream, Turn};
 use super::{DATAGRAM_MAX, TURN};
 use crate::client::link::{Health, LinkConfig, LinkCounters, Timing};
 use crate::client::{Client, ClientCounters, Effect, LaneId, Limits};
 use crate::exchange::{AaaEvent, AaaRequest, Refused, RequestId};
+use crate::node::Node;
 use crate::secret::SharedSecret;
 use crate::transport::{Carrier, Transport};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,6 +17,7 @@ use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// First pause before a connection is tried again, doubling, ± 25 %.
 const BACKOFF_MS: u64 = 250;
@@ -42,14 +44,16 @@ pub struct ServerPeer {
     pub transport: &'static Transport,
     /// Where authentication goes.
     pub auth: SocketAddr,
-    /// Where accounting goes; over TLS not used.
+    /// Where accounting goes; over a connection not used.
     pub acct: SocketAddr,
     /// The shared secret; [`SharedSecret::radsec`] over TLS.
     pub secret: SharedSecret,
     /// For transports over TLS.
     pub tls: Option<TlsPeer>,
-    /// Source ports or connections, 256 identifiers each.
+    /// Source ports or connections, where the transport has several.
     pub lanes: u16,
+    /// Realms that it leads to, where the protocol routes by them; none: all.
+    pub realms: Vec<Arc<str>>,
     /// Most requests outstanding at this server.
     pub window: usize,
     /// Times.
@@ -61,8 +65,10 @@ pub struct ServerPeer {
 pub struct RunnerConfig {
     /// The servers, the preferred first.
     pub servers: Vec<ServerPeer>,
-    /// NAS-Identifier: IDss, or IDsp where the proxy asks.
+    /// NAS-Identifier or Origin-Host: IDss, or IDsp where the proxy asks.
     pub nas_identifier: String,
+    /// Our realm, where the protocol has one: Origin-Realm, and where records go.
+    pub realm: Arc<str>,
     /// Limits over all servers.
     pub limits: Limits,
 }
@@ -71,8 +77,8 @@ enum Socket {
     Udp(UdpSocket),
     /// Not connected; to be tried again at this time.
     Idle(u64),
-    Tls {
-        stream: Box<TlsStream>,
+    Stream {
+        stream: Box<Stream>,
         since: u64,
         up: bool,
     },
@@ -111,13 +117,16 @@ impl ClientRunner {
     pub fn new(
         config: RunnerConfig,
         client_rng: Box<dyn Random + Send>,
-        rng: Box<dyn Random + Send>,
+        mut rng: Box<dyn Random + Send>,
     ) -> io::Result<Self> {
+        let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as u32);
+        let first_end_to_end = Node::end_to_end(unix_s, rng.next_u64() as u32);
         let mut links = Vec::new();
         let mut lanes = Vec::new();
         for (server, peer) in config.servers.iter().enumerate() {
-            let stream = peer.transport.carrier == Carrier::Tls;
-            if stream && peer.tls.is_none() {
+            let stream = peer.transport.carrier.is_stream();
+            let count = if peer.transport.one_lane { 1 } else { peer.lanes.max(1) };
+            if peer.transport.carrier == Carrier::Tls && peer.tls.is_none() {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, "a server over TLS needs certificates"));
             }
             links.push((peer.transport.link)(LinkConfig {
@@ -125,12 +134,20 @@ impl ClientRunner {
                 acct: if stream { peer.auth } else { peer.acct },
                 secret: peer.secret.clone(),
                 nas_identifier: config.nas_identifier.clone(),
-                lanes: peer.lanes.max(1),
+                lanes: count,
                 window: peer.window,
                 stream,
+                node: Node {
+                    host: config.nas_identifier.as_str().into(),
+                    realm: config.realm.clone(),
+                    state_id: unix_s,
+                    first_end_to_end,
+                    address: source_towards(peer.auth)?,
+                },
+                realms: peer.realms.clone(),
                 timing: peer.timing,
             }));
-            for lane in 0..peer.lanes.max(1) {
+            for lane in 0..count {
                 let socket = if stream { Socket::Idle(0) } else { Socket::Udp(source_port(peer.auth.ip())?) };
                 let id = LaneId { server: server as u16, lane };
                 lanes.push(Lane { id, socket, backoff: BACKOFF_MS, more: false });
@@ -189,7 +206,7 @@ impl ClientRunner {
             let Some(lane) = self.lanes.get(n) else { continue };
             match &lane.socket {
                 Socket::Idle(at) if *at <= now.mono_ms => self.connect(now, n),
-                Socket::Tls { up: false, since, .. } if since + CONNECT_MS <= now.mono_ms => self.lost(now, n),
+                Socket::Stream { up: false, since, .. } if since + CONNECT_MS <= now.mono_ms => self.lost(now, n),
                 _ if lane.more => self.read(now, n),
                 _ => {}
             }
@@ -202,7 +219,7 @@ impl ClientRunner {
         let lanes = self.lanes.iter().filter_map(|l| match &l.socket {
             _ if l.more => Some(0),
             Socket::Idle(at) => Some(*at),
-            Socket::Tls { up: false, since, .. } => Some(since + CONNECT_MS),
+            Socket::Stream { up: false, since, .. } => Some(since + CONNECT_MS),
             _ => None,
         });
         lanes.chain(self.client.next_deadline()).min()
@@ -215,7 +232,7 @@ impl ClientRunner {
             let mut broken = self.send_all();
             for (n, lane) in self.lanes.iter_mut().enumerate() {
                 let flushed = match &mut lane.socket {
-                    Socket::Tls { stream, .. } => stream.flush(),
+                    Socket::Stream { stream, .. } => stream.flush(),
                     _ => Ok(()),
                 };
                 if flushed.is_err() {
@@ -242,11 +259,11 @@ impl ClientRunner {
                     // What a full socket buffer refuses is repeated like what the network loses.
                     let _ = socket.send_to(bytes, to);
                 }
-                (Socket::Tls { stream, up: true, .. }, Effect::Send { bytes, .. }) => {
+                (Socket::Stream { stream, up: true, .. }, Effect::Send { bytes, .. }) => {
                     let sent = stream.send(bytes);
                     broken.extend(sent.is_err().then_some(n));
                 }
-                (Socket::Tls { .. }, Effect::Close { .. }) => broken.push(n),
+                (Socket::Stream { .. }, Effect::Close { .. }) => broken.push(n),
                 _ => {}
             }
         }
@@ -273,12 +290,12 @@ impl ClientRunner {
                 }
                 lane.more = true;
             }
-            Socket::Tls { stream, up, .. } => {
+            Socket::Stream { stream, up, .. } => {
                 let Some(peer) = self.config.servers.get(usize::from(id.server)) else { return };
                 let client = &mut self.client;
                 let turn =
                     stream.turn(peer.transport.frame, &mut |packet| client.on_packet(now, id, peer.auth, packet));
-                if stream.is_ready() && !*up {
+                if stream.is_ready() && !*up && turn.is_ok() {
                     *up = true;
                     self.client.on_lane(now, id, true);
                 }
@@ -294,16 +311,21 @@ impl ClientRunner {
         let Some((registry, first)) = &self.registry else { return };
         let Some(lane) = self.lanes.get_mut(n) else { return };
         let Some(peer) = self.config.servers.get(usize::from(lane.id.server)) else { return };
-        let Some(tls) = &peer.tls else { return };
-        let open = || -> io::Result<TlsStream> {
+        let open = || -> io::Result<Stream> {
             let mut socket = TcpStream::connect(peer.auth)?;
             registry.register(&mut socket, Token(first + n), Interest::READABLE | Interest::WRITABLE)?;
-            let tls = ClientConnection::new(tls.config.clone(), tls.name.clone()).map_err(io::Error::other)?;
-            Ok(TlsStream::new(socket, tls.into(), false))
+            let tls = match &peer.tls {
+                Some(tls) if peer.transport.carrier == Carrier::Tls => {
+                    let tls = ClientConnection::new(tls.config.clone(), tls.name.clone());
+                    Some(tls.map_err(io::Error::other)?.into())
+                }
+                _ => None,
+            };
+            Ok(Stream::new(socket, tls, false))
         };
         match open() {
             Ok(stream) => {
-                lane.socket = Socket::Tls { stream: Box::new(stream), since: now.mono_ms, up: false };
+                lane.socket = Socket::Stream { stream: Box::new(stream), since: now.mono_ms, up: false };
             }
             Err(_) => self.lost(now, n),
         }
@@ -312,7 +334,7 @@ impl ClientRunner {
     /// A connection is gone or was not made: again after a pause.
     fn lost(&mut self, now: Now, n: usize) {
         let Some(lane) = self.lanes.get_mut(n) else { return };
-        if let Socket::Tls { since, up: true, .. } = &lane.socket
+        if let Socket::Stream { since, up: true, .. } = &lane.socket
             && now.mono_ms >= since + GOOD_MS
         {
             lane.backoff = BACKOFF_MS;
@@ -321,7 +343,7 @@ impl ClientRunner {
         let pause = lane.backoff - span + self.rng.next_u64() % (2 * span + 1);
         lane.backoff = (lane.backoff * 2).min(BACKOFF_MAX_MS);
         lane.more = false;
-        if let Socket::Tls { stream, .. } = std::mem::replace(&mut lane.socket, Socket::Idle(now.mono_ms + pause)) {
+        if let Socket::Stream { stream, .. } = std::mem::replace(&mut lane.socket, Socket::Idle(now.mono_ms + pause)) {
             let mut stream = stream;
             if let Some((registry, _)) = &self.registry {
                 let _ = registry.deregister(&mut stream.socket);
@@ -348,11 +370,37 @@ impl ClientRunner {
     }
 }
 
+impl Drop for ClientRunner {
+    /// Says goodbye where the protocol has a word for it; nobody waits for the answer.
+    fn drop(&mut self) {
+        self.client.farewell();
+        self.send_all();
+        for lane in &mut self.lanes {
+            if let Socket::Stream { stream, .. } = std::mem::replace(&mut lane.socket, Socket::Idle(u64::MAX)) {
+                stream.close();
+            }
+        }
+    }
+}
+
+/// The address that we have towards a server, as the host routes; nothing is sent.
+fn source_towards(server: SocketAddr) -> io::Result<IpAddr> {
+    let socket = std::net::UdpSocket::bind(any(server.ip()))?;
+    // A server that cannot be reached now may be later.
+    let _ = socket.connect(server);
+    Ok(socket.local_addr()?.ip())
+}
+
 /// A fresh source port of the right family.
 fn source_port(towards: IpAddr) -> io::Result<UdpSocket> {
-    let any = if towards.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
-    let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+    let socket = UdpSocket::bind(any(towards))?;
     // Answers come in bursts; the kernel grants what it may.
     let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(1 << 20);
     Ok(socket)
+}
+
+/// Any address of the family, any port.
+fn any(towards: IpAddr) -> SocketAddr {
+    let any = if towards.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    SocketAddr::new(any, 0)
 }

@@ -1,10 +1,10 @@
 //! The server's ends with their sockets, on the caller's loop.
 
-use super::stream::{TlsStream, Turn};
+use super::proof::Proof;
+use super::stream::{Stream, Turn};
 use super::{DATAGRAM_MAX, TURN};
 use crate::exchange::{AaaAnswer, AaaRequest};
-use crate::server::{AskTicket, End, EndConfig, EndCounters, Origin, Port, Received};
-use crate::tls::name_of;
+use crate::server::{AskTicket, End, EndConfig, EndCounters, EndEffect, Origin, Port, Received};
 use crate::transport::{Carrier, Transport};
 use core::net::SocketAddr;
 use mio::event::Event;
@@ -37,11 +37,11 @@ pub struct Listen {
     pub transport: &'static Transport,
     /// Authentication, or everything over TLS. Port 0: any.
     pub auth: SocketAddr,
-    /// Accounting; over TLS not used. Port 0: any.
+    /// Accounting; over a connection not used. Port 0: any.
     pub acct: SocketAddr,
     /// For transports over TLS.
     pub tls: Option<ListenTls>,
-    /// Who may ask over UDP, and how much is remembered of what was asked.
+    /// Who may ask by address (UDP, TCP), and how much is remembered of what was asked.
     pub end: EndConfig,
 }
 
@@ -65,14 +65,14 @@ pub struct Asked {
 
 enum Socket {
     Udp { auth: UdpSocket, acct: UdpSocket, more: [bool; 2] },
-    Tls { listener: TcpListener, tls: ListenTls, connections: Vec<Option<Connection>>, accept_more: bool },
+    Stream { listener: TcpListener, proof: Proof, connections: Vec<Option<Connection>>, accept_more: bool },
 }
 
 struct Connection {
-    stream: TlsStream,
+    stream: Stream,
     since: u64,
     number: u64,
-    /// The name proved; `None` during the handshake.
+    /// The name proved, and told to the end; `None` during the handshake.
     name: Option<Arc<str>>,
     peer: SocketAddr,
     more: bool,
@@ -120,12 +120,8 @@ impl ServerRunner {
                     };
                     Socket::Udp { auth: open(l.auth)?, acct: open(l.acct)?, more: [false; 2] }
                 }
-                (Carrier::Tls, Some(tls)) => Socket::Tls {
-                    listener: TcpListener::bind(l.auth).map_err(at(l.auth))?,
-                    tls,
-                    connections: (0..CONNECTIONS).map(|_| None).collect(),
-                    accept_more: false,
-                },
+                (Carrier::Tls, Some(tls)) => connections(l.auth, Proof::Tls(tls)).map_err(at(l.auth))?,
+                (Carrier::Tcp, _) => connections(l.auth, Proof::Address(l.end.clients.clone())).map_err(at(l.auth))?,
                 (Carrier::Tls, None) => {
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, "a TLS listener needs certificates"));
                 }
@@ -144,7 +140,7 @@ impl ServerRunner {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let of = |l: &Listener| match &l.socket {
             Socket::Udp { auth, acct, .. } => vec![auth.local_addr(), acct.local_addr()],
-            Socket::Tls { listener, .. } => vec![listener.local_addr()],
+            Socket::Stream { listener, .. } => vec![listener.local_addr()],
         };
         self.listeners.iter().flat_map(of).flatten().collect()
     }
@@ -167,7 +163,7 @@ impl ServerRunner {
                     registry.register(auth, token, Interest::READABLE)?;
                     registry.register(acct, Token(token.0 + 1), Interest::READABLE)?;
                 }
-                Socket::Tls { listener, .. } => registry.register(listener, token, Interest::READABLE)?,
+                Socket::Stream { listener, .. } => registry.register(listener, token, Interest::READABLE)?,
             }
         }
         Ok(self.tokens())
@@ -218,10 +214,11 @@ impl ServerRunner {
     pub fn flush(&mut self) {
         let Some((registry, _)) = &self.registry else { return };
         for l in &mut self.listeners {
-            let Socket::Tls { connections, .. } = &mut l.socket else { continue };
+            l.act(Some(registry));
+            let Socket::Stream { connections, .. } = &mut l.socket else { continue };
             for place in connections {
                 if place.as_mut().is_some_and(|c| c.stream.flush().is_err()) {
-                    drop_connection(registry, place);
+                    drop_connection(registry, place, l.end.as_mut());
                 }
             }
         }
@@ -243,14 +240,18 @@ impl ServerRunner {
             for n in l.left_over(now) {
                 l.read(n, &mut turn);
             }
-            if let Socket::Tls { connections, .. } = &mut l.socket {
+            if let Socket::Stream { connections, .. } = &mut l.socket {
                 for place in connections {
                     let slow = |c: &Connection| c.name.is_none() && c.since + HANDSHAKE_MS <= now.mono_ms;
                     if place.as_ref().is_some_and(slow) {
-                        drop_connection(registry, place);
+                        drop_connection(registry, place, l.end.as_mut());
                     }
                 }
             }
+            if l.end.next_deadline().is_some_and(|at| at <= now.mono_ms) {
+                l.end.on_timer(now);
+            }
+            l.act(Some(registry));
         }
     }
 
@@ -258,8 +259,8 @@ impl ServerRunner {
     pub fn next_deadline(&self) -> Option<u64> {
         let of = |l: &Listener| match &l.socket {
             Socket::Udp { more, .. } => more.contains(&true).then_some(0),
-            Socket::Tls { accept_more: true, .. } => Some(0),
-            Socket::Tls { connections, .. } => connections
+            Socket::Stream { accept_more: true, .. } => Some(0),
+            Socket::Stream { connections, .. } => connections
                 .iter()
                 .flatten()
                 .filter_map(|c| match (c.more, &c.name) {
@@ -269,13 +270,33 @@ impl ServerRunner {
                 })
                 .min(),
         };
-        self.listeners.iter().filter_map(of).min()
+        let ends = self.listeners.iter().filter_map(|l| l.end.next_deadline());
+        self.listeners.iter().filter_map(of).chain(ends).min()
     }
 
     /// What each listener counted, in the order of the configuration.
     pub fn counters(&self) -> Vec<EndCounters> {
         self.listeners.iter().map(|l| l.end.counters()).collect()
     }
+}
+
+impl Drop for ServerRunner {
+    /// Says goodbye where the protocol has a word for it; nobody waits for the answer.
+    fn drop(&mut self) {
+        for l in &mut self.listeners {
+            l.end.farewell();
+            l.act(None);
+            if let Socket::Stream { connections, .. } = &mut l.socket {
+                connections.drain(..).flatten().for_each(|c| c.stream.close());
+            }
+        }
+    }
+}
+
+/// A listener for connections.
+fn connections(at: SocketAddr, proof: Proof) -> io::Result<Socket> {
+    let connections = (0..CONNECTIONS).map(|_| None).collect();
+    Ok(Socket::Stream { listener: TcpListener::bind(at)?, proof, connections, accept_more: false })
 }
 
 struct TurnContext<'a> {
@@ -299,7 +320,7 @@ impl Listener {
     fn tokens(&self) -> usize {
         match &self.socket {
             Socket::Udp { .. } => 2,
-            Socket::Tls { .. } => 1 + CONNECTIONS,
+            Socket::Stream { .. } => 1 + CONNECTIONS,
         }
     }
 
@@ -307,7 +328,7 @@ impl Listener {
     fn left_over(&self, _now: Now) -> Vec<usize> {
         match &self.socket {
             Socket::Udp { more, .. } => (0..2).filter(|n| more.get(*n) == Some(&true)).collect(),
-            Socket::Tls { connections, accept_more, .. } => {
+            Socket::Stream { connections, accept_more, .. } => {
                 let more = connections.iter().enumerate().filter(|(_, c)| c.as_ref().is_some_and(|c| c.more));
                 let more = more.map(|(n, _)| n + 1);
                 accept_more.then_some(0).into_iter().chain(more).collect()
@@ -315,11 +336,27 @@ impl Listener {
         }
     }
 
+    /// Does what the end wants by itself.
+    fn act(&mut self, registry: Option<&Registry>) {
+        while let Some(effect) = self.end.poll_effect() {
+            match effect {
+                EndEffect::Send { origin, octets } => send(&mut self.socket, &origin, &octets),
+                EndEffect::Close { connection } => {
+                    let Socket::Stream { connections, .. } = &mut self.socket else { continue };
+                    let place = connections.iter_mut().find(|c| c.as_ref().is_some_and(|c| c.number == connection));
+                    if let (Some(place), Some(registry)) = (place, registry) {
+                        drop_connection(registry, place, self.end.as_mut());
+                    }
+                }
+            }
+        }
+    }
+
     fn read(&mut self, n: usize, turn: &mut TurnContext<'_>) {
         match (&self.socket, n) {
             (Socket::Udp { .. }, _) => self.read_datagrams(n, turn),
-            (Socket::Tls { .. }, 0) => self.accept(turn),
-            (Socket::Tls { .. }, _) => self.read_connection(n - 1, turn),
+            (Socket::Stream { .. }, 0) => self.accept(turn),
+            (Socket::Stream { .. }, _) => self.read_connection(n - 1, turn),
         }
     }
 
@@ -351,7 +388,7 @@ impl Listener {
     }
 
     fn accept(&mut self, turn: &mut TurnContext<'_>) {
-        let Socket::Tls { listener, tls, connections, accept_more } = &mut self.socket else { return };
+        let Socket::Stream { listener, proof, connections, accept_more } = &mut self.socket else { return };
         *accept_more = false;
         for _ in 0..CONNECTIONS {
             let (mut socket, peer) = match listener.accept() {
@@ -359,14 +396,21 @@ impl Listener {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => continue,
             };
+            if !proof.admits(peer) {
+                continue;
+            }
             // A full house turns newcomers away; those inside are proven, or gone in five seconds.
             let Some((slot, place)) = connections.iter_mut().enumerate().find(|(_, c)| c.is_none()) else { continue };
             let token = Token(turn.base + 1 + slot);
-            let Ok(session) = ServerConnection::new(tls.config.clone()) else { continue };
+            let session = match proof {
+                Proof::Tls(tls) => ServerConnection::new(tls.config.clone()).ok().map(|s| Some(s.into())),
+                Proof::Address(_) => Some(None),
+            };
+            let Some(session) = session else { continue };
             if turn.registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE).is_err() {
                 continue;
             }
-            let stream = TlsStream::new(socket, session.into(), true);
+            let stream = Stream::new(socket, session, true);
             let number = *turn.next_connection;
             *turn.next_connection += 1;
             let since = turn.now.mono_ms;
@@ -377,25 +421,22 @@ impl Listener {
 
     fn read_connection(&mut self, slot: usize, turn: &mut TurnContext<'_>) {
         let frame = self.transport.frame;
-        let Socket::Tls { tls, connections, .. } = &mut self.socket else { return };
+        let Socket::Stream { proof, connections, .. } = &mut self.socket else { return };
         let Some(place) = connections.get_mut(slot) else { return };
         let Some(c) = place.as_mut() else { return };
         let mut packets: Vec<Vec<u8>> = Vec::new();
         let read = c.stream.turn(frame, &mut |packet| packets.push(packet.to_vec()));
         if c.name.is_none() && c.stream.is_ready() {
-            c.name = match c.stream.peer_certificate() {
-                Some(_) if tls.names.is_empty() => Some(c.peer.to_string().into()),
-                Some(certificate) => name_of(certificate, &tls.names),
-                None => None,
-            };
+            c.name = proof.name(&c.stream, c.peer);
             if c.name.is_none() {
-                return drop_connection(turn.registry, place);
+                return drop_connection(turn.registry, place, self.end.as_mut());
             }
+            self.end.on_connection(turn.now, c.number, c.stream.socket.local_addr().ok().map(|a| a.ip()));
         }
         let Some(name) = c.name.clone() else {
             c.more = matches!(read, Ok(Turn::More));
             if read.is_err() {
-                drop_connection(turn.registry, place);
+                drop_connection(turn.registry, place, self.end.as_mut());
             }
             return;
         };
@@ -412,13 +453,14 @@ impl Listener {
         fine &= c.stream.flush().is_ok();
         c.more = fine && matches!(read, Ok(Turn::More));
         if !fine {
-            drop_connection(turn.registry, place);
+            drop_connection(turn.registry, place, self.end.as_mut());
         }
     }
 }
 
-fn drop_connection(registry: &Registry, place: &mut Option<Connection>) {
+fn drop_connection(registry: &Registry, place: &mut Option<Connection>, end: &mut dyn End) {
     if let Some(mut c) = place.take() {
+        end.on_connection(Now::default(), c.number, None);
         let _ = registry.deregister(&mut c.stream.socket);
         c.stream.close();
     }
@@ -431,7 +473,7 @@ fn send(socket: &mut Socket, origin: &Origin, octets: &[u8]) {
             // What a full socket buffer refuses is asked for again.
             let _ = socket.send_to(octets, *peer);
         }
-        (Socket::Tls { connections, .. }, Origin::Stream { connection, .. }) => {
+        (Socket::Stream { connections, .. }, Origin::Stream { connection, .. }) => {
             if let Some(c) = connections.iter_mut().flatten().find(|c| c.number == *connection) {
                 // A peer that does not read finds out at the next flush: the connection is closed there.
                 let _ = c.stream.send(octets);

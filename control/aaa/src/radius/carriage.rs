@@ -9,6 +9,7 @@ use super::packet::{Code, Only, Packet};
 use crate::exchange::{
     AaaAnswer, AaaRequest, Account, Authenticate, DigestAlgorithm, DigestVector, DigestWord, REALM_MAX, Scheme,
 };
+use crate::params;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use portunus_codec::{b64_decode, b64_encode, hex_decode, hex_encode};
 use portunus_keydist::ident::{Idc, Idsp, N1, Rand};
@@ -39,39 +40,25 @@ const fn bad(what: &'static str) -> Malformed {
 }
 
 /// base64url of a challenge: Digest-Nonce and Acct-Session-Id.
-fn rand_text(rand: &Rand) -> [u8; 22] {
+pub(crate) fn rand_text(rand: &Rand) -> [u8; 22] {
     let mut text = [0u8; 22];
     b64_encode(rand, &mut text);
     text
 }
 
-fn rand_from(text: &[u8]) -> Option<Rand> {
+pub(crate) fn rand_from(text: &[u8]) -> Option<Rand> {
     let mut rand = [0u8; 16];
     (text.len() == 22 && b64_decode(text, &mut rand) == Some(16)).then_some(rand)
 }
 
-/// One Digest-Auth-Param, `name="value"`.
 fn put_param(b: &mut Builder, name: &str, value: &[u8]) {
-    let mut text = Vec::with_capacity(name.len() + value.len() + 3);
-    text.extend_from_slice(name.as_bytes());
-    text.extend_from_slice(b"=\"");
-    text.extend_from_slice(value);
-    text.push(b'"');
-    b.put(attr::DIGEST_AUTH_PARAM, &text);
+    b.put(attr::DIGEST_AUTH_PARAM, &params::write(name, value));
 }
 
 /// The value of the Digest-Auth-Param of that name; `Ok(None)` when there is none.
 fn param<'a>(packet: &Packet<'a>, name: &'static str) -> Result<Option<&'a [u8]>, Malformed> {
-    let mut found = None;
-    for a in packet.attributes().filter(|a| a.kind == attr::DIGEST_AUTH_PARAM) {
-        let Some(rest) = a.value.strip_prefix(name.as_bytes()).and_then(|r| r.strip_prefix(b"=")) else { continue };
-        let inner = rest.strip_prefix(b"\"").and_then(|r| r.strip_suffix(b"\"")).ok_or(bad(name))?;
-        if found.is_some() || inner.iter().any(|c| matches!(c, b'"' | b'\\')) {
-            return Err(bad(name));
-        }
-        found = Some(inner);
-    }
-    Ok(found)
+    let all = packet.attributes().filter(|a| a.kind == attr::DIGEST_AUTH_PARAM).map(|a| a.value);
+    params::read(all, name).map_err(|_| bad(name))
 }
 
 fn one<'a>(packet: &Packet<'a>, kind: u8, what: &'static str) -> Result<&'a [u8], Malformed> {

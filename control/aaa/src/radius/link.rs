@@ -367,7 +367,7 @@ impl Link for RadiusLink {
         self.by_key.len() < self.config.window && self.free_lane().is_some()
     }
 
-    fn submit(&mut self, now: Now, key: u64, request: &Arc<AaaRequest>, rng: &mut dyn Random) -> bool {
+    fn submit(&mut self, now: Now, key: u64, request: &Arc<AaaRequest>, _again: bool, rng: &mut dyn Random) -> bool {
         if self.by_key.len() >= self.config.window {
             return false;
         }

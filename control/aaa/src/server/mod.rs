@@ -1,6 +1,7 @@
 //! What every server end of a transport protocol does, whatever it is: packets in, questions out, answers back.
 
 use crate::exchange::{AaaAnswer, AaaRequest};
+use crate::node::Node;
 use crate::secret::SharedSecret;
 use core::net::{IpAddr, SocketAddr};
 use portunus_keydist::Now;
@@ -48,11 +49,28 @@ pub struct EndConfig {
     pub cache_ms: u64,
     /// Most questions waiting for their answer.
     pub pending: usize,
+    /// Our names, where the protocol has them.
+    pub node: Node,
+    /// Realms served, where the protocol routes by them.
+    pub realms: Vec<Arc<str>>,
+    /// True when a connection's name is the peer's Origin-Host, proven by its certificate.
+    pub hosts_proven: bool,
+    /// Silence on a connection after which it is probed, where the protocol does that; milliseconds.
+    pub watchdog_ms: u64,
 }
 
 impl Default for EndConfig {
     fn default() -> Self {
-        Self { clients: Vec::new(), cache: 65_536, cache_ms: 30_000, pending: 65_536 }
+        Self {
+            clients: Vec::new(),
+            cache: 65_536,
+            cache_ms: 30_000,
+            pending: 65_536,
+            node: Node::default(),
+            realms: Vec::new(),
+            hosts_proven: false,
+            watchdog_ms: 30_000,
+        }
     }
 }
 
@@ -75,7 +93,7 @@ pub enum Origin {
         /// The port that took it.
         port: Port,
     },
-    /// A connection whose peer proved its name by certificate.
+    /// A connection whose peer proved its name by certificate, or has it by its address.
     Stream {
         /// The connection; never used twice.
         connection: u64,
@@ -133,8 +151,44 @@ pub struct EndCounters {
     pub full: u64,
 }
 
+/// What an end wants done by itself.
+#[derive(Debug, PartialEq, Eq)]
+pub enum EndEffect {
+    /// Send a message.
+    Send {
+        /// To whom.
+        origin: Origin,
+        /// The message.
+        octets: Vec<u8>,
+    },
+    /// Close a connection.
+    Close {
+        /// Which.
+        connection: u64,
+    },
+}
+
 /// The server end of a protocol. Sans-I/O.
 pub trait End: Send {
+    /// A connection was made from `local` on our side, its peer proven; or is gone (`None`).
+    fn on_connection(&mut self, _now: Now, _connection: u64, _local: Option<IpAddr>) {}
+
+    /// Time has passed.
+    fn on_timer(&mut self, _now: Now) {}
+
+    /// When [`End::on_timer`] is due next, monotonic milliseconds.
+    fn next_deadline(&self) -> Option<u64> {
+        None
+    }
+
+    /// The next thing to do.
+    fn poll_effect(&mut self) -> Option<EndEffect> {
+        None
+    }
+
+    /// We are about to stop: what the protocol says then becomes an effect.
+    fn farewell(&mut self) {}
+
     /// One packet arrived.
     fn on_packet(&mut self, now: Now, origin: &Origin, bytes: &[u8]) -> Received<'_>;
 

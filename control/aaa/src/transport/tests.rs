@@ -5,6 +5,7 @@ use crate::client::Limits;
 use crate::client::link::{Health, Timing};
 use crate::exchange::{AaaAnswer, AaaRequest, Account, Authenticate, Scheme};
 use crate::net::{ClientRunner, Listen, ListenTls, RunnerConfig, ServerPeer, ServerRunner, TlsPeer};
+use crate::node::Node;
 use crate::secret::SharedSecret;
 use crate::server::{ClientEntry, EndConfig};
 use core::net::SocketAddr;
@@ -41,6 +42,9 @@ fn listen(t: &'static Transport, at: SocketAddr, acct: SocketAddr, lab: &crate::
             .then(|| ListenTls { config: lab.server.server().unwrap(), names: vec!["ss1.example.test".into()] }),
         end: EndConfig {
             clients: vec![ClientEntry::host("ss1", "127.0.0.1".parse().unwrap(), secret(t))],
+            node: Node { host: "auc.example.test".into(), realm: "example.test".into(), ..Node::default() },
+            realms: vec!["example.test".into()],
+            hosts_proven: t.carrier == Carrier::Tls,
             ..EndConfig::default()
         },
     }
@@ -59,11 +63,16 @@ impl Bench {
             secret: secret(t),
             tls: (t.carrier == Carrier::Tls).then(|| TlsPeer { config: lab.client.client().unwrap(), name }),
             lanes: 2,
+            realms: vec![],
             window: 512,
             timing: Timing { probe_every_ms: 200, ..Timing::default() },
         };
-        let config =
-            RunnerConfig { servers: vec![peer], nas_identifier: "ss1.example.test".into(), limits: Limits::default() };
+        let config = RunnerConfig {
+            servers: vec![peer],
+            nas_identifier: "ss1.example.test".into(),
+            realm: "example.test".into(),
+            limits: Limits::default(),
+        };
         let mut client = ClientRunner::new(config, generator(), generator()).unwrap();
         let poll = Poll::new().unwrap();
         server.register(poll.registry(), Token(1_000)).unwrap();
@@ -193,10 +202,16 @@ fn certificates_of_another_authority_or_for_another_name_open_nothing() {
                 name: "elsewhere.example.test".try_into().unwrap(),
             }),
             lanes: 1,
+            realms: vec![],
             window: 16,
             timing: Timing::default(),
         };
-        let config = RunnerConfig { servers: vec![peer], nas_identifier: "ss1".into(), limits: Limits::default() };
+        let config = RunnerConfig {
+            servers: vec![peer],
+            nas_identifier: "ss1".into(),
+            realm: "example.test".into(),
+            limits: Limits::default(),
+        };
         b.client = ClientRunner::new(config, generator(), generator()).unwrap();
         server.register(b.poll.registry(), Token(2_000)).unwrap();
         let now = b.now();

@@ -4,6 +4,7 @@ use crate::store::{Credential, Entry, IfThere, Kind, Space};
 use portunus_aaa::client::Limits;
 use portunus_aaa::client::link::Timing;
 use portunus_aaa::net::{ClientRunner, ListenTls, RunnerConfig, ServerPeer, TlsPeer};
+use portunus_aaa::node::Node;
 use portunus_aaa::secret::SharedSecret;
 use portunus_aaa::server::{ClientEntry, EndConfig};
 use portunus_aaa::transport::{Carrier, TRANSPORTS, Transport};
@@ -36,7 +37,13 @@ fn run_config(t: &'static Transport, lab: &portunus_aaa::lab::LabCertificates) -
             auth: any,
             acct: any,
             tls,
-            end: EndConfig { clients, ..EndConfig::default() },
+            end: EndConfig {
+                clients,
+                node: Node { host: "auc.example.test".into(), realm: "example.test".into(), ..Node::default() },
+                realms: vec!["example.test".into()],
+                hosts_proven: t.carrier == Carrier::Tls,
+                ..EndConfig::default()
+            },
         }],
         open_keys: 100,
     }
@@ -60,11 +67,16 @@ impl Asker {
             secret: secret(t),
             tls: (t.carrier == Carrier::Tls).then(|| TlsPeer { config: lab.client.client().unwrap(), name }),
             lanes: 8,
+            realms: vec![],
             window: 2_048,
             timing: Timing::default(),
         };
-        let config =
-            RunnerConfig { servers: vec![peer], nas_identifier: "ss1.example.test".into(), limits: Limits::default() };
+        let config = RunnerConfig {
+            servers: vec![peer],
+            nas_identifier: "ss1.example.test".into(),
+            realm: "example.test".into(),
+            limits: Limits::default(),
+        };
         let rng = || Box::new(SystemRandom::new());
         let mut client = ClientRunner::new(config, rng(), rng()).unwrap();
         let poll = Poll::new().unwrap();

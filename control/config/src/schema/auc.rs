@@ -6,16 +6,24 @@ use crate::model::{Auc, AucListener, Digest, KeySource, RadiusClient};
 use crate::read::Section;
 use crate::value::{Device, OneOf, Realm, Word};
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 use std::path::PathBuf;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Carrier {
     RadSec,
     Udp,
+    DiameterTls,
+    DiameterTcp,
 }
 
 impl Word for Carrier {
-    const WORDS: &'static [(&'static str, Self)] = &[("radsec", Self::RadSec), ("udp", Self::Udp)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("radsec", Self::RadSec),
+        ("udp", Self::Udp),
+        ("diameter-tls", Self::DiameterTls),
+        ("diameter-tcp", Self::DiameterTcp),
+    ];
 }
 
 pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Auc> {
@@ -78,6 +86,35 @@ fn listener(mut l: Section<'_, '_, '_>, place: Place<'_>) -> Option<AucListener>
             let clients = l.key::<Vec<String>>("clients").or(Vec::new());
             address.zip(tls).map(|(address, tls)| AucListener::RadSec { address, tls, clients })
         }
+        Carrier::DiameterTls => {
+            let tls = place.tls(&mut l);
+            let names = l.key::<Vec<String>>("clients").or(Vec::new());
+            let (identity, watchdog) = diameter(&mut l);
+            address.zip(tls).zip(identity).map(|((address, tls), identity)| AucListener::Diameter {
+                address,
+                identity,
+                tls: Some(tls),
+                names,
+                hosts: Vec::new(),
+                watchdog,
+            })
+        }
+        Carrier::DiameterTcp => {
+            let hosts = l.key::<Vec<IpAddr>>("clients").required();
+            let (identity, watchdog) = diameter(&mut l);
+            if hosts.as_ref().is_some_and(Vec::is_empty) {
+                let at = l.path_of("clients");
+                l.gather.note_at(&at, "nobody may connect here", "write the addresses of those who may");
+            }
+            address.zip(hosts).zip(identity).map(|((address, hosts), identity)| AucListener::Diameter {
+                address,
+                identity,
+                tls: None,
+                names: Vec::new(),
+                hosts,
+                watchdog,
+            })
+        }
         Carrier::Udp => {
             // Accounting listens by custom one port above authentication (1812, 1813).
             let beside = address.map(|a| SocketAddr::new(a.ip(), a.port().saturating_add(1)));
@@ -106,4 +143,11 @@ fn client(mut c: Section<'_, '_, '_>, place: Place<'_>) -> Option<RadiusClient> 
     let secret = place.secret_source(&mut c);
     c.finish();
     Some(RadiusClient { address: address?, secret: secret? })
+}
+
+/// What every Diameter listener has: the AuC's Origin-Host, and Tw.
+fn diameter(l: &mut Section<'_, '_, '_>) -> (Option<String>, Duration) {
+    let identity = l.key::<Device>("identity").required().map(|d| d.0);
+    let watchdog = l.key("watchdog").within_ms(1_000, 600_000).or(d::DIAMETER_WATCHDOG);
+    (identity, watchdog)
 }

@@ -10,7 +10,12 @@ use crate::value::{Device, OneOf, Realm, Value as _, Word};
 use core::net::SocketAddr;
 
 impl Word for AaaTransport {
-    const WORDS: &'static [(&'static str, Self)] = &[("radsec", Self::RadSec), ("udp", Self::Udp)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("radsec", Self::RadSec),
+        ("udp", Self::Udp),
+        ("diameter-tls", Self::DiameterTls),
+        ("diameter-tcp", Self::DiameterTcp),
+    ];
 }
 
 impl Word for Digest {
@@ -142,7 +147,8 @@ fn capacity(mut c: Section<'_, '_, '_>) -> SoftswitchCapacity {
 fn aaa(mut a: Section<'_, '_, '_>, place: Place<'_>) -> Option<Aaa> {
     let transport = a.key("transport").or(OneOf(AaaTransport::RadSec)).0;
     let (tls, lanes) = match transport {
-        AaaTransport::RadSec => (place.tls(&mut a).map(Some), d::AAA_LANES_TLS),
+        AaaTransport::RadSec | AaaTransport::DiameterTls => (place.tls(&mut a).map(Some), d::AAA_LANES_TLS),
+        AaaTransport::DiameterTcp => (Some(None), d::AAA_LANES_TLS),
         AaaTransport::Udp => (Some(None), d::AAA_LANES_UDP),
     };
     let servers: Vec<_> = a.sections("server").into_iter().map(|v| server(v, place, transport)).collect();
@@ -167,6 +173,10 @@ fn aaa(mut a: Section<'_, '_, '_>, place: Place<'_>) -> Option<Aaa> {
     if read.repeat_first > read.repeat_most {
         a.note("`repeat_first` is above `repeat_most`", "let `repeat_most` be the larger one");
     }
+    if read.lanes != 1 && matches!(transport, AaaTransport::DiameterTls | AaaTransport::DiameterTcp) {
+        let at = a.path_of("lanes");
+        a.gather.note_at(&at, "Diameter has one connection to a peer", "remove `lanes`");
+    }
     a.finish();
     Some(Aaa { servers: servers.into_iter().collect::<Option<_>>()?, tls: tls?, ..read })
 }
@@ -174,15 +184,23 @@ fn aaa(mut a: Section<'_, '_, '_>, place: Place<'_>) -> Option<Aaa> {
 fn server(mut v: Section<'_, '_, '_>, place: Place<'_>, transport: AaaTransport) -> Option<AaaServer> {
     let address = v.key::<SocketAddr>("address").required();
     let out = match transport {
-        AaaTransport::RadSec => {
+        AaaTransport::RadSec | AaaTransport::DiameterTls => {
             let name = v.key::<String>("name").required();
             address.zip(name).map(|(address, name)| AaaServer {
                 address,
                 accounting: address,
                 secret: None,
                 name: Some(name),
+                realms: realms(&mut v, transport),
             })
         }
+        AaaTransport::DiameterTcp => address.map(|address| AaaServer {
+            address,
+            accounting: address,
+            secret: None,
+            name: None,
+            realms: realms(&mut v, transport),
+        }),
         AaaTransport::Udp => {
             let beside = address.map(|a| SocketAddr::new(a.ip(), a.port().saturating_add(1)));
             let accounting = v.key::<SocketAddr>("accounting").optional().or(beside);
@@ -192,9 +210,19 @@ fn server(mut v: Section<'_, '_, '_>, place: Place<'_>, transport: AaaTransport)
                 accounting,
                 secret: Some(secret),
                 name: None,
+                realms: Vec::new(),
             })
         }
     };
     v.finish();
     out
+}
+
+/// Realms that a Diameter peer leads to.
+fn realms(v: &mut Section<'_, '_, '_>, transport: AaaTransport) -> Vec<String> {
+    if transport == AaaTransport::RadSec {
+        return Vec::new();
+    }
+    let realms = v.key::<Vec<Realm>>("realms").optional();
+    realms.into_iter().flatten().map(|r| r.0).collect()
 }

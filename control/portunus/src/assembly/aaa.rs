@@ -1,12 +1,13 @@
-//! RADIUS ends from configuration.
+//! RADIUS and Diameter ends from configuration.
 
 use crate::exit::Failure;
 use portunus_aaa::client::{Limits, link::Timing};
 use portunus_aaa::net::{Listen, ListenTls, RunnerConfig, ServerPeer, TlsPeer};
+use portunus_aaa::node::Node;
 use portunus_aaa::secret::SharedSecret;
 use portunus_aaa::server::{ClientEntry, EndConfig};
 use portunus_aaa::tls::Identity;
-use portunus_aaa::transport::{RADIUS_UDP, RADSEC};
+use portunus_aaa::transport::{DIAMETER_TCP, DIAMETER_TLS, RADIUS_UDP, RADSEC};
 use portunus_config::model::{Aaa, AaaTransport, Auc, AucListener, SecretSource, Tls};
 use std::net::SocketAddr;
 
@@ -27,11 +28,11 @@ fn millis(d: core::time::Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The softswitch's client. `identity` is its NAS-Identifier (IDss).
+/// The softswitch's client. `identity_of_ours` (IDss) is its NAS-Identifier or Origin-Host, `realm` its own.
 ///
 /// # Errors
 /// A secret or certificate that cannot be read or used.
-pub fn client(aaa: &Aaa, identity_of_ours: &str, lab: bool) -> Result<RunnerConfig, Failure> {
+pub fn client(aaa: &Aaa, identity_of_ours: &str, realm: &str, lab: bool) -> Result<RunnerConfig, Failure> {
     let tls = aaa.tls.as_ref().map(identity).transpose()?;
     let tls = tls.map(|t| t.client().map_err(tls_fault)).transpose()?;
     let timing = Timing {
@@ -53,6 +54,8 @@ pub fn client(aaa: &Aaa, identity_of_ours: &str, lab: bool) -> Result<RunnerConf
             transport: match aaa.transport {
                 AaaTransport::RadSec => &RADSEC,
                 AaaTransport::Udp => &RADIUS_UDP,
+                AaaTransport::DiameterTls => &DIAMETER_TLS,
+                AaaTransport::DiameterTcp => &DIAMETER_TCP,
             },
             auth: server.address,
             acct: server.accounting,
@@ -62,6 +65,7 @@ pub fn client(aaa: &Aaa, identity_of_ours: &str, lab: bool) -> Result<RunnerConf
             },
             tls,
             lanes: aaa.lanes,
+            realms: server.realms.iter().map(|r| r.as_str().into()).collect(),
             window: aaa.window,
             timing,
         });
@@ -72,7 +76,7 @@ pub fn client(aaa: &Aaa, identity_of_ours: &str, lab: bool) -> Result<RunnerConf
         authenticate_ms: millis(aaa.patience),
         ..Limits::default()
     };
-    Ok(RunnerConfig { servers, nas_identifier: identity_of_ours.to_owned(), limits })
+    Ok(RunnerConfig { servers, nas_identifier: identity_of_ours.to_owned(), realm: realm.into(), limits })
 }
 
 /// The AuC's listeners.
@@ -80,7 +84,12 @@ pub fn client(aaa: &Aaa, identity_of_ours: &str, lab: bool) -> Result<RunnerConf
 /// # Errors
 /// A secret or certificate that cannot be read or used.
 pub fn listeners(auc: &Auc, lab: bool) -> Result<Vec<Listen>, Failure> {
-    let end = EndConfig { cache: auc.answers, cache_ms: millis(auc.answer_cache), ..EndConfig::default() };
+    let end = EndConfig {
+        cache: auc.answers,
+        cache_ms: millis(auc.answer_cache),
+        realms: auc.realms.iter().map(|r| r.as_str().into()).collect(),
+        ..EndConfig::default()
+    };
     auc.listeners.iter().map(|l| listener(l, &end, lab)).collect()
 }
 
@@ -99,7 +108,32 @@ fn listener(l: &AucListener, end: &EndConfig, lab: bool) -> Result<Listen, Failu
             let tls = ListenTls { config, names: clients.clone() };
             Ok(Listen { transport: &RADSEC, auth: *address, acct: *address, tls: Some(tls), end: end.clone() })
         }
+        AucListener::Diameter { address, identity: host, tls, names, hosts, watchdog } => {
+            let realm = end.realms.first().cloned().unwrap_or_else(|| "".into());
+            let end = EndConfig {
+                // Who connects over TCP is known by address; the protocol has no shared secret.
+                clients: hosts.iter().map(|a| ClientEntry::host(&a.to_string(), *a, SharedSecret::new([]))).collect(),
+                node: Node { host: host.as_str().into(), realm, state_id: started(), ..Node::default() },
+                hosts_proven: !names.is_empty(),
+                watchdog_ms: millis(*watchdog),
+                ..end.clone()
+            };
+            let tls = match tls {
+                Some(tls) => {
+                    let config = identity(tls)?.server().map_err(tls_fault)?;
+                    Some(ListenTls { config, names: names.clone() })
+                }
+                None => None,
+            };
+            let transport = if tls.is_some() { &DIAMETER_TLS } else { &DIAMETER_TCP };
+            Ok(Listen { transport, auth: *address, acct: *address, tls, end })
+        }
     }
+}
+
+/// Origin-State-Id: this start's, in seconds since 1970 UTC.
+fn started() -> u32 {
+    u32::try_from(super::store::wall_ms() / 1_000).unwrap_or(u32::MAX)
 }
 
 /// Addresses in a row.

@@ -182,10 +182,16 @@ fn client(certificates: &lab::LabCertificates, auc: SocketAddr) -> Result<Runner
         secret: SharedSecret::radsec(),
         tls: Some(TlsPeer { config: certificates.client.client().map_err(in_memory)?, name }),
         lanes: 4,
+        realms: vec![],
         window: 1024,
         timing: Timing::default(),
     };
-    Ok(RunnerConfig { servers: vec![peer], nas_identifier: IDSS.into(), limits: Limits::default() })
+    Ok(RunnerConfig {
+        servers: vec![peer],
+        nas_identifier: IDSS.into(),
+        realm: REALM.into(),
+        limits: Limits::default(),
+    })
 }
 
 /// The demonstration's configuration is one like any other, with free ports. The keys and certificates that it

@@ -23,7 +23,14 @@ impl Lab {
         let radius = [self.radius.port(), self.accounting.port()];
         let h248 = self.controller.map(|controller| controller.port());
         let (ipsec, tls) = (self.ipsec.port(), self.tls.port());
-        let ports = sip.iter().chain(&radius).chain(&h248).chain([&ipsec, &tls]).map(|port| format!("port {port}"));
+        let diameter: Vec<u16> = self.diameter.into_iter().flatten().map(|at| at.port()).collect();
+        let ports = sip
+            .iter()
+            .chain(&radius)
+            .chain(&diameter)
+            .chain(&h248)
+            .chain([&ipsec, &tls])
+            .map(|port| format!("port {port}"));
         // What is sealed is nobody's to read, and what the system says of a terminal that has gone is not ours.
         let sealed = self.sealed.port();
         let hosts = self.beside.into_iter().flatten();
@@ -50,7 +57,8 @@ impl Lab {
         assert!(started, "tshark did not begin to capture");
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         std::thread::sleep(Duration::from_millis(700));
-        Capture { child: Running(child), file, sip, radius, h248, ipsec: self.ipsec.port() }
+        let diameter = self.diameter.into_iter().flatten().map(|at| at.port()).collect();
+        Capture { child: Running(child), file, sip, radius, diameter, h248, ipsec: self.ipsec.port() }
     }
 }
 
@@ -60,6 +68,7 @@ pub struct Capture {
     file: PathBuf,
     sip: Vec<u16>,
     radius: Vec<u16>,
+    diameter: Vec<u16>,
     h248: Option<u16>,
     ipsec: u16,
 }
@@ -72,7 +81,14 @@ impl Capture {
         std::thread::sleep(Duration::from_millis(700));
         drop(self.child);
         cut(&self.file);
-        Seen { file: self.file, sip: self.sip, radius: self.radius, h248: self.h248, ipsec: self.ipsec }
+        Seen {
+            file: self.file,
+            sip: self.sip,
+            radius: self.radius,
+            diameter: self.diameter,
+            h248: self.h248,
+            ipsec: self.ipsec,
+        }
     }
 }
 
@@ -81,6 +97,7 @@ pub struct Seen {
     file: PathBuf,
     sip: Vec<u16>,
     radius: Vec<u16>,
+    diameter: Vec<u16>,
     h248: Option<u16>,
     ipsec: u16,
 }
@@ -94,6 +111,9 @@ impl Seen {
         }
         for port in &self.radius {
             command.args(["-d", &format!("udp.port=={port},radius")]);
+        }
+        for port in &self.diameter {
+            command.args(["-d", &format!("tcp.port=={port},diameter")]);
         }
         if let Some(port) = self.h248 {
             command.args(["-d", &format!("udp.port=={port},megaco")]);
@@ -116,17 +136,23 @@ impl Seen {
     pub fn assert_clean(&self) {
         let bad = self.frames(
             "_ws.malformed || (_ws.expert.severity >= 0x00400000 && (sip || radius || megaco || esp || tls)) \
-             || (_ws.expert && udp && (mgcp || megaco || h225))",
+             || (_ws.expert && udp && (mgcp || megaco || h225)) || (diameter && _ws.expert && !tcp.analysis.flags \
+             && !(tcp.flags & 7))",
         );
         assert!(bad.is_empty(), "tshark complains:\n{}", bad.join("\n"));
-        let strange = self.frames("(udp || tcp.len > 0) && !(sip || radius || mgcp || megaco || h225 || esp || tls)");
+        let strange =
+            self.frames("(udp || tcp.len > 0) && !(sip || radius || mgcp || megaco || h225 || esp || tls || diameter)");
         assert!(strange.is_empty(), "not taken for the right protocol:\n{}", strange.join("\n"));
     }
 
     /// Every one of these is among the values of a field.
     pub fn assert_values(&self, protocol: &str, field: &str, wanted: &[&str]) {
         let mut command = Command::new("tshark");
-        command.arg("-r").arg(&self.file).args(["-Y", protocol, "-T", "fields", "-e", field]);
+        command.arg("-r").arg(&self.file);
+        for port in &self.diameter {
+            command.args(["-d", &format!("tcp.port=={port},diameter")]);
+        }
+        command.args(["-Y", protocol, "-T", "fields", "-e", field]);
         let report = bounded(&mut command, Duration::from_secs(60));
         assert!(report.ok, "tshark: {}", report.text);
         let seen: Vec<_> = report.text.lines().flat_map(|l| l.split(',')).map(str::trim).collect();

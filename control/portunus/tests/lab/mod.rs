@@ -154,6 +154,8 @@ pub struct Lab {
     registrars: Vec<SocketAddr>,
     radius: SocketAddr,
     accounting: SocketAddr,
+    /// The AuC and what the softswitch asks, where both speak Diameter.
+    diameter: Option<[SocketAddr; 2]>,
     next_hop: Option<SocketAddr>,
     direct: bool,
     /// Where terminals, and where the proxy, reach the protocols beside SIP at their standard ports: addresses of this
@@ -185,6 +187,7 @@ impl Lab {
             registrars: Vec::new(),
             radius: free_port(),
             accounting: free_port(),
+            diameter: None,
             next_hop: None,
             direct: false,
             beside: None,
@@ -221,6 +224,17 @@ impl Lab {
         self.digest = Some(hash);
         self.phones.push((id.to_owned(), password.to_owned()));
         self
+    }
+
+    /// Softswitch and AuC speak Diameter, through a relay at this address.
+    pub fn with_diameter_relay(mut self, relay: SocketAddr) -> Self {
+        self.diameter = Some([free_port(), relay]);
+        self
+    }
+
+    /// Where the AuC speaks Diameter.
+    pub fn diameter(&self) -> SocketAddr {
+        self.diameter.expect("a laboratory with Diameter")[0]
     }
 
     /// Gateways are served by this controller.
@@ -311,6 +325,24 @@ impl Lab {
             }
             (None, _) => String::new(),
         };
+        let (auc, aaa) = match self.diameter {
+            Some([auc, relay]) => (
+                format!(
+                    "transport = \"diameter-tcp\"\naddress = \"{auc}\"\nidentity = \"auc.example.test\"\nclients = [\"127.0.0.1\"]"
+                ),
+                format!(
+                    "transport = \"diameter-tcp\"\n[[softswitch.aaa.server]]\naddress = \"{relay}\"\nrealms = [\"example.test\"]"
+                ),
+            ),
+            None => (
+                format!(
+                    "transport = \"udp\"\naddress = \"{radius}\"\naccounting = \"{accounting}\"\n[[auc.listen.client]]\naddress = \"127.0.0.1\"\nsecret = \"lab-radius-secret\""
+                ),
+                format!(
+                    "transport = \"udp\"\n[[softswitch.aaa.server]]\naddress = \"{radius}\"\naccounting = \"{accounting}\"\nsecret = \"lab-radius-secret\""
+                ),
+            ),
+        };
         format!(
             r#"lab = true
 [log]
@@ -325,12 +357,7 @@ digests = ["sha-256", "md5"]
 file = "master.key"
 create = true
 [[auc.listen]]
-transport = "udp"
-address = "{radius}"
-accounting = "{accounting}"
-[[auc.listen.client]]
-address = "127.0.0.1"
-secret = "lab-radius-secret"
+{auc}
 [softswitch]
 identity = "ss1.example.test"
 realm = "example.test"
@@ -339,11 +366,7 @@ realm = "example.test"
 {digest}
 {behind}
 [softswitch.aaa]
-transport = "udp"
-[[softswitch.aaa.server]]
-address = "{radius}"
-accounting = "{accounting}"
-secret = "lab-radius-secret"
+{aaa}
 {edge}
 "#
         )
@@ -613,6 +636,54 @@ impl Peer {
     /// Kamailio listening at `at`, the registrar behind the lab's softswitch.
     pub fn kamailio_registrar(lab: &Lab, at: SocketAddr) -> Running {
         Self::kamailio_as("kamailio-registrar.cfg", lab, at)
+    }
+
+    /// freeDiameter listening at `at`, relaying to the lab's AuC; the softswitch connects to it.
+    pub fn free_diameter(lab: &Lab, at: SocketAddr) -> Running {
+        let (key, certificate) = (lab.path("relay.key"), lab.path("relay.pem"));
+        if !key.exists() {
+            // It does not start without, although nothing here asks for TLS.
+            let mut make = Command::new("openssl");
+            make.args([
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=relay.example.test",
+            ]);
+            let made = bounded(make.arg("-keyout").arg(&key).arg("-out").arg(&certificate), Duration::from_secs(60));
+            assert!(made.ok, "openssl: {}", made.text);
+        }
+        let template = std::fs::read_to_string(Path::new(PEERS).join("free-diameter.conf")).expect("its configuration");
+        let text = template
+            .replace("@PORT@", &at.port().to_string())
+            .replace("@AUC@", &lab.diameter().port().to_string())
+            .replace("@FOLDER@", &lab.folder.path().display().to_string());
+        std::fs::write(lab.path("relay.conf"), text).expect("its configuration");
+        std::fs::write(lab.path("relay.acl"), "ALLOW_IPSEC ss1.example.test\n").expect("its white list");
+        let log = std::fs::File::create(lab.path("relay.log")).expect("a log");
+        let errors = log.try_clone().expect("a log");
+        let child = Command::new("freeDiameterd")
+            .arg("-c")
+            .arg(lab.path("relay.conf"))
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .process_group(0)
+            .spawn()
+            .expect("freeDiameterd starts");
+        let running = Running(child);
+        let until = Instant::now() + Duration::from_secs(20);
+        while TcpListener::bind(at).is_ok() {
+            let log = std::fs::read_to_string(lab.path("relay.log")).unwrap_or_default();
+            assert!(Instant::now() < until, "freeDiameterd does not listen: {log}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        running
     }
 
     fn kamailio_as(template: &str, lab: &Lab, at: SocketAddr) -> Running {

@@ -18,7 +18,7 @@ fn end() -> RadiusEnd {
         prefix: 24,
         secret: SharedSecret::new(*b"another secret!!"),
     };
-    let config = EndConfig { clients: vec![net, host], cache: 4, cache_ms: 1_000, pending: 3 };
+    let config = EndConfig { clients: vec![net, host], cache: 4, cache_ms: 1_000, pending: 3, ..EndConfig::default() };
     RadiusEnd::new(config, Box::new(SystemRandom::new()))
 }
 
