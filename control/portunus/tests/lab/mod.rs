@@ -46,16 +46,19 @@ pub fn needs(programs: &[&str]) {
 }
 
 /// An address on the loopback that is free for UDP and TCP now. It lies below the ports that the system hands out by
-/// itself, so that no socket of anybody's takes it by chance before it is bound.
+/// itself, so that no socket of anybody's takes it by chance before it is bound, and no test here was given it before.
 pub fn free_port() -> SocketAddr {
     use std::hash::{BuildHasher as _, RandomState};
     static DRAWN: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    static GIVEN: std::sync::Mutex<std::collections::BTreeSet<u16>> =
+        std::sync::Mutex::new(std::collections::BTreeSet::new());
     let draw = RandomState::new();
     for _ in 0..1_000 {
         let n = DRAWN.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let port = 10_240 + (draw.hash_one(n) % 20_480) as u16;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+        let free = UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok();
+        if free && GIVEN.lock().expect("nobody panics with it").insert(port) {
             return address;
         }
     }
