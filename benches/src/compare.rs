@@ -159,13 +159,7 @@ pub struct Outcome {
 /// What keeps an element or the generator from running.
 pub fn run(plan: &Plan, tell: &mut dyn FnMut(&str, f64)) -> io::Result<Outcome> {
     let standin = StandIn::start(plan.protocol, 0)?;
-    let setup = Setup {
-        protocol: plan.protocol,
-        behind_proxy: standin.behind_proxy,
-        behind_forwarder: standin.behind_forwarder,
-        workers: plan.workers,
-        registrations: plan.registrations,
-    };
+    let setup = Setup::new(plan.protocol, &standin, plan.workers, plan.registrations);
     let elements = plan.subjects.iter().map(|s| Element::start(s.kind, &setup)).collect::<io::Result<Vec<_>>>()?;
     let mut tracks: Vec<Track<'_>> = elements.iter().map(Track::new).collect();
     tell("idle", 0.0);

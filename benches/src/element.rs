@@ -1,6 +1,7 @@
 //! The elements that are measured, each a process of its own: the proxy, the floors and Kamailio.
 
 use crate::cpu::Meter;
+use crate::standin::StandIn;
 use core::net::SocketAddr;
 use core::time::Duration;
 use openssl::asn1::Asn1Time;
@@ -130,6 +131,14 @@ fn shared_memory(registrations: u32, available: Option<u64>) -> io::Result<u64> 
              {free} MB free: ask for fewer (--registrations), or leave it out (--no-peers)"
         ))),
         _ => Ok(mb),
+    }
+}
+
+impl Setup {
+    /// Between terminals of a protocol and a stand-in core.
+    pub const fn new(protocol: Protocol, standin: &StandIn, workers: usize, registrations: u32) -> Self {
+        let (behind_proxy, behind_forwarder) = (standin.behind_proxy, standin.behind_forwarder);
+        Self { protocol, behind_proxy, behind_forwarder, workers, registrations }
     }
 }
 

@@ -110,13 +110,7 @@ fn come(element: &Element, plan: &Plan, first: u32, count: u32) -> io::Result<Co
 pub fn run(plan: &Plan, tell: &mut dyn FnMut(&str, f64)) -> io::Result<Outcome> {
     portunus_io::descriptors::raise_limit()?;
     let standin = StandIn::start(Protocol::Sip, 0)?;
-    let setup = Setup {
-        protocol: Protocol::Sip,
-        behind_proxy: standin.behind_proxy,
-        behind_forwarder: standin.behind_forwarder,
-        workers: plan.workers,
-        registrations: plan.connections.max(plan.stay),
-    };
+    let setup = Setup::new(Protocol::Sip, &standin, plan.workers, plan.connections.max(plan.stay));
     let proxy = Element::with(Kind::Proxy, &setup, &["--channel", Mech::Tls.token()])?;
     let kamailio = Element::start(Kind::KamailioTls, &setup)?;
     let elements = [&proxy, &kamailio];

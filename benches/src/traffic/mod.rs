@@ -97,13 +97,7 @@ impl Outcome {
 /// What keeps an element or the generator from running; also that the terminals could not register.
 pub fn run(plan: &Plan, tell: &mut dyn FnMut(&str, f64)) -> io::Result<Outcome> {
     let standin = StandIn::start(Protocol::Sip, 0)?;
-    let setup = Setup {
-        protocol: Protocol::Sip,
-        behind_proxy: standin.behind_proxy,
-        behind_forwarder: standin.behind_forwarder,
-        workers: plan.workers,
-        registrations: plan.window,
-    };
+    let setup = Setup::new(Protocol::Sip, &standin, plan.workers, plan.window);
     let channel = ["--channel", plan.mech.token()];
     let proxy = Element::with(Kind::Proxy, &setup, &channel)?;
     let floor = Element::with(Kind::F1, &setup, &channel)?;

@@ -278,16 +278,14 @@ impl Runner {
     /// Something happened on the connection of a session.
     fn on_secured(&mut self, token: Token, tell: &mut dyn FnMut(&str, &Notice)) {
         let now = self.now();
-        let Some(Happened { phone, kid, opened, messages, lost }) = self.secured.on_event(token, now.mono_ms) else {
-            return;
-        };
-        if opened {
+        let Some(Happened { phone, kid, turn }) = self.secured.on_event(token, now.mono_ms) else { return };
+        if turn.opened {
             self.agent.on_secured(now, &mut self.rng, phone, kid);
         }
-        for message in messages {
+        for message in turn.messages {
             self.agent.on_inside(now, &mut self.rng, phone, kid, &message);
         }
-        if lost {
+        if turn.lost {
             self.secured_lost(phone, kid);
         }
         self.act(tell);

@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use mio::{Registry, Token};
 use portunus_channel::tls::{Client, Identity, Limits, Psk};
 use portunus_signalling::Protocol;
-use portunus_terminal::stream::Stream;
+use portunus_terminal::stream::{Stream, Turn};
 use std::io;
 
 /// What a proxy is asked for a sign of life with.
@@ -23,8 +23,6 @@ struct Connection {
     stream: Stream,
     /// It can be asked for signs of life.
     pings: bool,
-    /// The terminal has heard that it is open.
-    told: bool,
     /// Octets of the proxy when this was last looked at, and when there were more, monotonic milliseconds.
     heard: (u64, u64),
     /// When the proxy was asked for a sign of life.
@@ -36,11 +34,7 @@ struct Connection {
 pub(crate) struct Happened {
     pub(crate) phone: usize,
     pub(crate) kid: u64,
-    /// It has just opened.
-    pub(crate) opened: bool,
-    pub(crate) messages: Vec<Vec<u8>>,
-    /// It is gone.
-    pub(crate) lost: bool,
+    pub(crate) turn: Turn,
 }
 
 /// All connections of an agent.
@@ -84,7 +78,7 @@ impl Secured {
         let tls = client.connection(id, psk).map_err(io::Error::other)?;
         let stream = Stream::connect(to, protocol, registry, Token(self.base + n))?.secure(tls)?;
         let pings = protocol == Protocol::Sip;
-        *place = Some(Connection { phone, kid, stream, pings, told: false, heard: (0, now_ms), asked_ms: None });
+        *place = Some(Connection { phone, kid, stream, pings, heard: (0, now_ms), asked_ms: None });
         Ok(())
     }
 
@@ -107,25 +101,12 @@ impl Secured {
     /// Something happened on the connection of this token.
     pub(crate) fn on_event(&mut self, token: Token, now_ms: u64) -> Option<Happened> {
         let one = self.all.get_mut(token.0.checked_sub(self.base)?)?.as_mut()?;
-        let mut lost = !one.stream.write().and_then(|()| one.stream.read()).unwrap_or(false);
+        let turn = one.stream.turn();
         if one.stream.received() != one.heard.0 {
             one.heard = (one.stream.received(), now_ms);
             one.asked_ms = None;
         }
-        let open = one.stream.is_open();
-        let opened = open && !core::mem::replace(&mut one.told, open);
-        let mut messages = Vec::new();
-        loop {
-            match one.stream.next_message() {
-                Ok(Some(message)) => messages.push(message),
-                Ok(None) => break,
-                Err(_) => {
-                    lost = true;
-                    break;
-                }
-            }
-        }
-        Some(Happened { phone: one.phone, kid: one.kid, opened, messages, lost })
+        Some(Happened { phone: one.phone, kid: one.kid, turn })
     }
 
     /// Forgets a connection that is lost.
@@ -149,11 +130,11 @@ impl Secured {
         let dead = |one: &mut Connection| {
             let asked = one.asked_ms.map(|at| at + patience_ms);
             // A handshake has the same time.
-            let due = if one.told { asked } else { Some(one.heard.1 + patience_ms) };
+            let due = if one.stream.is_open() { asked } else { Some(one.heard.1 + patience_ms) };
             if due.is_some_and(|due| due <= now_ms) {
                 return true;
             }
-            let quiet = one.pings && one.told && one.asked_ms.is_none() && one.heard.1 + quiet_ms <= now_ms;
+            let quiet = one.pings && one.stream.is_open() && one.asked_ms.is_none() && one.heard.1 + quiet_ms <= now_ms;
             if quiet {
                 one.asked_ms = Some(now_ms);
             }
@@ -165,7 +146,7 @@ impl Secured {
 
     /// When [`Secured::on_timer`] wants to be called, monotonic milliseconds.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        let due = |one: &Connection| match (one.told, one.asked_ms) {
+        let due = |one: &Connection| match (one.stream.is_open(), one.asked_ms) {
             (true, Some(at)) => Some(at + self.patience_ms),
             (true, None) => one.pings.then_some(one.heard.1 + self.quiet_ms),
             (false, _) => Some(one.heard.1 + self.patience_ms),

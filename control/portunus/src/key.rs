@@ -1,14 +1,13 @@
 //! `portunus key`: the keys of subscribers and devices in an AuC's store.
 
-use crate::assembly::auc;
-use crate::assembly::store::{fault, master_key, open, open_with, wall_ms};
+use crate::assembly::place::Place;
+use crate::assembly::store::{fault, wall_ms};
 use crate::cli::{KeyAddArgs, KeyCommand, Kind as KindArg, StoreArgs};
 use crate::exit::{Exit, Failure};
 use crate::out::Out;
-use portunus_auc::audit::AuditEntry;
 use portunus_auc::import::{ImportError, ImportOptions};
 use portunus_auc::store::{Credential, Entry, IfThere, Kind, Space, Store, Stored};
-use portunus_config::model::{Auc, KeySource};
+use portunus_config::model::Auc;
 use portunus_keydist::{Key, Random as _, SystemRandom};
 use serde_json::json;
 use std::io::{Read as _, Write as _};
@@ -43,39 +42,20 @@ pub fn key(command: &KeyCommand, out: Out) -> Result<(), Failure> {
     }
 }
 
-/// A store, and what its configuration says.
+/// A store that is open; it is made when it does not exist.
 struct Opened {
     store: Store,
-    devices: Vec<String>,
-    /// The configuration's audit log; a store that is named alone has none.
-    audit: Option<portunus_auc::audit::Audit>,
+    place: Place,
 }
 
 impl Opened {
     fn of(args: &StoreArgs, out: Out) -> Result<Self, Failure> {
-        if let Some(config) = &args.config {
-            let model = section(config, out)?;
-            let audit = Some(auc::audit(&model)?);
-            return Ok(Self { store: open(&model)?, devices: model.devices, audit });
-        }
-        // The command line demands either a configuration or both of these.
-        let (Some(store), Some(master)) = (&args.store, &args.master_key) else {
-            return Err(Failure::new(Exit::Usage, "no store", "name --config, or --store and --master-key"));
-        };
-        // A key is made for a new store only: with an old one it could not be the right one.
-        let create = !store.exists();
-        let master = master_key(&KeySource::File(master.clone()), create)?;
-        Ok(Self { store: open_with(store, &master)?, devices: Vec::new(), audit: None })
-    }
-
-    /// Says who was given a key, where there is a log for it.
-    fn audit(&self, event: &'static str, fields: &[(&'static str, &str)]) -> Result<(), Failure> {
-        let Some(audit) = &self.audit else { return Ok(()) };
-        let entry = AuditEntry::new(wall_ms(), event, fields);
-        audit.append(&[entry]).map_err(|e| Failure::io("writing the audit log", &e))
+        let place = Place::of(args, true, out)?;
+        Ok(Self { store: place.open()?, place })
     }
 }
 
+/// The `[auc]` of a configuration.
 pub(crate) fn section(config: &Path, out: Out) -> Result<Auc, Failure> {
     let loaded = crate::check::load(config, out)?;
     loaded.config.auc.ok_or_else(|| {
@@ -167,7 +147,7 @@ fn add(args: &KeyAddArgs, out: Out) -> Result<(), Failure> {
     let entry = Entry { id: args.id.clone(), kind, credential };
     let stored = opened.store.put(wall_ms(), &[entry], IfThere::Refuse, &mut SystemRandom::new());
     undo_on_failure(stored.map_err(fault), file.as_deref())?;
-    opened.audit("key.add", &[("kind", kind.name()), ("id", &args.id)])?;
+    opened.place.audit("key.add", &[("kind", kind.name()), ("id", &args.id)])?;
     done("added", args, kind, file.as_deref(), out);
     Ok(())
 }
@@ -186,7 +166,7 @@ fn rotate(args: &KeyAddArgs, overlap: Duration, out: Out) -> Result<(), Failure>
     let times = (wall_ms(), u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX));
     let rotated = opened.store.rotate(times, kind.space(), &args.id, credential, &mut SystemRandom::new());
     undo_on_failure(rotated.map_err(fault), file.as_deref())?;
-    opened.audit("key.rotate", &[("kind", kind.name()), ("id", &args.id)])?;
+    opened.place.audit("key.rotate", &[("kind", kind.name()), ("id", &args.id)])?;
     done("rotated", args, kind, file.as_deref(), out);
     Ok(())
 }
@@ -262,7 +242,7 @@ fn date(ms: u64) -> String {
 fn remove(opened: &Opened, id: &str, out: Out) -> Result<(), Failure> {
     let kind = kind_of(&opened.store, id, Kind::Terminal)?;
     opened.store.remove(kind.space(), id).map_err(fault)?;
-    opened.audit("key.remove", &[("kind", kind.name()), ("id", id)])?;
+    opened.place.audit("key.remove", &[("kind", kind.name()), ("id", id)])?;
     out.say(format!("removed {} {id}", kind.name()));
     out.machine(&json!({ "done": "removed", "id": id, "kind": kind.name() }));
     Ok(())
@@ -271,10 +251,10 @@ fn remove(opened: &Opened, id: &str, out: Out) -> Result<(), Failure> {
 fn import(args: &StoreArgs, csv: &Path, kind: Option<KindArg>, replace: bool, out: Out) -> Result<(), Failure> {
     let opened = Opened::of(args, out)?;
     let if_there = if replace { IfThere::Replace } else { IfThere::Keep };
-    let stored = import_csv(&opened.store, csv, true, &opened.devices, kind.map(Kind::from), if_there)?;
+    let stored = import_csv(&opened.store, csv, true, &opened.place.devices, kind.map(Kind::from), if_there)?;
     let Stored { added, replaced, kept } = stored;
     let numbers = [added, replaced, kept].map(|n| n.to_string());
-    opened.audit("key.import", &[("added", &numbers[0]), ("replaced", &numbers[1]), ("kept", &numbers[2])])?;
+    opened.place.audit("key.import", &[("added", &numbers[0]), ("replaced", &numbers[1]), ("kept", &numbers[2])])?;
     out.say(format!("{added} added, {replaced} replaced, {kept} were there already"));
     out.machine(&json!({ "added": added, "replaced": replaced, "kept": kept }));
     Ok(())

@@ -1,20 +1,18 @@
 //! `portunus store`: what an operator does to an AuC's store as a whole.
 
-use crate::assembly::auc;
-use crate::assembly::store::{fault, master_key, open_with, wall_ms};
-use crate::cli::{MasterCommand, StoreArgs, StoreCommand};
+use crate::assembly::place::Place;
+use crate::assembly::store::{fault, master_key};
+use crate::cli::{MasterCommand, StoreCommand};
 use crate::exit::{Exit, Failure};
 use crate::out::Out;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use portunus_auc::audit::AuditEntry;
-use portunus_auc::custody::MasterKey;
 use portunus_auc::envelope::Wrapping;
 use portunus_auc::store::backup::{self, BackupError};
-use portunus_auc::store::{Depth, Store, Verified};
-use portunus_config::model::{Auc, KeySource};
+use portunus_auc::store::{Depth, Verified};
+use portunus_config::model::KeySource;
 use portunus_keydist::SystemRandom;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Does one of them.
 ///
@@ -22,52 +20,14 @@ use std::path::{Path, PathBuf};
 /// What is wrong with the store, the master key or the file.
 pub fn store(command: &StoreCommand, out: Out) -> Result<(), Failure> {
     match command {
-        StoreCommand::Verify(args) => verify(&Place::of(args, out)?, out),
-        StoreCommand::Backup { store, to } => save(&Place::of(store, out)?, to, out),
-        StoreCommand::Restore { store, from, replace } => restore(&Place::of(store, out)?, from, *replace, out),
-        StoreCommand::Migrate(args) => migrate(&Place::of(args, out)?, out),
-        StoreCommand::Reseal(args) => reseal(&Place::of(args, out)?, out),
-        StoreCommand::Master(MasterCommand::List(args)) => masters(&Place::of(args, out)?, out),
-        StoreCommand::Master(MasterCommand::Admit { store, next }) => admit(&Place::of(store, out)?, next, out),
-        StoreCommand::Master(MasterCommand::Retire(args)) => retire(&Place::of(args, out)?, out),
-    }
-}
-
-/// Where a store is and what opens it.
-struct Place {
-    path: PathBuf,
-    master: MasterKey,
-    model: Option<Auc>,
-}
-
-impl Place {
-    fn of(args: &StoreArgs, out: Out) -> Result<Self, Failure> {
-        let (path, source, model) = match (&args.config, &args.store, &args.master_key) {
-            (Some(config), ..) => {
-                let auc = crate::key::section(config, out)?;
-                (auc.store.clone(), auc.master_key.clone(), Some(auc))
-            }
-            (None, Some(store), Some(master)) => (store.clone(), KeySource::File(master.clone()), None),
-            // The command line demands either a configuration or both of these.
-            _ => return Err(Failure::new(Exit::Usage, "no store", "name --config, or --store and --master-key")),
-        };
-        // None of these commands is the way to a new store: a key made now could open nothing.
-        Ok(Self { path, master: master_key(&source, false)?, model })
-    }
-
-    fn open(&self) -> Result<Store, Failure> {
-        if !self.path.exists() {
-            let what = format!("there is no store at {}", self.path.display());
-            return Err(Failure::configuration(what, "name the store of a running AuC, or restore a backup"));
-        }
-        open_with(&self.path, &self.master)
-    }
-
-    /// Says who did what to the store, where there is a log for it.
-    fn audit(&self, event: &'static str, fields: &[(&'static str, &str)]) -> Result<(), Failure> {
-        let Some(model) = &self.model else { return Ok(()) };
-        let entry = AuditEntry::new(wall_ms(), event, fields);
-        auc::audit(model)?.append(&[entry]).map_err(|e| Failure::io("writing the audit log", &e))
+        StoreCommand::Verify(args) => verify(&Place::of(args, false, out)?, out),
+        StoreCommand::Backup { store, to } => save(&Place::of(store, false, out)?, to, out),
+        StoreCommand::Restore { store, from, replace } => restore(&Place::of(store, false, out)?, from, *replace, out),
+        StoreCommand::Migrate(args) => migrate(&Place::of(args, false, out)?, out),
+        StoreCommand::Reseal(args) => reseal(&Place::of(args, false, out)?, out),
+        StoreCommand::Master(MasterCommand::List(args)) => masters(&Place::of(args, false, out)?, out),
+        StoreCommand::Master(MasterCommand::Admit { store, next }) => admit(&Place::of(store, false, out)?, next, out),
+        StoreCommand::Master(MasterCommand::Retire(args)) => retire(&Place::of(args, false, out)?, out),
     }
 }
 
@@ -97,7 +57,7 @@ fn backup_fault(e: BackupError) -> Failure {
 }
 
 fn verify(place: &Place, out: Out) -> Result<(), Failure> {
-    let mut store = place.open()?;
+    let mut store = place.existing()?;
     let whole = store.verify_file().map_err(fault)?;
     let bar = counting("verified", out);
     let found = store.verify(Depth::Records, &mut |n| bar.set_position(n));
@@ -128,7 +88,7 @@ fn verify(place: &Place, out: Out) -> Result<(), Failure> {
 }
 
 fn save(place: &Place, to: &Path, out: Out) -> Result<(), Failure> {
-    let store = place.open()?;
+    let store = place.existing()?;
     let bar = counting("saved", out);
     let rows = backup::write(&store, &place.master, to, &mut |n| bar.set_position(n), &mut SystemRandom::new());
     bar.finish_and_clear();
@@ -175,7 +135,7 @@ fn restore(place: &Place, from: &Path, replace: bool, out: Out) -> Result<(), Fa
 }
 
 fn migrate(place: &Place, out: Out) -> Result<(), Failure> {
-    let store = place.open()?;
+    let store = place.existing()?;
     let from = store.migrate(&mut SystemRandom::new()).map_err(fault)?;
     let to = store.version().map_err(fault)?;
     if from == to {
@@ -189,7 +149,7 @@ fn migrate(place: &Place, out: Out) -> Result<(), Failure> {
 }
 
 fn reseal(place: &Place, out: Out) -> Result<(), Failure> {
-    let store = place.open()?;
+    let store = place.existing()?;
     let bar = counting("sealed anew", out);
     let done = store.reseal(&mut |n| bar.set_position(n), &mut SystemRandom::new());
     bar.finish_and_clear();
@@ -202,7 +162,7 @@ fn reseal(place: &Place, out: Out) -> Result<(), Failure> {
 }
 
 fn masters(place: &Place, out: Out) -> Result<(), Failure> {
-    let store = place.open()?;
+    let store = place.existing()?;
     let (names, own) = (store.masters().map_err(fault)?, store.master());
     if names.is_empty() {
         out.say("layout 1: its only master key cannot be replaced before `portunus store migrate`");
@@ -215,7 +175,7 @@ fn masters(place: &Place, out: Out) -> Result<(), Failure> {
 }
 
 fn admit(place: &Place, next: &Path, out: Out) -> Result<(), Failure> {
-    let store = place.open()?;
+    let store = place.existing()?;
     let key = master_key(&KeySource::File(next.to_path_buf()), true)?;
     store.admit_master(&key, &mut SystemRandom::new()).map_err(fault)?;
     let name = Wrapping::new(&key).name();
@@ -227,7 +187,7 @@ fn admit(place: &Place, next: &Path, out: Out) -> Result<(), Failure> {
 }
 
 fn retire(place: &Place, out: Out) -> Result<(), Failure> {
-    let store = place.open()?;
+    let store = place.existing()?;
     let retired = store.retire_masters().map_err(fault)?;
     let name = store.master();
     place.audit("store.master.retire", &[("kept", &name), ("retired", &retired.to_string())])?;

@@ -19,6 +19,8 @@ pub struct Stream {
     framing: Framing,
     /// Octets of the peer so far.
     received: u64,
+    /// A turn has said that it is open.
+    told: bool,
     /// Between the octets of the connection and its messages.
     tls: Option<Box<Connection>>,
 }
@@ -27,6 +29,17 @@ impl core::fmt::Debug for Stream {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Stream({} octets received, {} wait)", self.received, self.outward.len())
     }
+}
+
+/// What came of a connection that became ready.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Messages may pass from now on.
+    pub opened: bool,
+    /// What the peer said, in order.
+    pub messages: Vec<Vec<u8>>,
+    /// The connection is over, behind these messages.
+    pub lost: bool,
 }
 
 /// How messages are told apart on a stream.
@@ -49,7 +62,7 @@ impl Stream {
         let mut tcp = TcpStream::connect(to)?;
         registry.register(&mut tcp, token, Interest::READABLE | Interest::WRITABLE)?;
         let framing = if protocol == Protocol::Sip { Framing::Sip(Framer::new()) } else { Framing::Tpkt };
-        Ok(Self { tcp, inward: Vec::new(), outward: Vec::new(), framing, received: 0, tls: None })
+        Ok(Self { tcp, inward: Vec::new(), outward: Vec::new(), framing, received: 0, told: false, tls: None })
     }
 
     /// The same with TLS inside; messages may be sent once it is open.
@@ -158,6 +171,23 @@ impl Stream {
                     // An alert for the proxy, where there is one; the connection is over in any case.
                     let _ = self.write();
                     return if ended == Ended::Closed { Ok(false) } else { Err(io::Error::other(ended)) };
+                }
+            }
+        }
+    }
+
+    /// The connection became ready: sends what waits, reads what is there.
+    pub fn turn(&mut self) -> Turn {
+        let mut turn = Turn { lost: !self.write().and_then(|()| self.read()).unwrap_or(false), ..Turn::default() };
+        let open = self.is_open();
+        turn.opened = open && !core::mem::replace(&mut self.told, open);
+        loop {
+            match self.next_message() {
+                Ok(Some(message)) => turn.messages.push(message),
+                Ok(None) => return turn,
+                Err(_) => {
+                    turn.lost = true;
+                    return turn;
                 }
             }
         }

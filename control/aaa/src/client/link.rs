@@ -8,6 +8,28 @@ use core::net::SocketAddr;
 use portunus_keydist::{Now, Random};
 use std::sync::Arc;
 
+/// Lets one request now and then through to a server that is down.
+#[derive(Debug, Default)]
+pub(crate) struct Canary {
+    at_ms: u64,
+}
+
+impl Canary {
+    /// None for so long from now on.
+    pub(crate) fn rest(&mut self, now: Now, every_ms: u64) {
+        self.at_ms = now.mono_ms + every_ms;
+    }
+
+    /// True when one may go, which begins the next rest.
+    pub(crate) fn flies(&mut self, now: Now, every_ms: u64) -> bool {
+        let due = now.mono_ms >= self.at_ms;
+        if due {
+            self.rest(now, every_ms);
+        }
+        due
+    }
+}
+
 /// Times and limits of a link; milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {

@@ -17,7 +17,7 @@ use super::cx::{self, Names, Reply};
 use super::dict::{self, result};
 use super::message::{Fault, Header, Message};
 use super::watchdog::{Due, Watchdog};
-use crate::client::link::{Health, Link, LinkConfig, LinkCounters, LinkEffect};
+use crate::client::link::{Canary, Health, Link, LinkConfig, LinkCounters, LinkEffect};
 use crate::exchange::{AaaAnswer, AaaRequest};
 use core::net::SocketAddr;
 use portunus_keydist::{Now, Random};
@@ -66,7 +66,7 @@ pub struct DiameterLink {
     refused: VecDeque<u64>,
     next_hop: u32,
     heard: u64,
-    canary_at: u64,
+    canary: Canary,
     counters: LinkCounters,
 }
 
@@ -89,7 +89,7 @@ impl DiameterLink {
             refused: VecDeque::new(),
             next_hop: 0,
             heard: 0,
-            canary_at: 0,
+            canary: Canary::default(),
             counters: LinkCounters::default(),
         }
     }
@@ -115,7 +115,7 @@ impl DiameterLink {
     fn set_health(&mut self, now: Now, health: Health) {
         if health == Health::Down && self.health != Health::Down {
             self.counters.downs += 1;
-            self.canary_at = now.mono_ms + self.config.timing.probe_every_ms;
+            self.canary.rest(now, self.config.timing.probe_every_ms);
         }
         self.health = health;
     }
@@ -368,11 +368,8 @@ impl Link for DiameterLink {
     }
 
     fn admits_canary(&mut self, now: Now) -> bool {
-        let admits = self.health == Health::Down && now.mono_ms >= self.canary_at && self.has_room();
-        if admits {
-            self.canary_at = now.mono_ms + self.config.timing.probe_every_ms;
-        }
-        admits
+        let every = self.config.timing.probe_every_ms;
+        self.health == Health::Down && self.has_room() && self.canary.flies(now, every)
     }
 
     fn counters(&self) -> LinkCounters {

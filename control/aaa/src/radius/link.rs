@@ -17,7 +17,7 @@
 use super::lane::Lane;
 use super::states::States;
 use super::{Builder, Code, Packet, carriage, check_answer};
-use crate::client::link::{Health, Link, LinkConfig, LinkCounters, LinkEffect};
+use crate::client::link::{Canary, Health, Link, LinkConfig, LinkCounters, LinkEffect};
 use crate::exchange::{AaaAnswer, AaaRequest};
 use core::net::SocketAddr;
 use portunus_keydist::{Now, Random};
@@ -72,7 +72,7 @@ pub struct RadiusLink {
     serial: u64,
     /// Next probe while down; next look at silent connections while up.
     housekeeping_at: Option<u64>,
-    canary_at: u64,
+    canary: Canary,
     revived: u8,
     states: States,
     buffers: Vec<Vec<u8>>,
@@ -98,7 +98,7 @@ impl RadiusLink {
             health,
             serial: 0,
             housekeeping_at: None,
-            canary_at: 0,
+            canary: Canary::default(),
             revived: 0,
             states: States::default(),
             buffers: Vec::new(),
@@ -227,7 +227,7 @@ impl RadiusLink {
         }
         self.revived = 0;
         let every = self.config.timing.probe_every_ms;
-        self.canary_at = now.mono_ms + every;
+        self.canary.rest(now, every);
         self.housekeeping_at = if self.config.stream { None } else { Some(now.mono_ms + jitter(every, 25, rng)) };
     }
 
@@ -480,11 +480,8 @@ impl Link for RadiusLink {
     }
 
     fn admits_canary(&mut self, now: Now) -> bool {
-        let admits = self.health == Health::Down && now.mono_ms >= self.canary_at && self.has_room();
-        if admits {
-            self.canary_at = now.mono_ms + self.config.timing.probe_every_ms;
-        }
-        admits
+        let every = self.config.timing.probe_every_ms;
+        self.health == Health::Down && self.has_room() && self.canary.flies(now, every)
     }
 
     fn counters(&self) -> LinkCounters {

@@ -135,7 +135,8 @@ fn write_rows(
     let mut out = BufWriter::new(file);
     out.write_all(&head).map_err(failed)?;
     let mut put = |rows: &mut Vec<u8>, rng: &mut dyn Random| {
-        let sealed = custody::seal(&seal.key.clone(), &seal.bound(), rows, rng);
+        let bound = seal.bound();
+        let sealed = custody::seal(&seal.key, &bound, rows, rng);
         rows.clear();
         rows.push(0);
         out.write_all(&(sealed.len() as u32).to_be_bytes()).and_then(|()| out.write_all(&sealed)).map_err(failed)
@@ -229,7 +230,8 @@ fn restore_rows(from: &Path, master: &MasterKey, to: &Path, told: &mut dyn FnMut
             io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => damaged(),
             _ => failed(e),
         })?;
-        let opened = custody::open(&seal.key.clone(), &seal.bound(), &sealed).map_err(|_| match chunk {
+        let bound = seal.bound();
+        let opened = custody::open(&seal.key, &bound, &sealed).map_err(|_| match chunk {
             0 => BackupError::WrongMasterKey(from.to_path_buf()),
             _ => damaged(),
         })?;

@@ -11,6 +11,7 @@
 pub mod aaa;
 pub mod auc;
 pub mod direct;
+pub mod place;
 pub mod proxy;
 pub mod softswitch;
 pub mod store;

@@ -443,19 +443,13 @@ impl Fleet {
         let now = self.clock.now();
         let Some(member) = self.members.get_mut(index as usize) else { return };
         let Some(stream) = &mut member.stream else { return };
-        let open = stream.write().and_then(|()| stream.read()).unwrap_or(false);
-        loop {
-            match member.stream.as_mut().map(|s| s.next_message()) {
-                Some(Ok(Some(message))) => {
-                    self.result.packets_received += 1;
-                    self.result.octets_received += message.len() as u64;
-                    member.terminal.on_message(now, &mut self.rng, &message);
-                }
-                Some(Err(_)) => return self.stream_lost(index),
-                Some(Ok(None)) | None => break,
-            }
+        let turn = stream.turn();
+        for message in turn.messages {
+            self.result.packets_received += 1;
+            self.result.octets_received += message.len() as u64;
+            member.terminal.on_message(now, &mut self.rng, &message);
         }
-        if !open {
+        if turn.lost {
             self.stream_lost(index);
         }
         self.attend(index);

@@ -9,8 +9,6 @@ use std::io;
 struct Connection {
     /// Names the session.
     kid: u64,
-    /// The terminal has heard that it is open.
-    told: bool,
     stream: Stream,
 }
 
@@ -44,7 +42,7 @@ impl Fleet {
         let Some((place, token)) = free else { return Err(io::ErrorKind::AddrInUse.into()) };
         let tls = client.connection(id, psk).map_err(io::Error::other)?;
         let stream = Stream::connect(to, self.profile.protocol, self.poll.registry(), token)?.secure(tls)?;
-        *place = Some(Connection { kid, told: false, stream });
+        *place = Some(Connection { kid, stream });
         Ok(())
     }
 
@@ -68,30 +66,17 @@ impl Fleet {
         let Some(member) = self.members.get_mut(index as usize) else { return };
         let Some(one) = member.secured.as_mut().and_then(|secured| secured.0.get_mut(which)?.as_mut()) else { return };
         let kid = one.kid;
-        let mut lives = one.stream.write().and_then(|()| one.stream.read()).unwrap_or(false);
-        let open = one.stream.is_open();
-        let opened = open && !core::mem::replace(&mut one.told, open);
-        let mut messages = Vec::new();
-        loop {
-            match one.stream.next_message() {
-                Ok(Some(message)) => messages.push(message),
-                Ok(None) => break,
-                Err(_) => {
-                    lives = false;
-                    break;
-                }
-            }
-        }
-        if opened {
+        let turn = one.stream.turn();
+        if turn.opened {
             member.terminal.on_secured(now, &mut self.rng, kid);
         }
-        for message in messages {
+        for message in turn.messages {
             self.result.packets_received += 1;
             self.result.octets_received += message.len() as u64;
             member.terminal.on_inside(now, &mut self.rng, kid, &message);
         }
         self.attend(index);
-        if !lives {
+        if turn.lost {
             self.secured_lost(index, kid);
         }
     }
