@@ -165,7 +165,10 @@ impl<S: Subscribers> Auc<S> {
         }
         let Some(device) = self.device(now, &a.idsp) else { return AaaAnswer::Rejected };
         let found = self.subscribers.subscriber(now, &a.idc).and_then(|credential| {
-            let old = self.subscribers.previous(now, &a.idc)?;
+            let old = match a.scheme {
+                Scheme::Pkd1 { .. } => self.subscribers.previous(now, &a.idc)?,
+                Scheme::Digest { .. } => None,
+            };
             Ok((credential, old))
         });
         let (credential, old) = match found {
