@@ -7,6 +7,7 @@
 //! * [`fault`], [`trace`], [`capture`]: middleware over [`Rx`] and [`Tx`].
 //! * [`count`]: an allocator for tests that show that nothing allocates.
 //! * [`descriptors`]: how many sockets the process may have.
+//! * [`xfrm`]: the kernel's own IPsec, asked by netlink.
 //! * [`ring`], [`wake`]: bounded single-producer single-consumer rings of messages, and the doorbell that wakes a
 //!   sleeping consumer at the price of a system call only when it sleeps.
 //!
@@ -28,6 +29,7 @@ pub mod stream;
 mod sync;
 pub mod trace;
 pub mod wake;
+pub mod xfrm;
 
 pub use batch::{Batch, Link, Pushed, Received, Rx, Sent, Tx};
 pub use mmsg::{Receiver, UdpPort};
