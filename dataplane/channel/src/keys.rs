@@ -34,6 +34,13 @@ impl TrafficKey {
         &self.key
     }
 
+    /// Key and salt as RFC 4106 section 8.1 joins them, for whoever else is to encipher; the caller erases it.
+    pub fn material(&self, out: &mut [u8; 36]) {
+        let (key, salt) = out.split_at_mut(self.key.len());
+        key.copy_from_slice(&self.key);
+        salt.copy_from_slice(&self.salt);
+    }
+
     /// Any octet of it, read so that its cache line is there when it is needed.
     pub const fn touch(&self) -> u8 {
         self.key[0]

@@ -11,6 +11,7 @@
 
 mod contract;
 pub mod esp;
+pub mod kernel;
 mod keys;
 pub mod sealed;
 pub mod sequence;
