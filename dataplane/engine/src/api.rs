@@ -2,6 +2,7 @@
 
 use arrayvec::ArrayString;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use portunus_channel::kernel::Pair;
 use portunus_keydist::Idc;
 use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::ident::IDC_MAX;
@@ -131,6 +132,15 @@ pub trait Sink {
     /// Something that the control side keeps account of.
     fn event(&mut self, event: Event<'_>);
 
+    /// The host's kernel is to have a session's ESP from now on; it counts on nothing until the terminal is heard through
+    /// it. False: the kernel cannot be asked at present. Sinks without a kernel never can.
+    fn install(&mut self, _pair: Pair) -> bool {
+        false
+    }
+
+    /// It need not have this session's any more, once what was sent last has left.
+    fn uninstall(&mut self, _kid: u64) {}
+
     /// Closes a connection of mechanism `tls` once it has been sent what waits. Sinks without connections have nothing to
     /// do.
     fn hang_up(&mut self, _conn: u32) {}
@@ -185,6 +195,13 @@ pub enum Command {
         /// Only this session, when given: a newer one stays.
         kid: Option<u64>,
     },
+    /// Ends the session of this handle: what carried it is gone.
+    EndChannel {
+        /// The session's handle.
+        kid: u64,
+    },
+    /// Whether the host's kernel takes new sessions; it does from the beginning.
+    Kernel(bool),
     /// From now on new registrations get 503; those under way finish, sessions go on.
     Drain,
     /// New registrations are taken again.

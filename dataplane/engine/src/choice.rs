@@ -1,9 +1,11 @@
 //! What a new session is protected by: the mechanism chosen, its keys, and what the terminal is told of it.
 
+use crate::api::Meta;
 use crate::classes::Pair;
 use crate::config::Policy;
 use crate::site::Site;
 use crate::store::sessions::Sessions;
+use portunus_channel::esp::Esp;
 use portunus_channel::{End, Keys, Mechanism, datagrams, tls};
 use portunus_keydist::mech::{Mech, MechList, Sel};
 use portunus_keydist::schedule::{Secret, TrafficCtx};
@@ -18,6 +20,9 @@ const DRAWS: u32 = 64;
 pub(crate) enum Choice {
     /// One for datagrams, the terminal's end of it, and the proxy's port.
     Datagrams(&'static dyn Mechanism, End, u16),
+    /// `ipsec-man`, done by the host's kernel: the terminal's end, where its messages will come from, and the proxy's outer
+    /// port.
+    Kernel(End, Meta, u16),
     /// `tls`, and the proxy's port.
     Tls(u16),
 }
@@ -32,12 +37,18 @@ impl Choice {
         (policy, pair): (&Policy, Pair),
         mechs: &MechList,
         (listener, signalling): (u8, &dyn Signalling),
+        kernel: impl Fn(End) -> Option<(Meta, u16)>,
     ) -> Result<Self, bool> {
         let port = |mech: Mech| site.protected_port(listener, mech, signalling.protocol());
         let choose = |floors| mechs.choose(&policy.mechanisms(pair, floors), |mech| port(mech).is_some());
         let entry = choose(true).ok_or_else(|| choose(false).is_some())?;
         let made = entry.mech.and_then(|mech| match datagrams(mech) {
-            Some(mechanism) => Some(Self::Datagrams(mechanism, mechanism.offered(&entry)?, port(mech)?)),
+            Some(mechanism) => {
+                let terminal = mechanism.offered(&entry)?;
+                let installed = (mech == Mech::Esp).then(|| kernel(terminal)).flatten();
+                let done_here = || Some(Self::Datagrams(mechanism, terminal, port(mech)?));
+                installed.map_or_else(done_here, |(meta, outer)| Some(Self::Kernel(terminal, meta, outer)))
+            }
             None => Some(Self::Tls(port(mech)?)),
         });
         made.ok_or(false)
@@ -46,6 +57,7 @@ impl Choice {
     pub(crate) fn mech(self) -> Mech {
         match self {
             Self::Datagrams(mechanism, ..) => mechanism.mech(),
+            Self::Kernel(..) => Mech::Esp,
             Self::Tls(_) => Mech::Tls,
         }
     }
@@ -53,8 +65,16 @@ impl Choice {
     /// The terminal's end.
     pub(crate) fn terminal(self) -> End {
         match self {
-            Self::Datagrams(_, terminal, _) => terminal,
+            Self::Datagrams(_, terminal, _) | Self::Kernel(terminal, ..) => terminal,
             Self::Tls(_) => End::default(),
+        }
+    }
+
+    /// Where its messages will come from, where the kernel protects them.
+    pub(crate) const fn kernel(self) -> Option<Meta> {
+        match self {
+            Self::Kernel(_, meta, _) => Some(meta),
+            Self::Datagrams(..) | Self::Tls(_) => None,
         }
     }
 
@@ -73,6 +93,7 @@ impl Choice {
             let ctx = TrafficCtx { idc, idsp, n1b, n2b: &n2b, token };
             match self {
                 Self::Datagrams(mechanism, ..) => return Some((n2b, mechanism.derive(secret, &ctx))),
+                Self::Kernel(..) => return Some((n2b, Esp.derive(secret, &ctx))),
                 Self::Tls(_) if tls::identity(secret, &ctx).worker(site.workers) == site.worker => {
                     return Some((n2b, tls::derive(secret, &ctx).into()));
                 }
@@ -89,6 +110,10 @@ impl Choice {
                 let handle = sessions.handle(slot, mechanism)?;
                 let inner = site.inner_port(sessions.get(slot)?.protocol);
                 Some(mechanism.answer(End { handle, port: inner }, port))
+            }
+            Self::Kernel(_, meta, outer) => {
+                let inner = site.listener(meta.listener)?.address.port();
+                Some(Esp.answer(End { handle: sessions.handle(slot, &Esp)?, port: inner }, outer))
             }
             Self::Tls(port) => Some(Sel::tls(port)),
         }

@@ -57,6 +57,17 @@ pub enum ListenerKind {
     },
     /// Datagrams of a mechanism, of any protocol that some access listener speaks.
     Protected(&'static dyn Mechanism),
+    /// What the host's kernel took out of ESP (mechanism `ipsec-man`), of one protocol: datagrams of sessions, told by their
+    /// source. The kernel lets nothing else pass there. Two such listeners of a protocol let a terminal keep its session
+    /// until the next one is confirmed.
+    Kernel {
+        /// The protocol spoken there.
+        signalling: &'static dyn Signalling,
+        /// The UDP port that the kernel receives ESP at.
+        outer: u16,
+        /// 0 for the first, 1 for the second. Each has a port for every worker.
+        row: u8,
+    },
     /// Connections of mechanism `tls`, for one protocol. Their messages come by [`crate::Engine::on_inside`].
     Tls {
         /// The protocol spoken inside.

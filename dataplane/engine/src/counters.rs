@@ -109,6 +109,10 @@ counters! {
     Counter mechanism_refused "Registrations refused: no acceptable mechanism";
     Counter mechanism_below_floor "Registrations refused: nothing offered that is as strong as the policy's floor";
     Counter unwrap_failed "s9 whose E_Ksp does not open";
+    Counter kernel_sessions "Sessions whose ESP the host's kernel was asked to do";
+    Counter kernel_unasked "Registrations told 503: the kernel could not be asked for their ESP";
+    Counter kernel_unknown "Messages out of the kernel's ESP from where no session is";
+    Counter kernel_lost "Sessions ended because the kernel does not have their ESP, or their terminal's address changed";
     // Load.
     Counter shed_busy "New registrations told 503 under load or while draining";
     Counter shed_dropped "New registrations dropped without a word under load";

@@ -61,6 +61,8 @@ pub struct Engine {
     /// Timers below this are pendings', the others sessions'.
     pub(crate) first_session_timer: u32,
     pub(crate) draining: bool,
+    /// The host's kernel takes new sessions, where it is asked at all.
+    pub(crate) kernel: bool,
 }
 
 impl core::fmt::Debug for Engine {
@@ -92,7 +94,13 @@ impl Engine {
         let sizes = Sizes { replay: c.replay, lockout: c.lockout };
         Ok(Self {
             role: Proxy::new(&keys.process, worker, sizes, rules(&policy)),
-            sessions: Sessions::new(c.sessions, c.session_text, (hash.clone(), site.has_tls()), worker, seeds as u32),
+            sessions: Sessions::new(
+                c.sessions,
+                c.session_text,
+                (hash.clone(), [site.has_tls(), site.has_kernel()]),
+                worker,
+                seeds as u32,
+            ),
             staged: Stage::new(),
             asked: Asked::new(),
             pendings: Pendings::new(c.pendings, c.request, (seeds >> 32) as u32),
@@ -109,6 +117,7 @@ impl Engine {
             rng,
             counters: Counters::default(),
             draining: false,
+            kernel: true,
         })
     }
 
@@ -117,10 +126,12 @@ impl Engine {
         self.counters.rx_access += packets.len() as u64;
         for of_listener in packets.chunk_by_mut(|a, b| a.meta.listener == b.meta.listener) {
             let mechanism = of_listener.first().and_then(|packet| self.site.protected(packet.meta.listener));
+            let kernel = of_listener.first().is_some_and(|p| self.site.opened_by_kernel(p.meta.listener).is_some());
             for some in of_listener.chunks_mut(AHEAD) {
-                match mechanism {
-                    Some(mechanism) => self.on_protected(now, mechanism, some, sink),
-                    None => self.on_some_unprotected(now, some, sink),
+                match (mechanism, kernel) {
+                    (Some(mechanism), _) => self.on_protected(now, mechanism, some, sink),
+                    (None, true) => self.on_opened_by_kernel(now, some, sink),
+                    (None, false) => self.on_some_unprotected(now, some, sink),
                 }
             }
         }
@@ -160,6 +171,13 @@ impl Engine {
                     self.end_by_command(idc, kid, sink);
                 }
             }
+            Command::EndChannel { kid } => {
+                if let Some(slot) = self.sessions.by_kid(kid) {
+                    self.counters.kernel_lost += 1;
+                    self.end_session(slot, EndReason::Commanded, sink);
+                }
+            }
+            Command::Kernel(takes) => self.kernel = takes,
             Command::Drain => self.draining = true,
             Command::Resume => self.draining = false,
             Command::Reload(policy) => {

@@ -10,10 +10,12 @@ use crate::out::send_octets;
 use crate::site::Site;
 use crate::store::answers::{AnswerId, Answers};
 use crate::store::pendings::{Pendings, Task};
-use crate::store::sessions::{Opening, Sessions, State};
+use crate::store::sessions::{Opening, Session, Sessions, State};
 use crate::store::wheel::Wheel;
 use arrayvec::ArrayVec;
+use core::net::SocketAddr;
 use core::ops::Range;
+use portunus_channel::End;
 use portunus_keydist::batch::{MacJob, OpenJob, Opened, mac_batch, open_batch};
 use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::ident::IdcBuf;
@@ -54,9 +56,26 @@ struct Case<'a> {
 #[derive(Clone)]
 enum Outcome {
     /// s10 stands in the cache; the MAC's field is empty still.
-    Written { answer: AnswerId, field: Range<usize>, session: u32 },
+    Written { answer: AnswerId, field: Range<usize>, session: u32, superseded: Option<u64> },
     /// No s10.
     Refused(Refusal),
+}
+
+/// Where the messages of a terminal would come from, were its ESP the kernel's, and the outer port. `None`: the kernel is not
+/// asked here, or cannot tell this terminal from another one behind the same address.
+fn vacancy(site: &Site, sessions: &Sessions, case: &Case<'_>, terminal: End) -> Option<(Meta, u16)> {
+    let source = SocketAddr::new(case.meta.source.ip(), terminal.port);
+    let of = |listener| Meta { source, listener, conn: 0 };
+    let listeners = || site.kernel_listeners(case.meta.listener, case.signalling.protocol());
+    // Two associations towards one address cannot bear the same SPI.
+    if u32::try_from(terminal.handle).is_ok_and(|spi| sessions.by_spi(source.ip(), spi).is_some()) {
+        return None;
+    }
+    let own = |slot| sessions.known(slot).is_some_and(|known| known.idc == case.idc);
+    // Its own unconfirmed one makes room for the next.
+    let leaves = |slot| own(slot) && sessions.get(slot).is_some_and(|s| s.state == State::Provisional);
+    let mut free = listeners().filter(|(listener, _)| sessions.by_kernel(&of(*listener)).is_none_or(leaves));
+    free.next().map(|(listener, outer)| (of(listener), outer))
 }
 
 /// The rooms that s10 is made in, apart from where the requests lie.
@@ -69,6 +88,8 @@ struct Desk<'e> {
     counters: &'e mut Counters,
     wheel: &'e mut Wheel,
     first_timer: u32,
+    /// The host's kernel takes new sessions.
+    kernel: bool,
 }
 
 impl Desk<'_> {
@@ -76,7 +97,8 @@ impl Desk<'_> {
     fn write(&mut self, now: Now, case: &Case<'_>, opened: &Opened) -> Outcome {
         let pair = self.policy.pair(case.meta.listener, case.idc);
         let at = (case.meta.listener, case.signalling);
-        let choice = match Choice::of(self.site, (self.policy, pair), case.mechs, at) {
+        let kernel = |terminal| self.kernel.then(|| vacancy(self.site, self.sessions, case, terminal)).flatten();
+        let choice = match Choice::of(self.site, (self.policy, pair), case.mechs, at, kernel) {
             Ok(choice) => choice,
             Err(below) => {
                 let counters = &mut *self.counters;
@@ -96,9 +118,11 @@ impl Desk<'_> {
             self.counters.session_full += 1;
             return Outcome::Refused(Refusal::Busy { retry_after_s: 0 });
         };
+        let mut superseded = None;
         // A newer provisional session takes the place of an older one that nobody has confirmed.
         if let Some(older) = self.sessions.by_idc_on(idc, case.lane, |state| state == State::Provisional) {
             self.wheel.disarm(self.first_timer + older);
+            superseded = self.sessions.get(older).and_then(Session::kernel_spi).and_then(|_| self.sessions.kid(older));
             self.sessions.close(older);
             self.counters.sessions_provisional -= 1;
             self.counters.sessions_superseded += 1;
@@ -107,8 +131,9 @@ impl Desk<'_> {
             idc,
             lane: case.lane,
             binding,
-            meta: case.meta,
+            meta: choice.kernel().unwrap_or(case.meta),
             protected: Some((choice.mech(), choice.terminal())),
+            kernel: choice.kernel().is_some(),
             protocol: case.signalling.protocol(),
             state: State::Provisional,
             ends_s: (now.mono_ms / 1000) as u32 + self.policy.life_s,
@@ -131,10 +156,10 @@ impl Desk<'_> {
             sel: sel.as_str(),
             mechs: case.mechs.as_str(),
         };
-        self.put(now, case, &s10, session)
+        self.put(now, case, &s10, (session, superseded))
     }
 
-    fn put(&mut self, now: Now, case: &Case<'_>, s10: &S10<'_>, session: u32) -> Outcome {
+    fn put(&mut self, now: Now, case: &Case<'_>, s10: &S10<'_>, (session, superseded): (u32, Option<u64>)) -> Outcome {
         let mut field = 0..0;
         let put = self.answers.put(now.mono_ms, case.of, now.mono_ms + self.policy.answer_ms, |buf| {
             let mut w = Writer::new(buf);
@@ -144,7 +169,7 @@ impl Desk<'_> {
         match put {
             Some((answer, early)) => {
                 self.counters.answer_evicted += early;
-                Outcome::Written { answer, field, session }
+                Outcome::Written { answer, field, session, superseded }
             }
             None => {
                 self.counters.write_full += 1;
@@ -250,6 +275,7 @@ impl Engine {
             counters: &mut self.counters,
             wheel: &mut self.wheel,
             first_timer: self.first_session_timer,
+            kernel: self.kernel,
         };
         let mut outcomes: ArrayVec<(u32, Outcome), BATCH> = ArrayVec::new();
         for (case, opened) in cases.iter().zip(&opened) {
@@ -274,7 +300,15 @@ impl Engine {
 
     fn deliver(&mut self, now: Now, slot: u32, outcome: Outcome, sink: &mut dyn Sink) {
         match outcome {
-            Outcome::Written { answer, session, .. } => {
+            Outcome::Written { answer, session, superseded, .. } => {
+                if let Some(kid) = superseded {
+                    sink.uninstall(kid);
+                }
+                if !self.install(session, sink) {
+                    self.counters.sessions_provisional -= 1;
+                    self.sessions.close(session);
+                    return self.conclude_busy(now, slot, 0, sink);
+                }
                 let until = now.mono_ms + self.policy.provisional_ms;
                 self.wheel.arm(now.mono_ms, self.session_timer(session), until);
                 if let Some(meta) = self.pendings.get(slot).map(|pending| pending.meta) {

@@ -17,6 +17,7 @@ mod counters;
 mod engine;
 mod from_core;
 mod grant;
+mod kernel;
 mod lanes;
 mod out;
 mod protected;

@@ -132,7 +132,7 @@ impl Engine {
     }
 
     /// What a message that verified leads to.
-    fn take_opened(&mut self, now: Now, slot: u32, (said, content): (Said, &[u8]), sink: &mut dyn Sink) {
+    pub(crate) fn take_opened(&mut self, now: Now, slot: u32, (said, content): (Said, &[u8]), sink: &mut dyn Sink) {
         if said == Said::Nothing {
             self.counters.sealed_dummy += 1;
             return;

@@ -103,7 +103,7 @@ impl Site {
             ListenerKind::Access { signalling, transport, stock_phones } => {
                 Some(Access { signalling, transport, stock_phones })
             }
-            ListenerKind::Protected(_) | ListenerKind::Tls { .. } => None,
+            ListenerKind::Protected(_) | ListenerKind::Kernel { .. } | ListenerKind::Tls { .. } => None,
         }
     }
 
@@ -111,7 +111,7 @@ impl Site {
     pub(crate) fn protected(&self, number: u8) -> Option<&'static dyn Mechanism> {
         match self.listener(number)?.kind {
             ListenerKind::Protected(mechanism) => Some(mechanism),
-            ListenerKind::Access { .. } | ListenerKind::Tls { .. } => None,
+            ListenerKind::Access { .. } | ListenerKind::Kernel { .. } | ListenerKind::Tls { .. } => None,
         }
     }
 
@@ -119,8 +119,42 @@ impl Site {
     pub(crate) fn tls(&self, number: u8) -> Option<&'static dyn Signalling> {
         match self.listener(number)?.kind {
             ListenerKind::Tls { signalling } => Some(signalling),
-            ListenerKind::Access { .. } | ListenerKind::Protected(_) => None,
+            ListenerKind::Access { .. } | ListenerKind::Kernel { .. } | ListenerKind::Protected(_) => None,
         }
+    }
+
+    /// The protocol of a listener for what the kernel took out of ESP.
+    pub(crate) fn opened_by_kernel(&self, number: u8) -> Option<&'static dyn Signalling> {
+        match self.listener(number)?.kind {
+            ListenerKind::Kernel { signalling, .. } => Some(signalling),
+            ListenerKind::Access { .. } | ListenerKind::Protected(_) | ListenerKind::Tls { .. } => None,
+        }
+    }
+
+    /// The outer port of such a listener.
+    pub(crate) fn kernel_outer(&self, number: u8) -> Option<u16> {
+        match self.listener(number)?.kind {
+            ListenerKind::Kernel { outer, .. } => Some(outer),
+            ListenerKind::Access { .. } | ListenerKind::Protected(_) | ListenerKind::Tls { .. } => None,
+        }
+    }
+
+    /// The listeners for what the kernel took out of ESP that serve terminals which register at `access` in this protocol:
+    /// their numbers and the outer port.
+    pub(crate) fn kernel_listeners(&self, access: u8, protocol: Protocol) -> impl Iterator<Item = (u8, u16)> {
+        let near = self.listener(access).map(|l| l.address.ip());
+        let of = move |l: &Listener| match l.kind {
+            ListenerKind::Kernel { signalling, outer, .. } => {
+                (signalling.protocol() == protocol && Some(l.address.ip()) == near).then_some(outer)
+            }
+            ListenerKind::Access { .. } | ListenerKind::Protected(_) | ListenerKind::Tls { .. } => None,
+        };
+        (0..).zip(&self.listeners).filter_map(move |(number, listener)| Some((number, of(listener)?)))
+    }
+
+    /// True when some listener is for what the kernel took out of ESP.
+    pub(crate) fn has_kernel(&self) -> bool {
+        self.listeners.iter().any(|l| matches!(l.kind, ListenerKind::Kernel { .. }))
     }
 
     /// True when some listener is for mechanism `tls`.
@@ -146,7 +180,7 @@ impl Site {
         let of = |l: &&Listener| match l.kind {
             ListenerKind::Protected(mechanism) => mechanism.mech() == mech,
             ListenerKind::Tls { signalling } => mech == Mech::Tls && signalling.protocol() == protocol,
-            ListenerKind::Access { .. } => false,
+            ListenerKind::Access { .. } | ListenerKind::Kernel { .. } => false,
         };
         let own = || self.listeners.iter().filter(of);
         let same = own().find(|l| l.address.ip() == near);
@@ -159,7 +193,7 @@ impl Site {
         let transport = match self.listener(listener).map(|l| l.kind) {
             Some(ListenerKind::Access { transport, .. }) => transport,
             Some(ListenerKind::Tls { .. }) => Transport::Tls,
-            Some(ListenerKind::Protected(_)) | None => Transport::Udp,
+            Some(ListenerKind::Protected(_) | ListenerKind::Kernel { .. }) | None => Transport::Udp,
         };
         let own = Own { idsp: self.idsp(), realm: &self.realm, access, core: self.core };
         Hop { own, source, transport, ticket, salt, marks: &Marks::NONE }

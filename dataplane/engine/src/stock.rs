@@ -83,7 +83,7 @@ impl Engine {
         let (protocol, state) = (signalling.protocol(), State::Stock);
         let ends_s = (now.mono_ms + self.policy.stock_life_ms).div_ceil(1000) as u32;
         let lane = self.sessions.lane(idc);
-        let opening = Opening { idc, lane, binding, meta, protected: None, protocol, state, ends_s };
+        let opening = Opening { idc, lane, binding, meta, protected: None, kernel: false, protocol, state, ends_s };
         if success && !answered {
             // Granted without a response: nobody has proven anything.
             self.counters.core_mismatched += 1;

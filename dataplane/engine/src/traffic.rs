@@ -57,6 +57,9 @@ impl Engine {
         {
             sink.event(Event::Ended { idc: known.idc, kid, why });
         }
+        if session.kernel_spi().is_some() {
+            sink.uninstall(kid);
+        }
         if let Some(conn) = session.stream().filter(|conn| *conn != 0) {
             sink.hang_up(conn);
         }
@@ -68,6 +71,9 @@ impl Engine {
 
     /// Protects the first `len` octets of the scratch buffer for the session's terminal; none are a confirmation.
     pub(crate) fn seal(&mut self, slot: u32, len: usize, sink: &mut dyn Sink) {
+        if self.sessions.get(slot).is_some_and(|session| session.kernel_spi().is_some()) {
+            return self.leave_to_kernel(slot, len, sink);
+        }
         let Some(protection) = self.protection(slot) else { return };
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let Some(content) = self.scratch.get(..len) else { return };

@@ -45,6 +45,13 @@ pub(crate) enum Carried {
         /// The terminal's handle, 0 where it has none of its own.
         handle: u32,
     },
+    /// Datagrams of `ipsec-man` that the host's kernel protects: they come and go in the clear by a listener of its own.
+    Kernel {
+        /// The terminal's inner port.
+        port: u16,
+        /// The terminal's SPI.
+        spi: u32,
+    },
     /// A connection of mechanism `tls`: the newest one whose handshake succeeded, 0 where there is none now.
     Stream {
         /// See [`Meta::conn`].
@@ -85,7 +92,7 @@ impl Session {
         };
         let conn = match self.carried {
             Carried::Plain { conn } | Carried::Stream { conn } => conn,
-            Carried::Protected { .. } => 0,
+            Carried::Protected { .. } | Carried::Kernel { .. } => 0,
         };
         Meta { source: SocketAddr::new(ip, self.port), listener: self.listener, conn }
     }
@@ -108,7 +115,7 @@ impl Session {
         self.set_meta(meta);
         match &mut self.carried {
             Carried::Stream { conn } => core::mem::replace(conn, meta.conn),
-            Carried::Plain { .. } | Carried::Protected { .. } => 0,
+            Carried::Plain { .. } | Carried::Protected { .. } | Carried::Kernel { .. } => 0,
         }
     }
 
@@ -125,8 +132,21 @@ impl Session {
     pub(crate) const fn stream(&self) -> Option<u32> {
         match self.carried {
             Carried::Stream { conn } => Some(conn),
-            Carried::Plain { .. } | Carried::Protected { .. } => None,
+            Carried::Plain { .. } | Carried::Protected { .. } | Carried::Kernel { .. } => None,
         }
+    }
+
+    /// The terminal's SPI, for a session whose ESP the kernel does.
+    pub(crate) const fn kernel_spi(&self) -> Option<u32> {
+        match self.carried {
+            Carried::Kernel { spi, .. } => Some(spi),
+            Carried::Plain { .. } | Carried::Protected { .. } | Carried::Stream { .. } => None,
+        }
+    }
+
+    /// It is found by where its messages come from.
+    const fn is_by_source(&self) -> bool {
+        matches!(self.state, State::Stock) || matches!(self.carried, Carried::Kernel { .. })
     }
 
     fn text_len(&self) -> usize {
@@ -148,6 +168,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) meta: Meta,
     /// The mechanism that protects it, and the terminal's end; `None` for a stock phone's.
     pub(crate) protected: Option<(Mech, End)>,
+    /// The host's kernel does that.
+    pub(crate) kernel: bool,
     pub(crate) protocol: Protocol,
     pub(crate) state: State,
     pub(crate) ends_s: u32,
@@ -175,10 +197,12 @@ pub(crate) struct Sessions {
     capacity: usize,
     texts: Texts,
     by_idc: Index,
-    /// Stock phones only.
+    /// Stock phones, and sessions whose ESP the kernel does.
     by_source: Index,
     /// Sessions of `tls` only; no room where no listener is for them.
     by_tls: Index,
+    /// Sessions whose ESP the kernel does, by what the kernel knows the terminal's end by; no room where it is not asked.
+    by_spi: Index,
     hash: HashKey,
     free: u32,
     worker: u8,
@@ -188,9 +212,15 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Room for `capacity` sessions, any number of them of `tls` where `tls` says so, and `text` octets of identities and
+    /// Room for `capacity` sessions, any number of them of `tls`, or of the kernel's, where the flags say so, and `text` octets of identities and
     /// bindings; `seed` starts the generations.
-    pub(crate) fn new(capacity: usize, text: usize, (hash, tls): (HashKey, bool), worker: u8, seed: u32) -> Self {
+    pub(crate) fn new(
+        capacity: usize,
+        text: usize,
+        (hash, [tls, kernel]): (HashKey, [bool; 2]),
+        worker: u8,
+        seed: u32,
+    ) -> Self {
         Self {
             slots: Vec::with_capacity(capacity),
             paces: Vec::with_capacity(capacity),
@@ -199,6 +229,7 @@ impl Sessions {
             by_idc: Index::new(capacity),
             by_source: Index::new(capacity),
             by_tls: Index::new(if tls { capacity } else { 0 }),
+            by_spi: Index::new(if kernel { capacity } else { 0 }),
             hash,
             free: 0,
             worker,
@@ -348,6 +379,25 @@ impl Sessions {
         })
     }
 
+    fn hash_spi(&self, ip: IpAddr, spi: u32) -> u32 {
+        let source = portunus_keydist::proxy::Source::new(SocketAddr::new(ip, 0), 0);
+        self.hash.digest(b'E', &[source.as_bytes(), &spi.to_be_bytes()]) as u32
+    }
+
+    /// The session whose ESP the kernel does and whose terminal receives by this SPI at this address.
+    pub(crate) fn by_spi(&self, ip: IpAddr, spi: u32) -> Option<u32> {
+        self.by_spi.find(self.hash_spi(ip, spi), |slot| {
+            self.get(slot).is_some_and(|s| s.kernel_spi() == Some(spi) && s.meta().source.ip() == ip)
+        })
+    }
+
+    /// The session whose ESP the kernel does and whose messages come from there.
+    pub(crate) fn by_kernel(&self, meta: &Meta) -> Option<u32> {
+        self.by_source.find(self.hash_source(meta), |slot| {
+            self.get(slot).is_some_and(|s| s.kernel_spi().is_some() && s.meta() == *meta)
+        })
+    }
+
     /// The slot that is taken next, and its generation; `None` when the table is full.
     fn next(&self) -> Option<(u32, u32)> {
         match self.free.checked_sub(1) {
@@ -364,6 +414,7 @@ impl Sessions {
         let (idc_len, binding_len) = (idc.len().try_into().ok()?, opening.binding.len().try_into().ok()?);
         let carried = match opening.protected {
             Some((Mech::Tls, _)) => Carried::Stream { conn: 0 },
+            Some((_, end)) if opening.kernel => Carried::Kernel { port: end.port, spi: end.handle.try_into().ok()? },
             Some((mech, end)) => Carried::Protected { mech, port: end.port, handle: end.handle.try_into().ok()? },
             None => Carried::Plain { conn: 0 },
         };
@@ -390,7 +441,10 @@ impl Sessions {
         if session.stream().is_some() {
             self.by_tls.insert(tls_hash(&tls_id(&session.keys)), slot);
         }
-        if opening.state == State::Stock {
+        if let Some(spi) = session.kernel_spi() {
+            self.by_spi.insert(self.hash_spi(opening.meta.source.ip(), spi), slot);
+        }
+        if session.is_by_source() {
             self.by_source.insert(self.hash_source(&opening.meta), slot);
         }
         match self.slots.get_mut(slot as usize) {
@@ -445,14 +499,18 @@ impl Sessions {
     pub(crate) fn close(&mut self, slot: u32) {
         let (Some(session), Some(known)) = (self.get(slot), self.known(slot)) else { return };
         let (idc_hash, text, len) = (self.lane(known.idc) as u32, session.text, session.text_len());
-        let source = (session.state == State::Stock).then(|| self.hash_source(&session.meta()));
+        let source = session.is_by_source().then(|| self.hash_source(&session.meta()));
         let tls = session.stream().map(|_| tls_hash(&tls_id(&session.keys)));
+        let spi = session.kernel_spi().map(|spi| self.hash_spi(session.meta().source.ip(), spi));
         self.by_idc.remove(idc_hash, slot);
         if let Some(hash) = tls {
             self.by_tls.remove(hash, slot);
         }
         if let Some(hash) = source {
             self.by_source.remove(hash, slot);
+        }
+        if let Some(hash) = spi {
+            self.by_spi.remove(hash, slot);
         }
         self.texts.free(text, len);
         let free = core::mem::replace(&mut self.free, slot + 1);
@@ -471,7 +529,7 @@ mod tests {
     use portunus_channel::sealed::Sealed;
 
     fn sessions(capacity: usize) -> Sessions {
-        Sessions::new(capacity, 64 << 10, (HashKey::new(1, 2), true), 7, 0xffff_ffff)
+        Sessions::new(capacity, 64 << 10, (HashKey::new(1, 2), [true; 2]), 7, 0xffff_ffff)
     }
 
     fn meta(port: u16) -> Meta {
@@ -492,7 +550,8 @@ mod tests {
     ) -> Option<u32> {
         let idc = Idc::new(idc).unwrap();
         let (protocol, lane, meta) = (Protocol::Sip, table.lane(idc), meta(port));
-        let opening = Opening { idc, lane, binding: b"sip:x", meta, protected, protocol, state, ends_s: 9 };
+        let opening =
+            Opening { idc, lane, binding: b"sip:x", meta, protected, kernel: false, protocol, state, ends_s: 9 };
         table.open(&opening, Keys::none())
     }
 
@@ -533,7 +592,7 @@ mod tests {
     #[test]
     fn an_spi_names_worker_slot_and_generation_and_is_never_reserved() {
         for capacity in [1, 3, 4, 1000, crate::SESSIONS_MAX] {
-            let mut table = Sessions::new(capacity, 64 << 10, (HashKey::new(1, 2), false), 0, 0);
+            let mut table = Sessions::new(capacity, 64 << 10, (HashKey::new(1, 2), [false; 2]), 0, 0);
             let esp = Some((Mech::Esp, End { handle: 0xc000_0101, port: 5062 }));
             let mut seen = Vec::new();
             for _ in 0..3 {
@@ -553,7 +612,7 @@ mod tests {
             // A table of the largest size has no bits left to tell uses of a slot apart.
             assert_eq!(seen.len(), if capacity == crate::SESSIONS_MAX { 1 } else { 3 }, "capacity {capacity}");
         }
-        let table = Sessions::new(crate::SESSIONS_MAX, 4096, (HashKey::new(1, 2), false), 254, 0);
+        let table = Sessions::new(crate::SESSIONS_MAX, 4096, (HashKey::new(1, 2), [false; 2]), 254, 0);
         let last = table.handle_of(Handles::Narrow, crate::SESSIONS_MAX as u32 - 1, GENERATION);
         assert_eq!((last, table.slot_of(Handles::Narrow, last)), (0xffff_fffe, crate::SESSIONS_MAX as u32 - 1));
     }
@@ -566,7 +625,7 @@ mod tests {
         let meta = Meta { conn: 77, ..meta(1) };
         let protected = Some((Mech::Tls, End::default()));
         let (lane, state, protocol) = (table.lane(idc), State::Active, Protocol::Sip);
-        let opening = Opening { idc, lane, binding: b"x", meta, protected, protocol, state, ends_s: 9 };
+        let opening = Opening { idc, lane, binding: b"x", meta, protected, kernel: false, protocol, state, ends_s: 9 };
         let slot = table.open(&opening, Keys::from((id, psk.clone()))).unwrap();
         assert_eq!((table.by_tls(&id), table.by_tls(&Identity([9; 16]))), (Some(slot), None));
         assert_eq!(table.get(slot).unwrap().stream(), Some(0), "it registered over that one, in the clear");

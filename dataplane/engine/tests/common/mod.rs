@@ -6,6 +6,7 @@ pub mod script;
 pub mod session;
 
 use portunus_channel::esp::Esp;
+use portunus_channel::kernel::Pair;
 use portunus_channel::sealed::Sealed;
 use portunus_channel::tls;
 use portunus_codec::Writer;
@@ -37,6 +38,8 @@ pub const STOCK: u8 = 2;
 pub const TCP: u8 = 3;
 pub const ESP: u8 = 4;
 pub const TLS: u8 = 5;
+/// Those of a world whose kernel does ESP.
+pub const ROWS: [u8; 2] = [6, 7];
 
 /// A seeded generator (SplitMix64): the same run from the same seed.
 #[derive(Clone)]
@@ -70,6 +73,10 @@ pub struct Recorder {
     pub access_is_full: bool,
     /// Connections that were to be closed.
     pub hung_up: Vec<u32>,
+    /// What the kernel was asked for, and what it need not have any more.
+    pub installs: Vec<Pair>,
+    pub uninstalls: Vec<u64>,
+    pub kernel_is_full: bool,
 }
 
 impl Sink for Recorder {
@@ -87,6 +94,17 @@ impl Sink for Recorder {
             self.out.push((to, buf));
         }
         true
+    }
+
+    fn install(&mut self, pair: Pair) -> bool {
+        if !self.kernel_is_full {
+            self.installs.push(pair);
+        }
+        !self.kernel_is_full
+    }
+
+    fn uninstall(&mut self, kid: u64) {
+        self.uninstalls.push(kid);
     }
 
     fn hang_up(&mut self, conn: u32) {
@@ -391,11 +409,28 @@ impl World {
         world
     }
 
+    /// As [`World::under`] with ESP, done by a kernel.
+    pub fn with_kernel() -> Self {
+        let policy = Policy { mechanisms: [Mech::Esp].into_iter().collect(), ..Policy::default() };
+        let mut config = config(capacity());
+        let address = |port| SocketAddr::new("203.0.113.5".parse().unwrap(), port);
+        config.listeners.extend([(6_003, 0), (6_010, 1)].map(|(port, row)| Listener {
+            address: address(port),
+            kind: ListenerKind::Kernel { signalling: &SIP, outer: 4501, row },
+        }));
+        let mut world = Self::of(config, policy);
+        world.mechs = MechList::from_text("ipsec-man;spi-c=3221225729;port-c=5066").unwrap();
+        world
+    }
+
     pub fn with(policy: Policy, capacity: Capacity) -> Self {
+        Self::of(config(capacity), policy)
+    }
+
+    fn of(config: Config, policy: Policy) -> Self {
         let (proxy, mut rng) = (Key::new([0x5a; 32]), Seeded(1));
         let keys = Keys::new(proxy.prk(), &mut rng);
-        let engine =
-            Engine::new(config(capacity), Arc::new(policy), keys, Box::new(rng)).expect("a good configuration");
+        let engine = Engine::new(config, Arc::new(policy), keys, Box::new(rng)).expect("a good configuration");
         let (subscribers, asked) = (BTreeMap::new(), BTreeMap::new());
         let core = Core { subscribers, proxy, retries: 1, asked, rands: Vec::new(), rng: Seeded(2) };
         let now = Now { mono_ms: 5_000_000, wall_ms: 1_700_000_000_000 };
