@@ -101,6 +101,7 @@ pub fn start_proxy(
         listeners: vec![listener(access), listener(protected)],
         capacity,
         policy: Policy { mechanisms: [mech].into_iter().collect(), ..Policy::default() },
+        kernel: None,
         middleware: None,
     };
     Node::start(config, link(protocol, core)).map_err(io::Error::other)
@@ -164,7 +165,7 @@ pub fn floor(protocol: Protocol, core: SocketAddr, crypto: bool, channel: (Optio
 pub fn node_floor(core: SocketAddr, workers: usize) -> io::Result<()> {
     let steer = PlanKind::Udp(portunus_io::steer::Steer::Source { seed: 1 });
     let listeners = vec![PlanListener { bind: any(), advertised: None, kind: steer }];
-    let plan = Plan { topology: topology(workers), listeners, middleware: None };
+    let plan = Plan { topology: topology(workers), listeners, middleware: None, kernel: None };
     let node =
         Node::start_with(&plan, upstream(core), |_| Box::new(FloorRouter), |seat| Ok(NodeFloor::new(seat.worker)));
     let node = node.map_err(io::Error::other)?;

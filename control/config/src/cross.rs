@@ -120,6 +120,19 @@ fn addresses(config: &Config, gather: &Gather<'_>) {
         for (mechanism, place) in e.protected() {
             take(false, place.address, format!("{path}.{}.address", mechanism.section()));
         }
+        if let Some(kernel) = e.kernel_esp {
+            take(false, kernel.address, format!("{path}.ipsec.kernel.address"));
+        }
+        for (protocol, first) in e.kernel_rows() {
+            for nth in 0..u16::try_from(2 * e.workers).unwrap_or(u16::MAX) {
+                let (key, port) = (format!("{path}.ipsec.kernel.ports"), first.port().saturating_add(nth));
+                if port == u16::MAX {
+                    let problem = format!("no ports are left for {}", protocol.name());
+                    return gather.note_at(&key, problem, "let them begin lower: two a worker for each protocol");
+                }
+                take(false, SocketAddr::new(first.ip(), port), key);
+            }
+        }
         for (n, l) in e.tls.iter().enumerate() {
             take(true, l.address, format!("{path}.tls[{n}].address"));
         }

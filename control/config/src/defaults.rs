@@ -133,3 +133,6 @@ pub(crate) const AUC_MASTER_KEY: &str = "portunus-auc.master";
 pub(crate) const AUC_AUDIT_LOG: &str = "auc-audit.log";
 pub(crate) const AUC_OPEN_KEYS: u64 = 100_000;
 pub(crate) const AUC_ANSWERS: u64 = 65_536;
+
+/// Sessions whose ESP the host's kernel does.
+pub(crate) const KERNEL_SESSIONS: u64 = 65_536;

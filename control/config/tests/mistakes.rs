@@ -130,6 +130,14 @@ fn contradictions_between_sections_are_found() {
         "address = \"127.0.0.1:5065\"",
         "proxy.ipsec.address: 127.0.0.1:5065 is already",
     );
+    let kernel = |address: &str, ports: u32| {
+        format!("address = \"127.0.0.1:4500\"\n[proxy.ipsec.kernel]\naddress = \"{address}\"\nports = {ports}\n")
+    };
+    let esp = "address = \"127.0.0.1:4500\"\n";
+    one(esp, &kernel("127.0.0.1:4500", 6000), "proxy.ipsec.kernel.address: 127.0.0.1:4500 is already");
+    one(esp, &kernel("0.0.0.0:4501", 6000), "proxy.ipsec.kernel.address: nobody is reached at");
+    one(esp, &kernel("127.0.0.1:4501", 5059), "proxy.ipsec.kernel.ports: 127.0.0.1:5060 is already");
+    one(esp, &kernel("127.0.0.1:4501", 65_534), "proxy.ipsec.kernel.ports: ");
     one("address = \"127.0.0.1:4500\"", "address = \"[::1]:4500\"", "127.0.0.1:5060 and proxy.ipsec, [::1]:4500");
     one(
         "[proxy.ipsec]\naddress = \"127.0.0.1:4500\"\n",

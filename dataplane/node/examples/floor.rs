@@ -136,7 +136,7 @@ fn main() {
     let listener = PlanListener { bind: any(), advertised: None, kind: PlanKind::Udp(Steer::Source { seed: 1 }) };
     let pace = Pace { rest: Duration::from_micros(rest as u64), ..Pace::default() };
     let topology = Topology { cpus: Cpus::Unpinned(workers), pace, ring, ..Topology::default() };
-    let plan = Plan { topology, listeners: vec![listener], middleware: None };
+    let plan = Plan { topology, listeners: vec![listener], middleware: None, kernel: None };
     let link = UdpConfig { coalesce: coalesce > 0, ..UdpConfig::new(Protocol::Sip, any(), vec![peer]) };
     let link = Box::new(UdpUpstream::new(link));
     let node = Node::start_with(&plan, link, |_| Box::new(FloorRouter), |seat| Ok(Floor::new(seat.worker)));

@@ -17,9 +17,10 @@ use portunus_keydist::proxy::HashKey;
 
 use crate::clock::Clock;
 use crate::config::{Cpus, Topology};
-use crate::control::{Control, ControlShared, Hub, Intake, LINKS, Way};
+use crate::control::{Control, ControlShared, Hub, Intake, LINKS, Order, Way};
 use crate::directory::Directory;
 use crate::handler::Handler;
+use crate::kernel::{self, KernelEsp, KernelThread, ToKernel, WISHES};
 use crate::node::{Failure, NodeHandle, Place, Plan, PlanKind, PlanListener, Seat, StartError, StartReport, guarded};
 use crate::outputs::{News, Outputs, Port};
 use crate::own::OwnLinks;
@@ -68,6 +69,8 @@ pub(crate) fn start<H: Handler>(
     let clock = Clock::start();
     let (poll, bell) = poll_and_bell()?;
     let core = upstream.start(poll.registry(), LINKS).map_err(StartError::Upstream)?;
+    // Before anything listens there.
+    let opened = close_rows(plan, workers)?;
     let (groups, bound, reached) = open(plan, workers, &mut report)?;
     let (orders, taken) = crossbeam::channel::unbounded();
     let mut hub = Hub {
@@ -93,6 +96,7 @@ pub(crate) fn start<H: Handler>(
         intakes.push(intake);
         ready.push(worker);
     }
+    let kernel = opened.map(|opened| kernel_thread(opened, &mut ready, (clock, &orders, &bell))).transpose()?;
     let board = Board::new(|show| {
         hub.counters.readings(show);
         upstream.readings(show);
@@ -107,6 +111,7 @@ pub(crate) fn start<H: Handler>(
         control: (Arc::clone(&shared), Arc::clone(&bell)),
         orders,
         failures,
+        kernel: kernel.as_ref().map(|(thread, bell)| (thread.shared(), Arc::clone(bell))),
         threads: Vec::new(),
     };
     let control = Control {
@@ -123,7 +128,8 @@ pub(crate) fn start<H: Handler>(
         published_ms: 0,
         dirty: true,
     };
-    launch(node, &failed, ready, &cpus, control, plan.topology.control_cpu)
+    let kernel = kernel.map(|(thread, _)| thread);
+    launch(node, &failed, ready, &cpus, (control, kernel), plan.topology.control_cpu)
 }
 
 /// Descriptors for everything that is neither a connection nor a link's: listeners, event queues, files.
@@ -149,7 +155,7 @@ fn launch<H: Handler>(
     failed: &Sender<Failure>,
     workers: Vec<Worker<H>>,
     cpus: &[usize],
-    mut control: Control,
+    (mut control, kernel): (Control, Option<KernelThread>),
     control_cpu: Option<usize>,
 ) -> Result<NodeHandle, StartError> {
     for (number, mut worker) in workers.into_iter().enumerate() {
@@ -158,6 +164,10 @@ fn launch<H: Handler>(
             guarded(name, &failed, || worker.run());
             worker.linger();
         })?;
+    }
+    if let Some(mut kernel) = kernel {
+        let failed = failed.clone();
+        spawn(&mut node, "kernel", control_cpu, move |name| guarded(name, &failed, || kernel.run()))?;
     }
     let failed = failed.clone();
     spawn(&mut node, "control", control_cpu, move |name| guarded(name, &failed, || control.run()))?;
@@ -251,6 +261,12 @@ fn open_one(
             }
             Ok((Group::Udp(sockets), address))
         }
+        PlanKind::Row(row) => {
+            let sockets = (0..workers)
+                .map(|worker| listen::udp(at_row(listener.bind, row, workers, worker), plan.topology.buffers));
+            let sockets: Vec<_> = sockets.collect::<std::io::Result<_>>()?;
+            Ok((Group::Udp(sockets), at_row(listener.bind, row, workers, 0)))
+        }
         PlanKind::Tcp(framing) | PlanKind::Tls(framing) => {
             let sockets = listen::tcp_group(listener.bind, workers, BACKLOG)?;
             let address = sockets.first().ok_or_else(missing)?.local_addr()?;
@@ -258,6 +274,40 @@ fn open_one(
             Ok((Group::Tcp(sockets, framing, secured), address))
         }
     }
+}
+
+/// A worker's port in a row.
+fn at_row(first: SocketAddr, row: u16, workers: usize, worker: usize) -> SocketAddr {
+    let offset = usize::from(row) * workers + worker;
+    SocketAddr::new(first.ip(), first.port().saturating_add(u16::try_from(offset).unwrap_or(u16::MAX)))
+}
+
+/// Has the kernel close the ports of all rows to what is unprotected.
+fn close_rows(plan: &Plan, workers: usize) -> Result<Option<(KernelEsp, kernel::Opened)>, StartError> {
+    let Some(config) = plan.kernel else { return Ok(None) };
+    let rows =
+        plan.listeners.iter().filter_map(|l| if let PlanKind::Row(row) = l.kind { Some((l.bind, row)) } else { None });
+    let inner: Vec<SocketAddr> =
+        rows.flat_map(|(first, row)| (0..workers).map(move |worker| at_row(first, row, workers, worker))).collect();
+    kernel::open(&config, &inner).map(|opened| Some((config, opened))).map_err(StartError::Kernel)
+}
+
+/// The thread that talks to the kernel, and each worker's way to it.
+fn kernel_thread<H: Handler>(
+    (config, opened): (KernelEsp, kernel::Opened),
+    workers: &mut [Worker<H>],
+    (clock, orders, control): (Clock, &Sender<Order>, &Arc<Bell>),
+) -> Result<(KernelThread, Arc<Bell>), StartError> {
+    let (poll, bell) = poll_and_bell()?;
+    let mut wishes = Vec::new();
+    for worker in workers {
+        let (producer, consumer) = rtrb::RingBuffer::new(WISHES);
+        wishes.push(consumer);
+        worker.out.kernel = Some(ToKernel { wishes: producer, bell: Arc::clone(&bell), pushed: false });
+    }
+    let ways = (wishes, orders.clone(), Arc::clone(control));
+    let thread = KernelThread::new(clock, opened, &config, (poll, Arc::clone(&bell)), ways).map_err(system)?;
+    Ok((thread, bell))
 }
 
 /// Deals the sockets out to the workers.

@@ -8,6 +8,7 @@ use portunus_io::listen::Buffers;
 use portunus_io::stream::StreamLimits;
 use portunus_keydist::Prk;
 
+use crate::kernel::KernelEsp;
 use crate::node::Middleware;
 
 /// Which processors the workers own.
@@ -107,6 +108,8 @@ pub struct NodeConfig {
     pub listeners: Vec<ListenerConfig>,
     /// The engine's fixed sizes, for each worker.
     pub capacity: Capacity,
+    /// That the host's kernel does ESP, for listeners of [`ListenerKind::Kernel`].
+    pub kernel: Option<KernelEsp>,
     /// What a reload may change.
     pub policy: Policy,
     /// Around the datagram sockets of the access side, where given: captures, traces, faults.

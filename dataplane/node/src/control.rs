@@ -41,6 +41,8 @@ pub(crate) enum Order {
     All(Command),
     /// Ends a terminal's session, wherever it is.
     End(IdcBuf),
+    /// Ends the session of this handle: what carried it is gone.
+    Channel(u64),
 }
 
 /// The way to one worker.
@@ -162,6 +164,7 @@ impl Hub {
         };
         match order {
             Order::All(command) => all(self, &command),
+            Order::Channel(kid) => self.order(worker_of(kid), Command::EndChannel { kid }),
             Order::End(idc) => match self.session_of(idc.as_idc()) {
                 Some(kid) => self.order(worker_of(kid), end_session(idc.as_idc(), Some(kid))),
                 None => all(self, &end_session(idc.as_idc(), None)),

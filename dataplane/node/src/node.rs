@@ -23,6 +23,7 @@ use crate::config::{NodeConfig, Topology};
 use crate::control::{ControlShared, Order};
 use crate::framing;
 use crate::handler::Handler;
+use crate::kernel::{KernelEsp, KernelShared};
 use crate::route::{ByProtocol, Router};
 use crate::upstream::Upstream;
 use crate::worker::{Bell, WorkerShared};
@@ -49,6 +50,8 @@ pub enum StartError {
     },
     /// The link to the core cannot be opened.
     Upstream(io::Error),
+    /// The host's kernel cannot do ESP for the proxy.
+    Kernel(io::Error),
     /// A thread, an event queue or a waker cannot be had.
     System(io::Error),
 }
@@ -60,6 +63,11 @@ impl core::fmt::Display for StartError {
             Self::Listener { index, address, error } => write!(f, "listener {index} on {address}: {error}"),
             Self::NoStreams { index } => write!(f, "listener {index}: its protocol is not carried over TCP"),
             Self::Upstream(error) => write!(f, "link to the core: {error}"),
+            Self::Kernel(error) => write!(
+                f,
+                "ESP in the kernel: {error}: it takes the modules esp4 or esp6 and xfrm_user, and CAP_NET_ADMIN; without \
+                 [proxy.ipsec.kernel] the proxy does ESP itself"
+            ),
             Self::System(error) => write!(f, "system: {error}"),
         }
     }
@@ -91,6 +99,9 @@ pub struct Seat<'a> {
 pub enum PlanKind {
     /// Datagrams, spread over the workers like this.
     Udp(Steer),
+    /// Datagrams, a port for each worker: the workers' ports follow each other from the address on, behind those of as
+    /// many rows before.
+    Row(u16),
     /// Connections, cut into messages like this.
     Tcp(Framing),
     /// Connections of mechanism `tls`; what is inside is cut into messages like this.
@@ -131,6 +142,8 @@ pub struct Plan {
     pub listeners: Vec<PlanListener>,
     /// Around datagram sockets, where given.
     pub middleware: Option<Middleware>,
+    /// That the kernel does the ESP of what arrives at rows ([`PlanKind::Row`]).
+    pub kernel: Option<KernelEsp>,
 }
 
 impl core::fmt::Debug for Plan {
@@ -206,7 +219,8 @@ impl Node {
         let seed = rng.next_u64() as u32;
         let mut topology = config.topology.clone();
         topology.message_max = topology.message_max.max(config.capacity.message);
-        let plan = Plan { topology, listeners: plan_listeners(&config, seed)?, middleware: config.middleware.clone() };
+        let (listeners, kernel) = (plan_listeners(&config, seed)?, config.kernel);
+        let plan = Plan { topology, listeners, middleware: config.middleware.clone(), kernel };
         let keys = Keys::new(config.prk.clone(), &mut rng);
         let policy = Arc::new(config.policy.clone());
         let router = |core| -> Box<dyn Router> {
@@ -220,7 +234,7 @@ impl Node {
                 idsp: config.idsp.clone(),
                 realm: config.realm.clone(),
                 core: seat.core,
-                listeners: listeners.map(|(told, &address)| Listener { address, kind: told.kind }).collect(),
+                listeners: listeners.map(|(told, &address)| own_place(told.kind, address, seat.worker)).collect(),
                 capacity: config.capacity,
             };
             let rng = Box::new(SystemRandom::new());
@@ -244,6 +258,14 @@ impl Node {
     }
 }
 
+/// A listener as one worker has it.
+fn own_place(kind: ListenerKind, mut address: SocketAddr, worker: u8) -> Listener {
+    if let ListenerKind::Kernel { .. } = kind {
+        address.set_port(address.port().saturating_add(worker.into()));
+    }
+    Listener { address, kind }
+}
+
 /// Each protocol that some listener speaks, once.
 fn protocols(config: &NodeConfig) -> Vec<&'static dyn Signalling> {
     let mut found: Vec<&'static dyn Signalling> = Vec::new();
@@ -259,6 +281,7 @@ fn protocols(config: &NodeConfig) -> Vec<&'static dyn Signalling> {
 fn plan_listeners(config: &NodeConfig, seed: u32) -> Result<Vec<PlanListener>, StartError> {
     let kind = |index, kind: &ListenerKind| match kind {
         ListenerKind::Protected(mechanism) => Ok(PlanKind::Udp(Steer::Octet { at: mechanism.format().worker_octet })),
+        ListenerKind::Kernel { row, .. } => Ok(PlanKind::Row((*row).into())),
         ListenerKind::Access { transport: Transport::Udp, .. } => Ok(PlanKind::Udp(Steer::Source { seed })),
         ListenerKind::Access { signalling, .. } => {
             framing::of(signalling.protocol()).map(PlanKind::Tcp).ok_or(StartError::NoStreams { index })
@@ -284,6 +307,8 @@ pub struct NodeHandle {
     pub(crate) control: (Arc<ControlShared>, Arc<Bell>),
     pub(crate) orders: Sender<Order>,
     pub(crate) failures: Receiver<Failure>,
+    /// The thread that talks to the kernel, where there is one.
+    pub(crate) kernel: Option<(Arc<KernelShared>, Arc<Bell>)>,
     pub(crate) threads: Vec<JoinHandle<()>>,
 }
 
@@ -319,7 +344,9 @@ impl NodeHandle {
             shared.board.read().map(move |reading| NodeReading { worker: Some(worker as u8), reading })
         });
         let control = self.control.0.board.read().map(|reading| NodeReading { worker: None, reading });
-        workers.chain(control).collect()
+        let kernel = self.kernel.iter().flat_map(|(shared, _)| shared.board.read());
+        let kernel = kernel.map(|reading| NodeReading { worker: None, reading });
+        workers.chain(control).chain(kernel).collect()
     }
 
     /// The sum of a counter over all threads; 0 for an unknown name.
@@ -387,6 +414,10 @@ impl NodeHandle {
         }
         self.control.0.stop.store(true, Ordering::Relaxed);
         self.control.1.force();
+        if let Some((shared, bell)) = &self.kernel {
+            shared.stop.store(true, Ordering::Relaxed);
+            bell.force();
+        }
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }

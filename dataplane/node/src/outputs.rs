@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use portunus_channel::kernel::Pair;
 use portunus_engine::{CorePacket, EndReason, Event, Lane, Sink, To};
 use portunus_io::stream::{Streams, Undeliverable};
 use portunus_io::{Batch, Link, Producer, Pushed};
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
+use crate::kernel::{ToKernel, Wish};
 use crate::own::OwnLinks;
 use crate::readings::WorkerCounters;
 
@@ -73,6 +75,8 @@ pub(crate) struct Outputs {
     /// The time of this turn.
     pub(crate) now: Now,
     news: Option<News>,
+    /// The way to the host's kernel, where that does ESP.
+    pub(crate) kernel: Option<ToKernel>,
     message_max: usize,
     /// Something was put into a ring to the control thread since the last flush.
     pub(crate) pushed: bool,
@@ -141,7 +145,20 @@ impl Outputs {
         }
         let counters = WorkerCounters::default();
         let now = Now { mono_ms: 0, wall_ms: 0 };
-        Self { ports, port_of, streams, to_core, own, now, news, message_max, pushed: false, blocked: false, counters }
+        Self {
+            ports,
+            port_of,
+            streams,
+            to_core,
+            own,
+            now,
+            news,
+            kernel: None,
+            message_max,
+            pushed: false,
+            blocked: false,
+            counters,
+        }
     }
 
     fn send_datagram(
@@ -205,6 +222,9 @@ impl Outputs {
             self.blocked |= flush(port, &mut self.counters);
         }
         self.streams.flush();
+        if let Some(kernel) = &mut self.kernel {
+            kernel.flush();
+        }
         self.blocked |= self.own.flush();
         core::mem::take(&mut self.pushed)
     }
@@ -260,6 +280,19 @@ impl Sink for Outputs {
                 true
             }
             To::Core { protocol, affinity, lane } => self.send_core((protocol, affinity, lane), write),
+        }
+    }
+
+    fn install(&mut self, pair: Pair) -> bool {
+        self.kernel.as_mut().is_some_and(|kernel| kernel.wish(Wish::Install(pair)))
+    }
+
+    fn uninstall(&mut self, kid: u64) {
+        if let Some(kernel) = &mut self.kernel
+            && !kernel.wish(Wish::End(kid))
+        {
+            // Its associations stay until the process ends: nothing can come or go by them any more.
+            self.counters.kernel_ends_lost += 1;
         }
     }
 

@@ -113,6 +113,7 @@ counters! {
         Counter ring_core_full "Messages for the core dropped: the ring to the control thread is full";
         Counter ring_core_received "Messages of the core received from the control thread";
         Counter ring_events_lost "Session events lost: the ring to the control thread is full";
+        Counter kernel_ends_lost "Ends of sessions that the kernel was not told: the ring to its thread is full";
         Counter wakes_issued "Wake-ups of the control thread issued (system calls)";
         Counter calls_io "System calls for sending and receiving";
         Counter calls_poll "System calls for waiting";

@@ -112,6 +112,7 @@ fn floor(workers: usize, peers: Vec<SocketAddr>) -> NodeHandle {
             listener(PlanKind::Tcp(Framing::plain(lines))),
         ],
         middleware: None,
+        kernel: None,
     };
     let link = UdpUpstream::new(UdpConfig::new(Protocol::Sip, any(), peers));
     let make = |seat: &portunus_node::Seat<'_>| Ok(Watched { floor: Floor::new(seat.worker), at_first: None });
@@ -235,7 +236,7 @@ fn passes_over_a_silent_core(workers: usize) {
     let silent = UdpSocket::bind(any()).unwrap();
     let listener = PlanListener { bind: any(), advertised: None, kind: PlanKind::Udp(Steer::Source { seed: 5 }) };
     let topology = Topology { cpus: Cpus::Unpinned(workers), ..Topology::default() };
-    let plan = Plan { topology, listeners: vec![listener], middleware: None };
+    let plan = Plan { topology, listeners: vec![listener], middleware: None, kernel: None };
     let peers = vec![silent.local_addr().unwrap(), core.address];
     let link = UdpConfig { silent_ms: 300, probe_ms: 200, ..UdpConfig::new(Protocol::Sip, any(), peers) };
     let make = |seat: &portunus_node::Seat<'_>| Ok(Floor::new(seat.worker));

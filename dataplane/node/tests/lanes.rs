@@ -166,6 +166,7 @@ fn config(workers: usize, policy: Policy) -> NodeConfig {
         ],
         capacity: Capacity { sessions: 512, pendings: 256, ..common::capacity() },
         policy,
+        kernel: None,
         middleware: None,
     }
 }

@@ -53,6 +53,7 @@ fn config(workers: usize) -> NodeConfig {
         ],
         capacity: portunus_engine::Capacity { sessions: 512, pendings: 256, ..common::capacity() },
         policy: Policy { mechanisms: [Mech::Sealed, Mech::Esp].into_iter().collect(), ..Policy::default() },
+        kernel: None,
         middleware: None,
     }
 }

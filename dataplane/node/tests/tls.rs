@@ -41,6 +41,7 @@ fn start(workers: usize, core: &CoreThread) -> NodeHandle {
         ],
         capacity: portunus_engine::Capacity { sessions: 512, pendings: 256, ..common::capacity() },
         policy: Policy { mechanisms: [Mech::Tls, Mech::Sealed].into_iter().collect(), ..Policy::default() },
+        kernel: None,
         middleware: None,
     };
     let link = UdpConfig::new(Protocol::Sip, any(), vec![core.socket.local_addr().unwrap()]);

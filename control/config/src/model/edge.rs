@@ -22,6 +22,8 @@ pub struct Edge {
     pub sealed: Option<Protected>,
     /// Where ESP in UDP arrives, if anywhere.
     pub ipsec: Option<Protected>,
+    /// That the host's kernel does ESP, if it is to.
+    pub kernel_esp: Option<KernelEsp>,
     /// Where connections of mechanism `tls` arrive, protocol by protocol; a node opens them behind those for datagrams.
     pub tls: Vec<Secured>,
     /// Rules.
@@ -81,6 +83,31 @@ pub struct Protected {
     pub address: SocketAddr,
     /// Where terminals reach it, where that differs.
     pub advertised: Option<SocketAddr>,
+}
+
+/// That the host's kernel does the ESP of terminals, as far as it takes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelEsp {
+    /// Where it receives ESP in UDP.
+    pub address: SocketAddr,
+    /// The first of the inner ports: two for each worker and each protocol spoken over UDP.
+    pub ports: u16,
+    /// Sessions at most.
+    pub sessions: usize,
+}
+
+impl Edge {
+    /// The first inner port of each protocol whose ESP the kernel does.
+    pub fn kernel_rows(&self) -> Vec<(ListenProtocol, SocketAddr)> {
+        let Some(kernel) = self.kernel_esp else { return Vec::new() };
+        let spoken =
+            |p: &ListenProtocol| self.listeners.iter().any(|l| l.protocol == *p && l.transport == ListenTransport::Udp);
+        let protocols = [ListenProtocol::Sip, ListenProtocol::Mgcp, ListenProtocol::H248, ListenProtocol::Ras];
+        let each = u16::try_from(2 * self.workers).unwrap_or(u16::MAX);
+        let first = (0..).map(|nth: u16| kernel.ports.saturating_add(nth.saturating_mul(each)));
+        let at = |(protocol, port)| (protocol, SocketAddr::new(kernel.address.ip(), port));
+        protocols.into_iter().filter(spoken).zip(first).map(at).collect()
+    }
 }
 
 /// Where connections of mechanism `tls` arrive.

@@ -3,8 +3,8 @@
 use super::{Place, count};
 use crate::defaults as d;
 use crate::model::{
-    Capacity, Cookies, Core, Edge, Io, ListenProtocol, ListenTransport, Listener, Lockout, Mechanism, Overload, Policy,
-    Protected, Proxy, Secured, Span,
+    Capacity, Cookies, Core, Edge, Io, KernelEsp, ListenProtocol, ListenTransport, Listener, Lockout, Mechanism,
+    Overload, Policy, Protected, Proxy, Secured, Span,
 };
 use crate::read::Section;
 use crate::value::{Device, OneOf, Realm, Word};
@@ -101,7 +101,8 @@ pub(super) fn edge(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Edge>
     }
     let control_core = s.key::<u64>("control_core").optional().map(count);
     let listeners = listeners(&mut s);
-    let [sealed, ipsec] = Mechanism::DATAGRAMS.map(|mechanism| protected(&mut s, mechanism));
+    let mut kernel_esp = Some(None);
+    let [sealed, ipsec] = Mechanism::DATAGRAMS.map(|mechanism| protected(&mut s, mechanism, &mut kernel_esp));
     let tls = tls(&mut s);
     let policy = policy(s.section_or_empty("policy"));
     let border = super::policy::border(s.section_or_empty("border"));
@@ -128,6 +129,7 @@ pub(super) fn edge(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Edge>
         listeners: listeners?,
         sealed: sealed?,
         ipsec: ipsec?,
+        kernel_esp: kernel_esp?,
         tls: tls?,
         policy,
         policies: place.policies.to_vec(),
@@ -140,12 +142,29 @@ pub(super) fn edge(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Edge>
 }
 
 /// Where the messages of a mechanism arrive; `None`: what stands there is wrong.
-fn protected(s: &mut Section<'_, '_, '_>, mechanism: Mechanism) -> Option<Option<Protected>> {
+fn protected(
+    s: &mut Section<'_, '_, '_>,
+    mechanism: Mechanism,
+    kernel: &mut Option<Option<KernelEsp>>,
+) -> Option<Option<Protected>> {
     let Some(mut l) = s.section(mechanism.section()) else { return Some(None) };
     let address = l.key::<SocketAddr>("address").required();
     let advertised = l.key::<SocketAddr>("advertised").check(specific).optional();
+    if mechanism == Mechanism::Ipsec {
+        *kernel = l.section("kernel").map_or(Some(None), |k| kernel_esp(k).map(Some));
+    }
     l.finish();
     Some(Some(Protected { address: address?, advertised }))
+}
+
+/// That the host's kernel does ESP.
+fn kernel_esp(mut k: Section<'_, '_, '_>) -> Option<KernelEsp> {
+    // Policies of the kernel are for an address, and its ports are counted from one.
+    let address = k.key::<SocketAddr>("address").check(reachable).required();
+    let ports = k.key("ports").within(1024, 65_000).required();
+    let sessions = count(k.key("sessions").within(1, 1_000_000).or(d::KERNEL_SESSIONS));
+    k.finish();
+    Some(KernelEsp { address: address?, ports: u16::try_from(ports?).ok()?, sessions })
 }
 
 /// Where connections of mechanism `tls` arrive; `None`: what stands there is wrong.

@@ -20,8 +20,8 @@ use portunus_keydist::proxy::LockoutPolicy;
 use portunus_keydist::{Key, Prk};
 use portunus_mgcp::Mgcp;
 use portunus_node::{
-    Cpus, LanesConfig, LanesUpstream, Links, ListenerConfig, Node, NodeConfig, NodeHandle, Pace, StartError, Topology,
-    UdpConfig, UdpUpstream,
+    Cpus, KernelEsp, LanesConfig, LanesUpstream, Links, ListenerConfig, Node, NodeConfig, NodeHandle, Pace, StartError,
+    Topology, UdpConfig, UdpUpstream,
 };
 use portunus_signalling::{Protocol, Signalling, Transport};
 use portunus_sip::Sip;
@@ -213,6 +213,11 @@ pub fn node_config(edge: &Edge, identity: &str, realm: &str, prk: Prk) -> NodeCo
         advertised: l.advertised,
         kind: ListenerKind::Tls { signalling: signalling(l.protocol) },
     }));
+    listeners.extend(edge.kernel_rows().into_iter().flat_map(|(protocol, bind)| {
+        let outer = edge.kernel_esp.map_or(0, |kernel| kernel.address.port());
+        let kind = move |row| ListenerKind::Kernel { signalling: signalling(protocol), outer, row };
+        [0, 1].map(|row| ListenerConfig { bind, advertised: None, kind: kind(row) })
+    }));
     NodeConfig {
         topology: topology(edge),
         idsp: identity.to_owned(),
@@ -220,6 +225,7 @@ pub fn node_config(edge: &Edge, identity: &str, realm: &str, prk: Prk) -> NodeCo
         prk,
         listeners,
         capacity: capacity(edge),
+        kernel: edge.kernel_esp.map(|kernel| KernelEsp { outer: kernel.address, sessions: kernel.sessions }),
         policy: policy(edge),
         middleware: None,
     }
