@@ -100,6 +100,24 @@ fn peers(config: &Config, gather: &Gather<'_>) {
     }
 }
 
+/// Where the host's kernel receives ESP, and the ports inside.
+fn inside(e: &Edge, path: &str, gather: &Gather<'_>) -> Vec<(String, SocketAddr)> {
+    let outer = e.kernel_esp.map(|kernel| (format!("{path}.ipsec.kernel.address"), kernel.address));
+    let mut places: Vec<_> = outer.into_iter().collect();
+    let key = format!("{path}.ipsec.kernel.ports");
+    for (protocol, first) in e.kernel_rows() {
+        for nth in 0..u16::try_from(2 * e.workers).unwrap_or(u16::MAX) {
+            let Some(port) = first.port().checked_add(nth).filter(|port| *port < u16::MAX) else {
+                let problem = format!("no ports are left for {}", protocol.name());
+                gather.note_at(&key, problem, "let them begin lower: two a worker for each protocol");
+                return places;
+            };
+            places.push((key.clone(), SocketAddr::new(first.ip(), port)));
+        }
+    }
+    places
+}
+
 /// Two sockets of one file on the same address and port of the same kind cannot both be opened.
 fn addresses(config: &Config, gather: &Gather<'_>) {
     let mut taken: HashMap<(bool, SocketAddr), String> = HashMap::new();
@@ -120,18 +138,8 @@ fn addresses(config: &Config, gather: &Gather<'_>) {
         for (mechanism, place) in e.protected() {
             take(false, place.address, format!("{path}.{}.address", mechanism.section()));
         }
-        if let Some(kernel) = e.kernel_esp {
-            take(false, kernel.address, format!("{path}.ipsec.kernel.address"));
-        }
-        for (protocol, first) in e.kernel_rows() {
-            for nth in 0..u16::try_from(2 * e.workers).unwrap_or(u16::MAX) {
-                let (key, port) = (format!("{path}.ipsec.kernel.ports"), first.port().saturating_add(nth));
-                if port == u16::MAX {
-                    let problem = format!("no ports are left for {}", protocol.name());
-                    return gather.note_at(&key, problem, "let them begin lower: two a worker for each protocol");
-                }
-                take(false, SocketAddr::new(first.ip(), port), key);
-            }
+        for (key, place) in inside(e, path, gather) {
+            take(false, place, key);
         }
         for (n, l) in e.tls.iter().enumerate() {
             take(true, l.address, format!("{path}.tls[{n}].address"));

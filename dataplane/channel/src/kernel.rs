@@ -1,6 +1,6 @@
 //! Sessions of `ipsec-man` whose ESP the host's kernel does (spec section 5): which associations are to be there, which are,
 //! and what is to be asked of the kernel so that the two are the same. No system call: requests leave by
-//! [`Installer::next`], answers come in by [`Installer::answered`].
+//! [`Installer::question`], answers come in by [`Installer::answered`].
 //!
 //! ```text
 //!            install                 both granted                 end
@@ -240,7 +240,7 @@ impl Installer {
     }
 
     /// The next request; `None`: nothing is to be asked at present. [`Installer::sent`] or [`Installer::unsent`] follows.
-    pub fn next(&mut self) -> Option<Ask<'_>> {
+    pub fn question(&mut self) -> Option<Ask<'_>> {
         loop {
             let work = *self.waiting.front()?;
             // Nothing is installed before it is known what was left behind.
@@ -270,14 +270,14 @@ impl Installer {
         }
     }
 
-    /// The request of [`Installer::next`] left under this number.
+    /// The request of [`Installer::question`] left under this number.
     pub fn sent(&mut self, now_ms: u64, number: u32) {
         if let Some(work) = self.waiting.pop_front() {
             self.asked.insert(number, (work, now_ms + ANSWER_MS));
         }
     }
 
-    /// The request of [`Installer::next`] could not be sent: as if the kernel had refused it.
+    /// The request of [`Installer::question`] could not be sent: as if the kernel had refused it.
     pub fn unsent(&mut self, now_ms: u64, error: i32) {
         if let Some(work) = self.waiting.pop_front() {
             self.done(now_ms, work, Err(error));

@@ -114,20 +114,10 @@ pub(crate) fn start<H: Handler>(
         kernel: kernel.as_ref().map(|(thread, bell)| (thread.shared(), Arc::clone(bell))),
         threads: Vec::new(),
     };
-    let control = Control {
-        clock,
-        poll,
-        events: Events::with_capacity(256),
-        upstream,
-        hub,
-        intakes,
-        orders: taken,
-        bell,
-        shared,
-        pacer: Pacer::new(plan.topology.pace),
-        published_ms: 0,
-        dirty: true,
-    };
+    let (events, pacer) = (Events::with_capacity(256), Pacer::new(plan.topology.pace));
+    let (orders, published_ms, dirty) = (taken, 0, true);
+    let control =
+        Control { clock, poll, events, upstream, hub, intakes, orders, bell, shared, pacer, published_ms, dirty };
     let kernel = kernel.map(|(thread, _)| thread);
     launch(node, &failed, ready, &cpus, (control, kernel), plan.topology.control_cpu)
 }

@@ -277,7 +277,7 @@ impl KernelThread {
     fn converse(&mut self, now: u64) -> io::Result<()> {
         loop {
             let mut asked = false;
-            while let Some(question) = self.installer.next() {
+            while let Some(question) = self.installer.question() {
                 asked = true;
                 match put(&mut self.opened.netlink, &question) {
                     Ok(number) => self.installer.sent(now, number),

@@ -35,7 +35,7 @@ enum Mood {
 impl Kernel {
     /// One request and its answer; false when nothing was asked.
     fn serve(&mut self, now: u64, installer: &mut Installer, mood: Mood) -> bool {
-        let Some(ask) = installer.next() else { return false };
+        let Some(ask) = installer.question() else { return false };
         self.number += 1;
         let mut listed = Vec::new();
         let error = match ask {

@@ -6,6 +6,7 @@ pub(crate) mod asked;
 pub(crate) mod index;
 pub(crate) mod paces;
 pub(crate) mod pendings;
+pub(crate) mod session;
 pub(crate) mod sessions;
 pub(crate) mod staged;
 pub(crate) mod text;

@@ -38,7 +38,7 @@ fn every_request_says_its_own_length_and_fits() {
             let octets = write(9, &request, &mut room);
             assert_eq!(u32_at(octets, 0), Some(octets.len() as u32), "{request:?}");
             assert_eq!(u32_at(octets, 8), Some(9));
-            assert!(octets.len() < REQUEST_MAX && octets.len() % ALIGN == 0, "{}", octets.len());
+            assert!(octets.len() < REQUEST_MAX && octets.len().is_multiple_of(ALIGN), "{}", octets.len());
         }
     }
 }
