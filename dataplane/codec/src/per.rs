@@ -62,6 +62,11 @@ impl<'m, E: Echo> PerReader<'m, E> {
         self.octets
     }
 
+    /// Goes on at this bit. Nothing of what lies between is echoed.
+    pub const fn seek(&mut self, bit: usize) {
+        self.bit = bit;
+    }
+
     /// Bits that are left.
     pub const fn left(&self) -> usize {
         (self.octets.len() * 8).saturating_sub(self.bit)
@@ -115,13 +120,14 @@ impl<'m, E: Echo> PerReader<'m, E> {
         let offset = match range {
             0 => 0,
             1..=254 => self.bits(32 - range.leading_zeros())?,
-            255 => {
-                self.align();
-                self.bits(8)?
-            }
+            255 => u32::from(self.whole_octet()?),
             256..=65_535 => {
                 self.align();
-                self.bits(16)?
+                let octets = self.octets.get(self.bit / 8..)?.first_chunk()?;
+                let value = u32::from(u16::from_be_bytes(*octets));
+                self.bit += 16;
+                self.echo.bits(value, 16);
+                value
             }
             _ => {
                 let len = self.bits(2)? + 1;
@@ -137,11 +143,20 @@ impl<'m, E: Echo> PerReader<'m, E> {
         (offset <= range).then(|| low + offset)
     }
 
+    /// The octet from the next octet boundary.
+    #[inline]
+    fn whole_octet(&mut self) -> Option<u8> {
+        self.align();
+        let octet = *self.octets.get(self.bit / 8)?;
+        self.bit += 8;
+        self.echo.bits(octet.into(), 8);
+        Some(octet)
+    }
+
     /// A length without bound (X.691 10.9.3.5 to 10.9.3.7), at most 16,383.
     #[inline]
     pub fn length(&mut self) -> Option<usize> {
-        self.align();
-        let first = self.bits(8)? as usize;
+        let first = usize::from(self.whole_octet()?);
         match first {
             0..=0x7f => Some(first),
             0x80..=0xbf => {
@@ -155,7 +170,13 @@ impl<'m, E: Echo> PerReader<'m, E> {
 
     /// A normally small number (X.691 10.6) below 64.
     pub fn small(&mut self) -> Option<u32> {
-        if self.bool()? { None } else { self.bits(6) }
+        let from = self.bit;
+        let number = self.bits(7).filter(|number| *number < 64);
+        if number.is_none() {
+            // The bit that says whether it is small was read.
+            self.bit = from + self.octets.len().saturating_mul(8).saturating_sub(from).min(1);
+        }
+        number
     }
 
     /// An open type: its octets, without those of its length. It is read as a message of its own: octet boundaries are
@@ -227,8 +248,14 @@ impl<'w, 'b> PerWriter<'w, 'b> {
         if over > 0 {
             let octets = over.div_ceil(8);
             self.free = octets * 8 - over;
-            let rest = value << (64 - over);
-            self.w.put(rest.to_be_bytes().get(..octets as usize).unwrap_or_default());
+            let [a, b, c, d, ..] = (value << (64 - over)).to_be_bytes();
+            // Each of its own length: that many octets are stored, and none are copied in a loop.
+            match octets {
+                1 => self.w.put(&[a]),
+                2 => self.w.put(&[a, b]),
+                3 => self.w.put(&[a, b, c]),
+                _ => self.w.put(&[a, b, c, d]),
+            };
         }
         self
     }
@@ -246,6 +273,12 @@ impl<'w, 'b> PerWriter<'w, 'b> {
             self.w.put(octets);
         }
         self
+    }
+
+    /// `n` octets from the next octet boundary for the caller to fill; `None` when they do not fit.
+    pub fn room(&mut self, n: usize) -> Option<&mut [u8]> {
+        self.align();
+        self.w.reserve(n)
     }
 
     /// An integer of the range `low..=high`, in which `value` must lie.

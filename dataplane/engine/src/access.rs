@@ -103,14 +103,14 @@ impl Engine {
     pub(crate) fn on_unprotected(
         &mut self,
         now: Now,
-        mut incoming: Incoming<'_>,
+        incoming: &mut Incoming<'_>,
         said: &Said<'_>,
         sink: &mut dyn Sink,
     ) {
         if let Said::S1(..) | Said::S7(..) | Said::Other(FromTerminal::Digest { .. }) = said {
-            self.acknowledge(&mut incoming, sink);
+            self.acknowledge(incoming, sink);
         }
-        let incoming = &incoming;
+        let incoming = &*incoming;
         match said {
             Said::S1(s1, look) => self.on_s1(now, incoming, (s1, look), sink),
             Said::S7(s7, look) => self.on_s7(now, incoming, (s7, look), sink),

@@ -146,9 +146,11 @@ impl Engine {
             taken.extend(self.take(packet, marks, text));
         }
         core::hint::black_box(taken.iter().fold(0, |sum, each| sum ^ self.touch(each)));
-        for (incoming, said) in taken {
-            self.on_unprotected(now, incoming, &said, sink);
+        // Where they lie: a list of mechanisms makes them long.
+        for (incoming, said) in &mut taken {
+            self.on_unprotected(now, incoming, said, sink);
         }
+        drop(taken);
         self.rooms = Some(rooms);
     }
 

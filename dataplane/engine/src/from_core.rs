@@ -23,6 +23,17 @@ enum Named {
     Session { slot: u32, wish: Option<Wish> },
 }
 
+/// What finds what an answer is to, made out once: what is found by it may change from message to message.
+#[derive(Debug, Clone, Copy)]
+enum Key {
+    /// The handle, and the salt where one came back.
+    Ticket(Ticket, Option<u64>),
+    /// The name of a registration that waits.
+    Name(u64),
+    /// The lane; with it, the transaction's number and the name of a registration that waits for its answer.
+    Lane(Option<(u32, u64)>),
+}
+
 const fn of(read: &FromCore<'_>) -> Option<Of> {
     match *read {
         FromCore::Challenge { of, .. }
@@ -72,15 +83,17 @@ impl Engine {
                 Err(_) => self.counters.core_unreadable += 1,
             }
         }
-        let mut sum = 0;
+        let (mut keys, mut sum) = (ArrayVec::<_, AHEAD>::new(), 0);
         for (packet, (read, salt)) in &reads {
-            let named = of(read).and_then(|of| self.named(signalling, packet, of, *salt));
+            let key = of(read).map(|of| self.key(signalling, packet, of, *salt));
+            let named = key.and_then(|key| self.named(signalling, packet, key));
             sum ^= named.map_or(0, |named| self.touch_named(named));
+            keys.push(key);
         }
         core::hint::black_box(sum);
-        for (packet, (read, salt)) in reads {
+        for ((packet, (read, _)), key) in reads.into_iter().zip(keys) {
             // Anew: what came before it may have changed what it is to.
-            let named = of(&read).and_then(|of| self.named(signalling, packet, of, salt));
+            let named = key.and_then(|key| self.named(signalling, packet, key));
             let claimed = |claim: &Claim<'_>| matches!(named, Some(Named::Pending(slot)) if slot == claim.slot);
             match (read, named) {
                 // The same s9 twice in a batch: the second is late.
@@ -101,20 +114,31 @@ impl Engine {
         }
     }
 
-    /// What an answer with this salt is to. Handles can be guessed: a registration's answer must bring its salt back
-    /// too; for sessions the protocol checks that as it relays.
-    fn named(&self, signalling: &dyn Signalling, packet: &CorePacket<'_>, of: Of, salt: Option<u64>) -> Option<Named> {
-        let (protocol, lane) = (signalling.protocol(), packet.lane);
+    /// What finds what an answer with this salt is to.
+    fn key(&self, signalling: &dyn Signalling, packet: &CorePacket<'_>, of: Of, salt: Option<u64>) -> Key {
+        let hashed = |name: Name| self.hashed(signalling.protocol(), packet.lane, name);
         match of {
-            Of::Ticket(ticket) => self.named_by_ticket(ticket, salt),
-            Of::N1(n1) => self.waiting(protocol, lane, Name::N1(n1)).map(Named::Pending),
-            Of::Rand(rand) => self.waiting(protocol, lane, Name::Rand(rand)).map(Named::Pending),
+            Of::Ticket(ticket) => Key::Ticket(ticket, salt),
+            Of::N1(n1) => Key::Name(hashed(Name::N1(n1))),
+            Of::Rand(rand) => Key::Name(hashed(Name::Rand(rand))),
             Of::Lane => {
                 let transaction = signalling.transaction(packet.bytes);
-                let own = transaction.and_then(|number| self.waiting(protocol, lane, Name::Transaction(number)));
+                Key::Lane(transaction.map(|number| (number, hashed(Name::Transaction(number)))))
+            }
+        }
+    }
+
+    /// What an answer is to. Handles can be guessed: a registration's answer must bring its salt back too; for sessions the
+    /// protocol checks that as it relays.
+    fn named(&self, signalling: &dyn Signalling, packet: &CorePacket<'_>, key: Key) -> Option<Named> {
+        match key {
+            Key::Ticket(ticket, salt) => self.named_by_ticket(ticket, salt),
+            Key::Name(name) => self.pendings.find_named(name).map(Named::Pending),
+            Key::Lane(transaction) => {
+                let own = transaction.and_then(|(_, name)| self.pendings.find_named(name));
                 own.map(Named::Pending).or_else(|| {
-                    let slot = self.session_on(protocol, lane)?;
-                    Some(Named::Session { slot, wish: self.wish(slot, transaction) })
+                    let slot = self.session_on(signalling.protocol(), packet.lane)?;
+                    Some(Named::Session { slot, wish: self.wish(slot, transaction.map(|(number, _)| number)) })
                 })
             }
         }

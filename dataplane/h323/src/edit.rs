@@ -69,7 +69,10 @@ pub(crate) fn edit(
         put_map(&mut p, known, after);
     }
     let mut end = p.len();
-    for i in 0..known {
+    let mut rest = present | after;
+    while rest != 0 {
+        let i = rest.trailing_zeros();
+        rest &= rest - 1;
         let content = if present >> i & 1 == 1 { Some(old.open().ok_or(Full)?) } else { None };
         match (changes.iter().find(|(at, _)| u32::from(*at) == i), content) {
             (Some((_, Change::Put(write))), _) => {

@@ -64,29 +64,40 @@ pub(crate) fn put_oid(p: &mut PerWriter<'_, '_>, parts: &[&[u8]]) {
     }
 }
 
+/// PKD1's identifier with this number at its end.
+fn put_pkd1(p: &mut PerWriter<'_, '_>, n: u8) {
+    let mut oid = [0; 2 + crate::OID_PKD1.len()];
+    let [len, rest @ .., last] = &mut oid;
+    (*len, *last) = (crate::OID_PKD1.len() as u8 + 1, n);
+    rest.copy_from_slice(&crate::OID_PKD1);
+    p.octets(&oid);
+}
+
 pub(crate) fn put_string(p: &mut PerWriter<'_, '_>, octets: &[u8]) {
     p.length(octets.len()).octets(octets);
 }
 
-/// Most characters of a BMPString that is written.
-const BMP_MAX: usize = 256;
-
 /// Text as a BMPString of `low` to `high` units.
 pub(crate) fn put_bmp(p: &mut PerWriter<'_, '_>, text: &str, low: u32, high: u32) {
-    let mut units = [[0u8; 2]; BMP_MAX];
-    let Some(units) = units.get_mut(..text.len()).filter(|_| text.is_ascii()) else {
+    if !text.is_ascii() {
         p.constrained(text.encode_utf16().count() as u32, low, high);
         return text.encode_utf16().for_each(|unit| _ = p.octets(&unit.to_be_bytes()));
-    };
-    units.iter_mut().zip(text.bytes()).for_each(|(unit, octet)| unit[1] = octet);
-    p.constrained(units.len() as u32, low, high).octets(units.as_flattened());
+    }
+    p.constrained(text.len() as u32, low, high);
+    if let Some(room) = p.room(2 * text.len()).filter(|_| !text.is_empty()) {
+        room.chunks_exact_mut(2).zip(text.bytes()).for_each(|(unit, octet)| unit.copy_from_slice(&[0, octet]));
+    }
 }
+
+/// Elements shorter than this have a length of one octet.
+const SHORT: usize = 0x80;
 
 impl Tok<'_> {
     pub(crate) fn put(&self, p: &mut PerWriter<'_, '_>) {
-        p.bool(true).bool(self.time_stamp > 0).bits(0, 2).bool(self.challenge.is_some()).bits(0, 2);
-        p.bool(true).bool(false);
-        put_oid(p, &[&crate::OID_PKD1, &[self.n]]);
+        // Extended; of the optional components timeStamp, challenge and generalID.
+        let (stamped, challenged) = (u32::from(self.time_stamp > 0), u32::from(self.challenge.is_some()));
+        p.bits(0b1_0000_0010 | stamped << 7 | challenged << 4, 9);
+        put_pkd1(p, self.n);
         if self.time_stamp > 0 {
             p.constrained(self.time_stamp, 1, u32::MAX);
         }
@@ -104,6 +115,11 @@ impl Tok<'_> {
     fn put_elements(&self, p: &mut PerWriter<'_, '_>) {
         p.length(self.elements.len());
         for (element, octets) in self.elements {
+            if octets.len() < SHORT {
+                // At an octet boundary, as all of them are: `octets` alone is there, of the alternative `octets`.
+                p.octets(&[0b001 << 5, *element as u8, 0, octets.len() as u8]).octets(octets);
+                continue;
+            }
             p.bits(0b001, 3).constrained(*element as u32, 0, 255);
             // Element: the alternative `octets`.
             p.bool(false).constrained(0, 0, 4);
@@ -123,10 +139,10 @@ pub(crate) fn put_mac_list(p: &mut PerWriter<'_, '_>) {
     p.length(1);
     // nestedcryptoToken, cryptoHashedToken.
     p.bool(false).constrained(7, 0, 7).bool(false).constrained(2, 0, 3);
-    put_oid(p, &[&crate::OID_PKD1, &[5]]);
+    put_pkd1(p, 5);
     // hashedVals: a ClearToken of its OID alone.
     p.bits(0, 9);
-    put_oid(p, &[&crate::OID_PKD1, &[5]]);
+    put_pkd1(p, 5);
     put_oid(p, &[&crate::OID_HMAC_SHA256]);
     p.bits(0, 3).length(256).octets(crate::MAC_PLACEHOLDER);
 }

@@ -305,7 +305,8 @@ pub trait Signalling: Send + Sync {
 
     /// Writes what a transaction protocol sends back at once for a step of the core's (s5, s9, a refusal), by the lane
     /// that it came on, whether or not anything waits for it: the core repeats a step until it is acknowledged. Nothing
-    /// is written for what is no step, or itself an answer (RAS).
+    /// is written for what is no step, or itself an answer (RAS). What acknowledges repeats the number that it answers, so
+    /// the salt is 0 here.
     fn acknowledge_core(&self, _hop: &Hop<'_>, _msg: &[u8], _w: &mut Writer<'_>) {}
 
     /// What names the transaction of a request or an answer (the first one, where there are several): an answer on a

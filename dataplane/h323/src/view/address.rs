@@ -19,27 +19,28 @@ impl<'m> Utf16<'m> {
         char::decode_utf16(units).map(|c| c.map_err(|_| ()))
     }
 
-    /// Its characters, where all of them are ASCII.
-    fn ascii(self) -> Option<impl ExactSizeIterator<Item = u8> + use<'m>> {
-        let units = self.0.chunks_exact(2);
-        let all = units.clone().all(|unit| unit[0] == 0 && unit[1].is_ascii());
-        all.then(|| units.map(|unit| unit[1]))
-    }
-
     /// True when it is this text.
     pub fn is(self, text: &str) -> bool {
-        match self.ascii() {
-            Some(ascii) => ascii.len() == text.len() && ascii.eq(text.bytes()),
-            None => self.chars().eq(text.chars().map(Ok)),
-        }
+        let same = self.0.len() == 2 * text.len() && {
+            // Of ASCII, which nearly all names are, without an early end: they are short.
+            let differ = |(unit, octet): (&[u8], u8)| unit[0] | unit[1] ^ octet | octet & 0x80;
+            self.0.chunks_exact(2).zip(text.bytes()).fold(0, |all, pair| all | differ(pair)) == 0
+        };
+        same || !text.is_ascii() && self.chars().eq(text.chars().map(Ok))
     }
 
     /// Puts it into `room` in UTF-8; `None` when it is no text or does not fit.
     pub fn put(self, room: &mut [u8]) -> Option<usize> {
-        let Some(ascii) = self.ascii() else { return put(self.chars(), room) };
-        let len = ascii.len();
-        room.get_mut(..len)?.iter_mut().zip(ascii).for_each(|(place, octet)| *place = octet);
-        Some(len)
+        let len = self.0.len() / 2;
+        let ascii = room.get_mut(..len).is_some_and(|room| {
+            let units = self.0.chunks_exact(2);
+            let other = room.iter_mut().zip(units).fold(0, |other, (place, unit)| {
+                *place = unit[1];
+                other | unit[0] | unit[1] & 0x80
+            });
+            other == 0
+        });
+        if ascii { Some(len) } else { put(self.chars(), room) }
     }
 
     /// Its octets.

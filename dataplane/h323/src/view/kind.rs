@@ -93,8 +93,13 @@ impl Kind {
         KINDS.get(ROOT..).and_then(|k| k.get(index as usize)).map_or(Unknown(index as u8), |k| k.0)
     }
 
+    /// The kind at a place in [`KINDS`].
+    pub(crate) fn of_place(place: usize) -> Option<Self> {
+        KINDS.get(place).map(|k| k.0)
+    }
+
     /// Its place in [`KINDS`].
-    const fn place(self) -> Option<usize> {
+    pub(crate) const fn place(self) -> Option<usize> {
         Some(match self {
             GatekeeperRequest => 0,
             GatekeeperConfirm => 1,

@@ -98,6 +98,9 @@ impl<'m> Message<'m> {
         if body.left() >= 8 {
             return Err(malformed("RasMessage", body.bit()));
         }
+        if places.lost {
+            return Err(Fault { kind: FaultKind::TooBig, what: "message", at: MESSAGE_MAX });
+        }
         let msg = Self { octets, kind, seq: 0, places };
         let seq = msg.number(Id::Seq, 1, 65_535).ok_or_else(|| malformed("requestSeqNum", 0))?;
         Ok(Self { seq: seq as u16, ..msg })
@@ -106,8 +109,8 @@ impl<'m> Message<'m> {
     /// Notes where everything stands, for [`Message::marked`]; nothing of a message that is too long to say it.
     pub(crate) fn mark(&self, marks: &mut Marks) {
         marks.clear();
-        if let Some(words) = self.places.words() {
-            _ = marks.push(&words) && marks.push(&[self.seq]);
+        if let (Some(words), Some(kind)) = (self.places.words(), self.kind.place()) {
+            _ = marks.push(&words) && marks.push(&[self.seq, kind as u16]);
         }
     }
 
@@ -116,13 +119,12 @@ impl<'m> Message<'m> {
     /// # Errors
     /// As [`Message::parse`].
     pub(crate) fn marked(octets: &'m [u8], marks: &Marks) -> Result<Self, Fault> {
-        let noted = marks.words().split_first_chunk::<WORDS>();
-        match (noted, head(octets)) {
-            (Some((words, &[seq])), Some(Head { kind, .. })) => {
-                Ok(Self { octets, kind, seq, places: Places::of_words(words) })
-            }
-            _ => Self::parse(octets),
+        if let Some((words, &[seq, kind])) = marks.words().split_first_chunk::<WORDS>()
+            && let Some(kind) = Kind::of_place(kind.into())
+        {
+            return Ok(Self { octets, kind, seq, places: Places::of_words(words) });
         }
+        Self::parse(octets)
     }
 
     /// Kind and sequence number of a message that need not be complete: enough to answer one that is malformed.

@@ -2,7 +2,7 @@
 
 use super::{Message, Utf16, malformed};
 use crate::schema::tokens::{CLEAR_TOKEN, CRYPTO_H323_TOKEN, PARAMS};
-use crate::schema::{Id, Places, walk, walk_noting};
+use crate::schema::{Id, Places, plain_element, walk, walk_noting};
 use core::ops::Range;
 use portunus_codec::PerReader;
 use portunus_signalling::Fault;
@@ -124,6 +124,9 @@ impl<'m> Token<'m> {
 
 /// One ProfileElement: its number, and its octets where it is of those.
 fn element<'m>(r: &mut PerReader<'m>) -> Option<(u8, Option<&'m [u8]>)> {
+    if let Some((id, octets)) = plain_element(r) {
+        return Some((id, Some(octets)));
+    }
     let flags = r.bits(3)?;
     let (extended, params, value) = (flags & 4 != 0, flags & 2 != 0, flags & 1 != 0);
     let id = r.constrained(0, 255)? as u8;
