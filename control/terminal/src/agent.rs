@@ -31,6 +31,8 @@ pub enum Reading<'m> {
     Nothing,
     /// It belongs to it and decides nothing (a provisional response, the receipt of a command).
     Noted,
+    /// The answer takes so many milliseconds more.
+    Progress(u32),
     /// s6.
     Challenge(S6<'m>),
     /// The request for s1 with a cookie.

@@ -57,6 +57,12 @@ impl<K: PartialEq, P> Requests<K, P> {
         Some(self.open.swap_remove(at))
     }
 
+    /// The request of this key is being worked at, and answered within so many milliseconds; false: there is none.
+    pub(crate) fn postpone(&mut self, ctx: &Ctx<'_>, key: &K, delay_ms: u32) -> bool {
+        let request = self.open.iter_mut().find(|r| r.key == *key);
+        request.map(|r| r.repeat.postpone(ctx.now, delay_ms)).is_some()
+    }
+
     /// Repeats what is due; what was given up is returned.
     pub(crate) fn on_timer(&mut self, ctx: &mut Ctx<'_>) -> Vec<Request<K, P>> {
         let mut given_up = Vec::new();

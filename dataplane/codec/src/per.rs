@@ -25,6 +25,50 @@ impl Echo for () {
 /// The largest length that one fragment can have.
 const FRAGMENT_MAX: usize = 0x3fff;
 
+/// The range of an integer, with the form that its values have (X.691 10.5.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    low: u32,
+    /// The largest offset from it.
+    most: u32,
+    form: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// One value, of no bits.
+    Fixed,
+    /// So many bits as they stand.
+    Bits(u8),
+    /// An octet at its boundary.
+    Octet,
+    /// Two octets.
+    Pair,
+    /// One to four octets, behind how many they are.
+    Counted,
+}
+
+impl Range {
+    /// `low..=high`, `low` being no more than `high`.
+    #[inline]
+    pub const fn new(low: u32, high: u32) -> Self {
+        let most = high.saturating_sub(low);
+        let form = match most {
+            0 => Form::Fixed,
+            1..=254 => Form::Bits((32 - most.leading_zeros()) as u8),
+            255 => Form::Octet,
+            256..=65_535 => Form::Pair,
+            _ => Form::Counted,
+        };
+        Self { low, most, form }
+    }
+
+    /// The only value, where there is one.
+    pub const fn only(&self) -> Option<u32> {
+        if self.most == 0 { Some(self.low) } else { None }
+    }
+}
+
 /// Reads aligned PER.
 #[derive(Debug, Clone)]
 pub struct PerReader<'m, E = ()> {
@@ -116,12 +160,17 @@ impl<'m, E: Echo> PerReader<'m, E> {
     /// An integer of the range `low..=high` (X.691 10.5.7).
     #[inline]
     pub fn constrained(&mut self, low: u32, high: u32) -> Option<u32> {
-        let range = high.checked_sub(low)?;
-        let offset = match range {
-            0 => 0,
-            1..=254 => self.bits(32 - range.leading_zeros())?,
-            255 => u32::from(self.whole_octet()?),
-            256..=65_535 => {
+        if low > high { None } else { self.within(&Range::new(low, high)) }
+    }
+
+    /// As [`PerReader::constrained`], of a range whose form is known.
+    #[inline]
+    pub fn within(&mut self, range: &Range) -> Option<u32> {
+        let offset = match range.form {
+            Form::Fixed => 0,
+            Form::Bits(n) => self.bits(n.into())?,
+            Form::Octet => self.whole_octet()?.into(),
+            Form::Pair => {
                 self.align();
                 let octets = self.octets.get(self.bit / 8..)?.first_chunk()?;
                 let value = u32::from(u16::from_be_bytes(*octets));
@@ -129,18 +178,18 @@ impl<'m, E: Echo> PerReader<'m, E> {
                 self.echo.bits(value, 16);
                 value
             }
-            _ => {
-                let len = self.bits(2)? + 1;
-                self.align();
-                let value = self.bits(len * 8)?;
-                // The fewest octets that hold it, and no others.
-                if len > 1 && value >> ((len - 1) * 8) == 0 {
-                    return None;
-                }
-                value
-            }
+            Form::Counted => self.counted()?,
         };
-        (offset <= range).then(|| low + offset)
+        (offset <= range.most).then(|| range.low + offset)
+    }
+
+    /// An offset in as many octets as are said in front of it.
+    fn counted(&mut self) -> Option<u32> {
+        let len = self.bits(2)? + 1;
+        self.align();
+        let value = self.bits(len * 8)?;
+        // The fewest octets that hold it, and no others.
+        if len > 1 && value >> ((len - 1) * 8) == 0 { None } else { Some(value) }
     }
 
     /// The octet from the next octet boundary.
@@ -267,6 +316,7 @@ impl<'w, 'b> PerWriter<'w, 'b> {
     }
 
     /// Whole octets from the next octet boundary; none leave everything as it is.
+    #[inline]
     pub fn octets(&mut self, octets: &[u8]) -> &mut Self {
         if !octets.is_empty() {
             self.align();
@@ -287,8 +337,8 @@ impl<'w, 'b> PerWriter<'w, 'b> {
         match range {
             0 => self,
             1..=254 => self.bits(offset, 32 - range.leading_zeros()),
-            255 => self.align().bits(offset, 8),
-            256..=65_535 => self.align().bits(offset, 16),
+            255 => self.octets(&[offset as u8]),
+            256..=65_535 => self.octets(&(offset as u16).to_be_bytes()),
             _ => {
                 let len = (32 - offset.leading_zeros()).div_ceil(8).max(1);
                 self.bits(len - 1, 2).align().bits(offset, len * 8)
@@ -298,10 +348,9 @@ impl<'w, 'b> PerWriter<'w, 'b> {
 
     /// A length without bound; one above 16,383 makes the message too large for any buffer.
     pub fn length(&mut self, len: usize) -> &mut Self {
-        self.align();
         match len {
-            0..=0x7f => self.bits(len as u32, 8),
-            0x80..=FRAGMENT_MAX => self.bits(0x8000 | len as u32, 16),
+            0..=0x7f => self.octets(&[len as u8]),
+            0x80..=FRAGMENT_MAX => self.octets(&(0x8000 | len as u16).to_be_bytes()),
             _ => {
                 self.w.reserve(usize::MAX);
                 self

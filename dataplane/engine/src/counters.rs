@@ -66,6 +66,7 @@ counters! {
     Counter s6_sent "Challenges (s6) sent";
     Counter s6_renewed "Challenges sent anew after a wrong word, also counted in s6_sent";
     Counter s7_accepted "s7 accepted and sent on as s8";
+    Counter progress_sent "Terminals told that the core takes a while";
     Counter s10_sent "Session keys (s10) sent";
     Counter sessions_confirmed "Sessions that became active through a protected message";
     Counter sessions_replaced "Active sessions ended by a newer one of the same IDc";

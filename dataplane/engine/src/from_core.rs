@@ -223,6 +223,30 @@ impl Engine {
         }
     }
 
+    /// The core is at what waits in `slot`, and may say for how long: the terminal hears of it, within what it may be sent,
+    /// and the wait begins anew.
+    fn on_progress(&mut self, now: Now, slot: u32, message: &[u8], sink: &mut dyn Sink) {
+        let Some(&Pending { meta, of, budget, .. }) = self.pendings.get(slot) else { return };
+        let Some(access) = self.site.access(meta.listener) else { return };
+        let (request, marks) = self.pendings.request(slot);
+        let hop = self.site.hop(meta.listener, meta.source, self.pending_ticket(slot), of as u64);
+        let hop = Hop { marks, ..hop };
+        let (mut wait_ms, mut octets) = (None, 0);
+        let sent = send(sink, &mut self.counters, meta.back(), budget, &mut |w| {
+            wait_ms = access.signalling.write_progress(&hop, request, message, w)?;
+            octets = w.len();
+            Ok(())
+        });
+        self.counters.progress_sent += u64::from(sent);
+        if let (true, Some(pending)) = (sent, self.pendings.get_mut(slot)) {
+            pending.budget = pending.budget.saturating_sub(octets);
+        }
+        if let Some(wait_ms) = wait_ms {
+            let wait_ms = u64::from(wait_ms).max(self.policy.core_timeout_ms);
+            self.wheel.arm(now.mono_ms, slot, now.mono_ms + wait_ms);
+        }
+    }
+
     fn on_registration_answer(
         &mut self,
         now: Now,
@@ -234,8 +258,8 @@ impl Engine {
         let Some(pending) = self.pendings.get(slot) else { return };
         let lanes = self.site.access(pending.meta.listener).is_some_and(|access| access.signalling.lanes());
         match pending.task {
-            // What is not final says only that the core is at it.
-            _ if !last => {}
+            // What is not final says that the core is at it, and perhaps for how long.
+            _ if !last => self.on_progress(now, slot, message, sink),
             Task::Stock { .. } => self.on_stock_answer(now, slot, message, success, sink),
             // The step follows as a command of its own.
             Task::Pkd(_) if lanes && success => self.counters.core_acknowledged += 1,

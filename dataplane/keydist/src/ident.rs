@@ -62,10 +62,8 @@ impl<'a> Idc<'a> {
             return None;
         }
         // Of the characters beyond ASCII only U+0080 to U+009F are controls; a name in ASCII is looked at by octets.
-        let good = match s.is_ascii() {
-            true => all(s.as_bytes(), &IDC_ASCII),
-            false => !s.chars().any(|c| c.is_control() || matches!(c, ' ' | '"' | '\\' | ';' | ',')),
-        };
+        let odd = |c: char| c.is_control() || matches!(c, ' ' | '"' | '\\' | ';' | ',');
+        let good = all(s.as_bytes(), &IDC_ASCII) || !s.is_ascii() && !s.chars().any(odd);
         good.then_some(Self(s))
     }
 

@@ -191,6 +191,13 @@ impl Terminal {
         Ok(S1 { cookie: Some(cookie), ..s1 })
     }
 
+    /// Whoever answers the message under way is at it, and says for how many milliseconds more; see [`Repeating::postpone`].
+    pub fn on_progress(&mut self, now: Now, delay_ms: u32) {
+        if let Attempt::AwaitS6 { repeat, .. } | Attempt::AwaitS10 { repeat, .. } = &mut self.attempt {
+            repeat.postpone(now, delay_ms);
+        }
+    }
+
     /// A refusal of the message under way. `n1` is the N1 that it names, where its protocol names one.
     ///
     /// # Errors

@@ -27,10 +27,15 @@ impl Repeat {
     }
 }
 
+/// For how long an answer is waited for at most, however often the other side says that it is at it: who says so may be
+/// anybody, before there is a session.
+pub const PROGRESS_MAX_MS: u64 = 180_000;
+
 /// One message on its way through a [`Repeat`] schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repeating {
     schedule: Repeat,
+    began_ms: u64,
     repeats: u32,
     repeat_at: Option<u64>,
     give_up_at: u64,
@@ -49,12 +54,23 @@ impl Repeating {
     /// The message leaves now.
     pub fn begin(schedule: Repeat, now: Now) -> Self {
         let repeat_at = schedule.gap(0).map(|gap| now.mono_ms + u64::from(gap));
-        Self { schedule, repeats: 0, repeat_at, give_up_at: now.mono_ms + u64::from(schedule.give_up_ms) }
+        let give_up_at = now.mono_ms + u64::from(schedule.give_up_ms);
+        Self { schedule, began_ms: now.mono_ms, repeats: 0, repeat_at, give_up_at }
     }
 
     /// When the message left first, monotonic milliseconds.
     pub const fn began_ms(&self) -> u64 {
-        self.give_up_at - self.schedule.give_up_ms as u64
+        self.began_ms
+    }
+
+    /// The other side is at it and will answer within `delay_ms`: nothing is repeated until then, and it is waited for as
+    /// long as that and one gap more, but for no more than [`PROGRESS_MAX_MS`] in all.
+    pub fn postpone(&mut self, now: Now, delay_ms: u32) {
+        let latest = self.began_ms + PROGRESS_MAX_MS.max(self.schedule.give_up_ms.into());
+        let until = (now.mono_ms + u64::from(delay_ms)).min(latest);
+        self.repeat_at = self.repeat_at.map(|_| until);
+        let gap = self.schedule.gap(0).map_or(0, u64::from);
+        self.give_up_at = self.give_up_at.max((until + gap).min(latest));
     }
 
     /// When [`Repeating::poll`] has something to say next (monotonic milliseconds), and what.
@@ -151,6 +167,29 @@ mod tests {
         assert_eq!(r.poll(at(9000)), None);
         assert_eq!(r.deadline(), (10_000, Due::Repeat));
         assert_eq!(r.poll(at(40_000)), Some(Due::GiveUp));
+    }
+
+    #[test]
+    fn who_is_at_it_is_waited_for_but_not_for_ever() {
+        let mut r = Repeating::begin(Repeat::SIP_UDP, at(1_000));
+        r.postpone(at(1_200), 40_000);
+        assert_eq!((r.poll(at(41_199)), r.deadline()), (None, (41_200, Due::Repeat)));
+        assert_eq!((r.poll(at(41_200)), r.deadline()), (Some(Due::Repeat), (41_700, Due::GiveUp)));
+        // Less than what is left takes nothing away.
+        let mut r = Repeating::begin(Repeat::SIP_UDP, at(1_000));
+        r.postpone(at(1_100), 50);
+        assert_eq!((r.poll(at(1_150)), r.poll(at(33_000))), (Some(Due::Repeat), Some(Due::GiveUp)));
+        // Again and again.
+        let (mut r, mut now) = (Repeating::begin(Repeat::SIP_UDP, at(0)), 0);
+        while r.poll(at(now)) != Some(Due::GiveUp) {
+            r.postpone(at(now), 65_535);
+            now += 1_000;
+        }
+        assert_eq!((now, r.began_ms()), (PROGRESS_MAX_MS, 0));
+        // A stream repeats nothing.
+        let mut r = Repeating::begin(Repeat::STREAM, at(0));
+        r.postpone(at(10), 40_000);
+        assert_eq!(r.deadline(), (40_010, Due::GiveUp));
     }
 
     #[test]

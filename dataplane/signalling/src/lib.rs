@@ -362,6 +362,22 @@ pub trait Signalling: Send + Sync {
     /// Puts the MAC in the protocol's form into its field.
     fn put_mac(&self, field: &mut [u8], mac: &[u8; 32]);
 
+    /// Passes on to the terminal that the core is at it still and will take a while (RAS: RequestInProgress); `core_msg` is an
+    /// answer that is not final, `request` the terminal's message. Returns for how many milliseconds the answer is to be
+    /// waited for; `None`, and nothing is written, where the core cannot say that or it ends at the proxy (SIP's 100).
+    ///
+    /// # Errors
+    /// [`Full`].
+    fn write_progress(
+        &self,
+        _hop: &Hop<'_>,
+        _request: &[u8],
+        _core_msg: &[u8],
+        _w: &mut Writer<'_>,
+    ) -> Result<Option<u32>, Full> {
+        Ok(None)
+    }
+
     /// A refusal of the terminal's message `request`. `n1` is its N1, when it was read.
     ///
     /// # Errors

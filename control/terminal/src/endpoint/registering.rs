@@ -175,6 +175,7 @@ impl<A: Agent> Endpoint<A> {
         match reading {
             Reading::Nothing => return false,
             Reading::Noted => {}
+            Reading::Progress(delay_ms) => self.base.machine.on_progress(now, delay_ms),
             Reading::Challenge(s6) => self.on_challenge(now, rng, &s6),
             Reading::Cookie { n1, ts, cookie } => self.on_cookie(now, rng, &n1, ts, cookie),
             Reading::Refused { n1, refusal, status } => self.on_refusal(now, rng, n1, &refusal, status),

@@ -94,8 +94,11 @@ impl Ras {
             }
         };
         match msg.kind() {
-            // Its request is repeated meanwhile, and given up in its own time.
-            Kind::RequestInProgress => {}
+            Kind::RequestInProgress => {
+                if !self.requests.postpone(ctx, &msg.seq(), msg.delay_ms().unwrap_or(1)) {
+                    ctx.ignore();
+                }
+            }
             kind if kind.is_request() => self.on_request(ctx, &msg),
             _ => self.on_answer(ctx, &msg),
         }

@@ -135,7 +135,7 @@ impl Agent for Ras {
             return Reading::Nothing;
         }
         match answer {
-            Answer::Provisional(_) => Reading::Noted,
+            Answer::Provisional(delay_ms) => Reading::Progress(delay_ms),
             Answer::Challenge(s6) => Reading::Challenge(s6),
             Answer::Cookie { n1, ts, cookie } => Reading::Cookie { n1, ts, cookie },
             Answer::Stale { n1, ts } => Reading::Refused { n1: Some(n1), refusal: Refusal::Stale { ts }, status: None },

@@ -37,6 +37,23 @@ pub(super) fn refusal(
     write::reject(reject, seq, reason, None, w)
 }
 
+/// [`portunus_signalling::Signalling::write_progress`]: with the terminal's number and the core's delay. Whatever else the core's
+/// message bears is not for a terminal that is not authenticated.
+pub(super) fn progress(
+    hop: &Hop<'_>,
+    request: &[u8],
+    core_msg: &[u8],
+    w: &mut Writer<'_>,
+) -> Result<Option<u32>, Full> {
+    let core_msg = Message::parse(core_msg).map_err(|_| Full)?;
+    let Some(delay_ms) = core_msg.delay_ms().filter(|_| core_msg.kind() == Kind::RequestInProgress) else {
+        return Ok(None);
+    };
+    let request = Message::marked(request, hop.marks).map_err(|_| Full)?;
+    write::request_in_progress(request.seq(), delay_ms as u16, w)?;
+    Ok(Some(delay_ms))
+}
+
 /// Kind and number, of a message that need not be well formed.
 fn known(octets: &[u8]) -> Option<(Kind, u16)> {
     Message::salvage(octets).or_else(|| Message::parse(octets).ok().map(|msg| (msg.kind(), msg.seq())))

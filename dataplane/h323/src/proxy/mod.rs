@@ -120,6 +120,16 @@ impl Signalling for Ras {
         }
     }
 
+    fn write_progress(
+        &self,
+        hop: &Hop<'_>,
+        request: &[u8],
+        core_msg: &[u8],
+        w: &mut Writer<'_>,
+    ) -> Result<Option<u32>, Full> {
+        answer::progress(hop, request, core_msg, w)
+    }
+
     fn write_refusal(
         &self,
         hop: &Hop<'_>,

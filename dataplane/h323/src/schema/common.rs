@@ -2,12 +2,12 @@
 
 use super::Id::{Other, Seq};
 use super::Type::{self, *};
-use super::{BOOL, Field, OCTETS, OID, need, opt};
+use super::{BOOL, Field, OCTETS, OID, need, opt, within};
 
 /// Of nearly every type.
 pub(super) const NON_STANDARD: Field = opt(Other, "nonStandardData", &NON_STANDARD_PARAMETER);
 /// Of every message.
-pub(super) const SEQ: Field = need(Seq, "requestSeqNum", &Int(1, 65_535));
+pub(super) const SEQ: Field = need(Seq, "requestSeqNum", &Int(within(1, 65_535)));
 /// Extensible types that hold nothing but it.
 pub(super) static ONLY_NON_STANDARD: Type = Sequence(true, &[NON_STANDARD], &[]);
 pub(crate) static ALIASES: Type = List(&ALIAS_ADDRESS);
@@ -24,9 +24,9 @@ pub(crate) static NON_STANDARD_IDENTIFIER: Type = Choice(true, &[&OID, &H221_NON
 pub(crate) static H221_NON_STANDARD: Type = Sequence(
     true,
     &[
-        need(Other, "t35CountryCode", &Int(0, 255)),
-        need(Other, "t35Extension", &Int(0, 255)),
-        need(Other, "manufacturerCode", &Int(0, 65_535)),
+        need(Other, "t35CountryCode", &Int(within(0, 255))),
+        need(Other, "t35Extension", &Int(within(0, 255))),
+        need(Other, "manufacturerCode", &Int(within(0, 65_535))),
     ],
     &[],
 );
@@ -38,21 +38,21 @@ pub(crate) static TRANSPORT_ADDRESS: Type = Choice(
         &IP_SOURCE_ROUTE,
         &IPX_ADDRESS,
         &IP6_ADDRESS,
-        &Octets(16, 16),
-        &Octets(1, 20),
+        &Octets(within(16, 16)),
+        &Octets(within(1, 20)),
         &NON_STANDARD_PARAMETER,
     ],
 );
 
 pub(crate) static IP_ADDRESS: Type =
-    Sequence(false, &[need(Other, "ip", &Octets(4, 4)), need(Other, "port", &Int(0, 65_535))], &[]);
+    Sequence(false, &[need(Other, "ip", &Octets(within(4, 4))), need(Other, "port", &Int(within(0, 65_535)))], &[]);
 
 pub(crate) static IP_SOURCE_ROUTE: Type = Sequence(
     true,
     &[
-        need(Other, "ip", &Octets(4, 4)),
-        need(Other, "port", &Int(0, 65_535)),
-        need(Other, "route", &List(&Octets(4, 4))),
+        need(Other, "ip", &Octets(within(4, 4))),
+        need(Other, "port", &Int(within(0, 65_535))),
+        need(Other, "route", &List(&Octets(within(4, 4)))),
         need(Other, "routing", &Nulls(2)),
     ],
     &[],
@@ -60,12 +60,16 @@ pub(crate) static IP_SOURCE_ROUTE: Type = Sequence(
 
 pub(crate) static IPX_ADDRESS: Type = Sequence(
     false,
-    &[need(Other, "node", &Octets(6, 6)), need(Other, "netnum", &Octets(4, 4)), need(Other, "port", &Octets(2, 2))],
+    &[
+        need(Other, "node", &Octets(within(6, 6))),
+        need(Other, "netnum", &Octets(within(4, 4))),
+        need(Other, "port", &Octets(within(2, 2))),
+    ],
     &[],
 );
 
 pub(crate) static IP6_ADDRESS: Type =
-    Sequence(true, &[need(Other, "ip", &Octets(16, 16)), need(Other, "port", &Int(0, 65_535))], &[]);
+    Sequence(true, &[need(Other, "ip", &Octets(within(16, 16))), need(Other, "port", &Int(within(0, 65_535)))], &[]);
 
 pub(crate) static ENDPOINT_TYPE: Type = Sequence(
     true,
@@ -86,8 +90,8 @@ pub(crate) static VENDOR_IDENTIFIER: Type = Sequence(
     true,
     &[
         need(Other, "vendor", &H221_NON_STANDARD),
-        opt(Other, "productId", &Octets(1, 256)),
-        opt(Other, "versionId", &Octets(1, 256)),
+        opt(Other, "productId", &Octets(within(1, 256))),
+        opt(Other, "versionId", &Octets(within(1, 256))),
     ],
     &[],
 );
@@ -128,4 +132,4 @@ pub(crate) static QSERIES_OPTIONS: Type = Sequence(
 pub(crate) static Q954_DETAILS: Type =
     Sequence(true, &[need(Other, "conferenceCalling", &BOOL), need(Other, "threePartyService", &BOOL)], &[]);
 
-pub(crate) static ALIAS_ADDRESS: Type = Choice(true, &[&Digits(1, 128), &Bmp(1, 256)]);
+pub(crate) static ALIAS_ADDRESS: Type = Choice(true, &[&Digits(within(1, 128)), &Bmp(within(1, 256))]);

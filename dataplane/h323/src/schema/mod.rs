@@ -15,6 +15,8 @@ mod walk;
 pub(crate) use self::places::{Places, WORDS};
 pub(crate) use self::walk::{Bad, map_of_additions, plain_element, skip_additions, walk, walk_noting};
 
+use portunus_codec::Range;
+
 /// What is looked for in messages and tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -62,21 +64,21 @@ pub(crate) enum Type {
     Null,
     Bool,
     /// From and to.
-    Int(u32, u32),
+    Int(Range),
     /// Without bounds.
     BigInt,
     /// Octets, from and to how many.
-    Octets(u16, u16),
+    Octets(Range),
     OctetString,
     /// Bits, from and to how many.
-    Bits(u16, u16),
+    Bits(Range),
     BitString,
     Oid,
     /// UTF-16, from and to how many units.
-    Bmp(u16, u16),
+    Bmp(Range),
     FreeBmp,
     /// `0123456789#*,` in four bits each, from and to how many.
-    Digits(u16, u16),
+    Digits(Range),
     /// ASCII, an octet each.
     Ascii,
     /// Whether it is extensible, its root, and what is known of its additions.
@@ -87,6 +89,10 @@ pub(crate) enum Type {
     Nulls(u8),
     List(&'static Type),
     Open,
+}
+
+const fn within(low: u32, high: u32) -> Range {
+    Range::new(low, high)
 }
 
 /// A root component.

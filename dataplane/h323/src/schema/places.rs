@@ -104,7 +104,10 @@ mod tests {
         places.set(Id::ProfileInfo, 65_534);
         (places.extension_bit, places.root_end, places.foreign) = (6, 300, 2);
         let again = Places::of_words(&places.words().unwrap());
-        assert_eq!((again.get(Id::Seq), again.get(Id::ProfileInfo), again.get(Id::Alias)), (Some(0), Some(65_534), None));
+        assert_eq!(
+            (again.get(Id::Seq), again.get(Id::ProfileInfo), again.get(Id::Alias)),
+            (Some(0), Some(65_534), None)
+        );
         assert_eq!((again.extension_bit, again.root_end, again.foreign, again.lost), (6, 300, 2, false));
         places.root_end = 65_536;
         assert!(places.words().is_none());

@@ -7,7 +7,7 @@ use super::common::{
     TRANSPORT_ADDRESS, VENDOR_IDENTIFIER,
 };
 use super::tokens::{CRYPTO_TOKENS, ICV, TOKENS};
-use super::{BOOL, IA5, NULL, OID, more, need, opt};
+use super::{BOOL, IA5, NULL, OID, more, need, opt, within};
 
 pub(crate) static GATEKEEPER_REQUEST: Type = Sequence(
     true,
@@ -17,7 +17,7 @@ pub(crate) static GATEKEEPER_REQUEST: Type = Sequence(
         NON_STANDARD,
         need(RasAddress, "rasAddress", &TRANSPORT_ADDRESS),
         need(EndpointType, "endpointType", &ENDPOINT_TYPE),
-        opt(GatekeeperId, "gatekeeperIdentifier", &Bmp(1, 128)),
+        opt(GatekeeperId, "gatekeeperIdentifier", &Bmp(within(1, 128))),
         opt(Other, "callServices", &QSERIES_OPTIONS),
         opt(Alias, "endpointAlias", &ALIASES),
     ],
@@ -30,7 +30,7 @@ pub(crate) static GATEKEEPER_CONFIRM: Type = Sequence(
         SEQ,
         need(ProtocolId, "protocolIdentifier", &OID),
         NON_STANDARD,
-        opt(GatekeeperId, "gatekeeperIdentifier", &Bmp(1, 128)),
+        opt(GatekeeperId, "gatekeeperIdentifier", &Bmp(within(1, 128))),
         need(RasAddress, "rasAddress", &TRANSPORT_ADDRESS),
     ],
     &[more(2, Tokens, "tokens", &TOKENS), more(3, CryptoTokens, "cryptoTokens", &CRYPTO_TOKENS)],
@@ -42,7 +42,7 @@ pub(crate) static GATEKEEPER_REJECT: Type = Sequence(
         SEQ,
         need(ProtocolId, "protocolIdentifier", &OID),
         NON_STANDARD,
-        opt(GatekeeperId, "gatekeeperIdentifier", &Bmp(1, 128)),
+        opt(GatekeeperId, "gatekeeperIdentifier", &Bmp(within(1, 128))),
         need(Reason, "rejectReason", &Nulls(4)),
     ],
     &[more(1, Tokens, "tokens", &TOKENS), more(2, CryptoTokens, "cryptoTokens", &CRYPTO_TOKENS)],
@@ -59,15 +59,15 @@ pub(crate) static REGISTRATION_REQUEST: Type = Sequence(
         need(RasAddress, "rasAddress", &ADDRESSES),
         need(EndpointType, "terminalType", &ENDPOINT_TYPE),
         opt(Alias, "terminalAlias", &ALIASES),
-        opt(GatekeeperId, "gatekeeperIdentifier", &Bmp(1, 128)),
+        opt(GatekeeperId, "gatekeeperIdentifier", &Bmp(within(1, 128))),
         need(Other, "endpointVendor", &VENDOR_IDENTIFIER),
     ],
     &[
-        more(1, TimeToLive, "timeToLive", &Int(1, u32::MAX)),
+        more(1, TimeToLive, "timeToLive", &Int(within(1, u32::MAX))),
         more(2, Tokens, "tokens", &TOKENS),
         more(3, CryptoTokens, "cryptoTokens", &CRYPTO_TOKENS),
         more(5, KeepAlive, "keepAlive", &BOOL),
-        more(6, EndpointId, "endpointIdentifier", &Bmp(1, 128)),
+        more(6, EndpointId, "endpointIdentifier", &Bmp(within(1, 128))),
     ],
 );
 
@@ -79,11 +79,11 @@ pub(crate) static REGISTRATION_CONFIRM: Type = Sequence(
         NON_STANDARD,
         need(CallSignal, "callSignalAddress", &ADDRESSES),
         opt(Alias, "terminalAlias", &ALIASES),
-        opt(GatekeeperId, "gatekeeperIdentifier", &Bmp(1, 128)),
-        need(EndpointId, "endpointIdentifier", &Bmp(1, 128)),
+        opt(GatekeeperId, "gatekeeperIdentifier", &Bmp(within(1, 128))),
+        need(EndpointId, "endpointIdentifier", &Bmp(within(1, 128))),
     ],
     &[
-        more(1, TimeToLive, "timeToLive", &Int(1, u32::MAX)),
+        more(1, TimeToLive, "timeToLive", &Int(within(1, u32::MAX))),
         more(2, Tokens, "tokens", &TOKENS),
         more(3, CryptoTokens, "cryptoTokens", &CRYPTO_TOKENS),
         more(5, Other, "willRespondToIRR", &BOOL),
@@ -97,7 +97,7 @@ pub(crate) static REGISTRATION_REJECT: Type = Sequence(
         need(ProtocolId, "protocolIdentifier", &OID),
         NON_STANDARD,
         need(Reason, "rejectReason", &REGISTRATION_REJECT_REASON),
-        opt(GatekeeperId, "gatekeeperIdentifier", &Bmp(1, 128)),
+        opt(GatekeeperId, "gatekeeperIdentifier", &Bmp(within(1, 128))),
     ],
     &[more(1, Tokens, "tokens", &TOKENS), more(2, CryptoTokens, "cryptoTokens", &CRYPTO_TOKENS)],
 );
@@ -112,7 +112,7 @@ pub(crate) static UNREGISTRATION_REQUEST: Type = Sequence(
         need(CallSignal, "callSignalAddress", &ADDRESSES),
         opt(Alias, "endpointAlias", &ALIASES),
         NON_STANDARD,
-        opt(EndpointId, "endpointIdentifier", &Bmp(1, 128)),
+        opt(EndpointId, "endpointIdentifier", &Bmp(within(1, 128))),
     ],
     &[
         more(2, Tokens, "tokens", &TOKENS),
@@ -139,17 +139,17 @@ pub(crate) static ADMISSION_REQUEST: Type = Sequence(
         SEQ,
         need(Other, "callType", &Nulls(4)),
         opt(CallModel, "callModel", &Nulls(2)),
-        need(EndpointId, "endpointIdentifier", &Bmp(1, 128)),
+        need(EndpointId, "endpointIdentifier", &Bmp(within(1, 128))),
         opt(Destination, "destinationInfo", &ALIASES),
         opt(DestinationAddress, "destCallSignalAddress", &TRANSPORT_ADDRESS),
         opt(Other, "destExtraCallInfo", &ALIASES),
         need(Alias, "srcInfo", &ALIASES),
         opt(Other, "srcCallSignalAddress", &TRANSPORT_ADDRESS),
-        need(BandWidth, "bandWidth", &Int(0, u32::MAX)),
-        need(CallReference, "callReferenceValue", &Int(0, 65_535)),
+        need(BandWidth, "bandWidth", &Int(within(0, u32::MAX))),
+        need(CallReference, "callReferenceValue", &Int(within(0, 65_535))),
         NON_STANDARD,
         opt(Other, "callServices", &QSERIES_OPTIONS),
-        need(ConferenceId, "conferenceID", &Octets(16, 16)),
+        need(ConferenceId, "conferenceID", &Octets(within(16, 16))),
         need(Other, "activeMC", &BOOL),
         need(AnswerCall, "answerCall", &BOOL),
     ],
@@ -160,16 +160,16 @@ pub(crate) static ADMISSION_REQUEST: Type = Sequence(
     ],
 );
 
-pub(crate) static CALL_IDENTIFIER: Type = Sequence(true, &[need(Other, "guid", &Octets(16, 16))], &[]);
+pub(crate) static CALL_IDENTIFIER: Type = Sequence(true, &[need(Other, "guid", &Octets(within(16, 16)))], &[]);
 
 pub(crate) static ADMISSION_CONFIRM: Type = Sequence(
     true,
     &[
         SEQ,
-        need(BandWidth, "bandWidth", &Int(0, u32::MAX)),
+        need(BandWidth, "bandWidth", &Int(within(0, u32::MAX))),
         need(CallModel, "callModel", &Nulls(2)),
         need(DestinationAddress, "destCallSignalAddress", &TRANSPORT_ADDRESS),
-        opt(Other, "irrFrequency", &Int(1, 65_535)),
+        opt(Other, "irrFrequency", &Int(within(1, 65_535))),
         NON_STANDARD,
     ],
     &[
@@ -190,11 +190,11 @@ pub(crate) static BANDWIDTH_REQUEST: Type = Sequence(
     true,
     &[
         SEQ,
-        need(EndpointId, "endpointIdentifier", &Bmp(1, 128)),
-        need(ConferenceId, "conferenceID", &Octets(16, 16)),
-        need(CallReference, "callReferenceValue", &Int(0, 65_535)),
+        need(EndpointId, "endpointIdentifier", &Bmp(within(1, 128))),
+        need(ConferenceId, "conferenceID", &Octets(within(16, 16))),
+        need(CallReference, "callReferenceValue", &Int(within(0, 65_535))),
         opt(Other, "callType", &Nulls(4)),
-        need(BandWidth, "bandWidth", &Int(0, u32::MAX)),
+        need(BandWidth, "bandWidth", &Int(within(0, u32::MAX))),
         NON_STANDARD,
     ],
     &[
@@ -206,13 +206,18 @@ pub(crate) static BANDWIDTH_REQUEST: Type = Sequence(
 
 pub(crate) static BANDWIDTH_CONFIRM: Type = Sequence(
     true,
-    &[SEQ, need(BandWidth, "bandWidth", &Int(0, u32::MAX)), NON_STANDARD],
+    &[SEQ, need(BandWidth, "bandWidth", &Int(within(0, u32::MAX))), NON_STANDARD],
     &[more(0, Tokens, "tokens", &TOKENS), more(1, CryptoTokens, "cryptoTokens", &CRYPTO_TOKENS)],
 );
 
 pub(crate) static BANDWIDTH_REJECT: Type = Sequence(
     true,
-    &[SEQ, need(Reason, "rejectReason", &Nulls(6)), need(Other, "allowedBandWidth", &Int(0, u32::MAX)), NON_STANDARD],
+    &[
+        SEQ,
+        need(Reason, "rejectReason", &Nulls(6)),
+        need(Other, "allowedBandWidth", &Int(within(0, u32::MAX))),
+        NON_STANDARD,
+    ],
     &[more(1, Tokens, "tokens", &TOKENS), more(2, CryptoTokens, "cryptoTokens", &CRYPTO_TOKENS)],
 );
 
@@ -220,9 +225,9 @@ pub(crate) static DISENGAGE_REQUEST: Type = Sequence(
     true,
     &[
         SEQ,
-        need(EndpointId, "endpointIdentifier", &Bmp(1, 128)),
-        need(ConferenceId, "conferenceID", &Octets(16, 16)),
-        need(CallReference, "callReferenceValue", &Int(0, 65_535)),
+        need(EndpointId, "endpointIdentifier", &Bmp(within(1, 128))),
+        need(ConferenceId, "conferenceID", &Octets(within(16, 16))),
+        need(CallReference, "callReferenceValue", &Int(within(0, 65_535))),
         need(Other, "disengageReason", &Nulls(3)),
         NON_STANDARD,
     ],
@@ -249,7 +254,7 @@ pub(crate) static LOCATION_REQUEST: Type = Sequence(
     true,
     &[
         SEQ,
-        opt(EndpointId, "endpointIdentifier", &Bmp(1, 128)),
+        opt(EndpointId, "endpointIdentifier", &Bmp(within(1, 128))),
         need(Destination, "destinationInfo", &ALIASES),
         NON_STANDARD,
         need(ReplyAddress, "replyAddress", &TRANSPORT_ADDRESS),
@@ -287,7 +292,7 @@ pub(crate) static INFO_REQUEST: Type = Sequence(
     true,
     &[
         SEQ,
-        need(CallReference, "callReferenceValue", &Int(0, 65_535)),
+        need(CallReference, "callReferenceValue", &Int(within(0, 65_535))),
         NON_STANDARD,
         opt(ReplyAddress, "replyAddress", &TRANSPORT_ADDRESS),
     ],
@@ -304,7 +309,7 @@ pub(crate) static INFO_REQUEST_RESPONSE: Type = Sequence(
         NON_STANDARD,
         SEQ,
         need(EndpointType, "endpointType", &ENDPOINT_TYPE),
-        need(EndpointId, "endpointIdentifier", &Bmp(1, 128)),
+        need(EndpointId, "endpointIdentifier", &Bmp(within(1, 128))),
         need(RasAddress, "rasAddress", &TRANSPORT_ADDRESS),
         need(CallSignal, "callSignalAddress", &ADDRESSES),
         opt(Alias, "endpointAlias", &ALIASES),
@@ -322,8 +327,8 @@ pub(crate) static PER_CALL_INFO: Type = Sequence(
     true,
     &[
         NON_STANDARD,
-        need(CallReference, "callReferenceValue", &Int(0, 65_535)),
-        need(ConferenceId, "conferenceID", &Octets(16, 16)),
+        need(CallReference, "callReferenceValue", &Int(within(0, 65_535))),
+        need(ConferenceId, "conferenceID", &Octets(within(16, 16))),
         opt(Other, "originator", &BOOL),
         opt(Other, "audio", &List(&RTP_SESSION)),
         opt(Other, "video", &List(&RTP_SESSION)),
@@ -331,7 +336,7 @@ pub(crate) static PER_CALL_INFO: Type = Sequence(
         need(Other, "h245", &TRANSPORT_CHANNEL_INFO),
         need(Other, "callSignalling", &TRANSPORT_CHANNEL_INFO),
         need(Other, "callType", &Nulls(4)),
-        need(BandWidth, "bandWidth", &Int(0, u32::MAX)),
+        need(BandWidth, "bandWidth", &Int(within(0, u32::MAX))),
         need(CallModel, "callModel", &Nulls(2)),
     ],
     &[
@@ -347,9 +352,9 @@ pub(crate) static RTP_SESSION: Type = Sequence(
         need(Other, "rtpAddress", &TRANSPORT_CHANNEL_INFO),
         need(Other, "rtcpAddress", &TRANSPORT_CHANNEL_INFO),
         need(Other, "cname", &IA5),
-        need(Other, "ssrc", &Int(1, u32::MAX)),
-        need(Other, "sessionId", &Int(1, 255)),
-        need(Other, "associatedSessionIds", &List(&Int(1, 255))),
+        need(Other, "ssrc", &Int(within(1, u32::MAX))),
+        need(Other, "sessionId", &Int(within(1, 255))),
+        need(Other, "associatedSessionIds", &List(&Int(within(1, 255)))),
     ],
     &[],
 );
@@ -380,7 +385,7 @@ pub(crate) static REQUEST_IN_PROGRESS: Type = Sequence(
         opt(Tokens, "tokens", &TOKENS),
         opt(CryptoTokens, "cryptoTokens", &CRYPTO_TOKENS),
         opt(Other, "integrityCheckValue", &ICV),
-        need(Delay, "delay", &Int(1, 65_535)),
+        need(Delay, "delay", &Int(within(1, 65_535))),
     ],
     &[],
 );
@@ -391,7 +396,7 @@ pub(crate) static RESOURCES_AVAILABLE_INDICATE: Type = Sequence(
         SEQ,
         need(ProtocolId, "protocolIdentifier", &OID),
         NON_STANDARD,
-        need(EndpointId, "endpointIdentifier", &Bmp(1, 128)),
+        need(EndpointId, "endpointIdentifier", &Bmp(within(1, 128))),
         need(Other, "protocols", &List(&SUPPORTED_PROTOCOLS)),
         need(Other, "almostOutOfResources", &BOOL),
         opt(Tokens, "tokens", &TOKENS),
@@ -450,9 +455,9 @@ pub(crate) static ALTERNATE_GK: Type = Sequence(
     true,
     &[
         need(RasAddress, "rasAddress", &TRANSPORT_ADDRESS),
-        opt(GatekeeperId, "gatekeeperIdentifier", &Bmp(1, 128)),
+        opt(GatekeeperId, "gatekeeperIdentifier", &Bmp(within(1, 128))),
         need(Other, "needToRegister", &BOOL),
-        need(Other, "priority", &Int(0, 127)),
+        need(Other, "priority", &Int(within(0, 127))),
     ],
     &[],
 );

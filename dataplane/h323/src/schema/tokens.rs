@@ -3,7 +3,7 @@
 use super::Id::*;
 use super::Type::{self, *};
 use super::common::ALIAS_ADDRESS;
-use super::{BIG, BITS, BOOL, FREE_BMP, OCTETS, OID, OPEN, more, need, opt};
+use super::{BIG, BITS, BOOL, FREE_BMP, OCTETS, OID, OPEN, more, need, opt, within};
 
 pub(crate) static TOKENS: Type = List(&CLEAR_TOKEN);
 pub(crate) static CRYPTO_TOKENS: Type = List(&CRYPTO_H323_TOKEN);
@@ -12,16 +12,19 @@ pub(crate) static CLEAR_TOKEN: Type = Sequence(
     true,
     &[
         need(TokenOid, "tokenOID", &OID),
-        opt(TimeStamp, "timeStamp", &Int(1, u32::MAX)),
-        opt(Other, "password", &Bmp(1, 128)),
+        opt(TimeStamp, "timeStamp", &Int(within(1, u32::MAX))),
+        opt(Other, "password", &Bmp(within(1, 128))),
         opt(Other, "dhkey", &DH_SET),
-        opt(Challenge, "challenge", &Octets(8, 128)),
+        opt(Challenge, "challenge", &Octets(within(8, 128))),
         opt(Other, "random", &BIG),
         opt(Other, "certificate", &TYPED_CERTIFICATE),
-        opt(GeneralId, "generalID", &Bmp(1, 128)),
+        opt(GeneralId, "generalID", &Bmp(within(1, 128))),
         opt(Other, "nonStandard", &NON_STANDARD_PARAMETER),
     ],
-    &[more(1, SendersId, "sendersID", &Bmp(1, 128)), more(3, ProfileInfo, "profileInfo", &List(&PROFILE_ELEMENT))],
+    &[
+        more(1, SendersId, "sendersID", &Bmp(within(1, 128))),
+        more(3, ProfileInfo, "profileInfo", &List(&PROFILE_ELEMENT)),
+    ],
 );
 
 /// H.235 has one of its own, whose identifier is no choice.
@@ -31,9 +34,9 @@ pub(crate) static NON_STANDARD_PARAMETER: Type =
 pub(crate) static DH_SET: Type = Sequence(
     true,
     &[
-        need(Other, "halfkey", &Bits(0, 2048)),
-        need(Other, "modSize", &Bits(0, 2048)),
-        need(Other, "generator", &Bits(0, 2048)),
+        need(Other, "halfkey", &Bits(within(0, 2048))),
+        need(Other, "modSize", &Bits(within(0, 2048))),
+        need(Other, "generator", &Bits(within(0, 2048))),
     ],
     &[],
 );
@@ -43,11 +46,12 @@ pub(crate) static TYPED_CERTIFICATE: Type =
 
 pub(crate) static PROFILE_ELEMENT: Type = Sequence(
     true,
-    &[need(Other, "elementID", &Int(0, 255)), opt(Other, "paramS", &PARAMS), opt(Other, "element", &ELEMENT)],
+    &[need(Other, "elementID", &Int(within(0, 255))), opt(Other, "paramS", &PARAMS), opt(Other, "element", &ELEMENT)],
     &[],
 );
 
-pub(crate) static PARAMS: Type = Sequence(true, &[opt(Other, "ranInt", &BIG), opt(Other, "iv8", &Octets(8, 8))], &[]);
+pub(crate) static PARAMS: Type =
+    Sequence(true, &[opt(Other, "ranInt", &BIG), opt(Other, "iv8", &Octets(within(8, 8)))], &[]);
 
 pub(crate) static ELEMENT: Type = Choice(true, &[&OCTETS, &BIG, &BITS, &FREE_BMP, &BOOL]);
 
@@ -58,7 +62,7 @@ pub(crate) static EP_PWD_HASH: Type = Sequence(
     false,
     &[
         need(Other, "alias", &ALIAS_ADDRESS),
-        need(TimeStamp, "timeStamp", &Int(1, u32::MAX)),
+        need(TimeStamp, "timeStamp", &Int(within(1, u32::MAX))),
         need(Other, "token", &HASHED),
     ],
     &[],
@@ -73,8 +77,8 @@ pub(crate) static HASHED: Type = Sequence(
 pub(crate) static GK_PWD_HASH: Type = Sequence(
     false,
     &[
-        need(Other, "gatekeeperId", &Bmp(1, 128)),
-        need(TimeStamp, "timeStamp", &Int(1, u32::MAX)),
+        need(Other, "gatekeeperId", &Bmp(within(1, 128))),
+        need(TimeStamp, "timeStamp", &Int(within(1, u32::MAX))),
         need(Other, "token", &HASHED),
     ],
     &[],

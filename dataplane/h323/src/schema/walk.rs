@@ -1,9 +1,10 @@
 //! Goes through octets by the tables.
 
+use super::common::TRANSPORT_ADDRESS;
 use super::places::Places;
 use super::tokens::{CLEAR_TOKEN, PROFILE_ELEMENT};
 use super::{Field, Id, More, Type};
-use portunus_codec::{Echo, PerReader};
+use portunus_codec::{Echo, PerReader, Range};
 
 /// What is wrong, and at which bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,11 +104,7 @@ fn component<E: Echo>(field: &'static Field, r: &mut PerReader<'_, E>) -> Walked
 }
 
 /// The extension additions of a sequence: how many its sender knows, which of them are there, and each in its octets.
-fn additions<E: Echo>(
-    known: &'static [More],
-    r: &mut PerReader<'_, E>,
-    mut into: Option<&mut Places>,
-) -> Walked {
+fn additions<E: Echo>(known: &'static [More], r: &mut PerReader<'_, E>, mut into: Option<&mut Places>) -> Walked {
     // Somebody who says that there are some names one at least.
     let (_, mut present) = map_of_additions(r).filter(|(_, present)| *present != 0).ok_or(ADDITIONS)?;
     while present != 0 {
@@ -153,6 +150,15 @@ pub(crate) fn skip_additions<E: Echo>(r: &mut PerReader<'_, E>) -> Option<()> {
     additions(&[], r, None).ok()
 }
 
+/// Passes an address of IPv4; false, and nothing is passed, where it is another.
+#[inline]
+fn plain_address<E: Echo>(r: &mut PerReader<'_, E>) -> bool {
+    // The alternative ipAddress, the first: an octet boundary, then four octets and two.
+    let mut ahead = PerReader::at(r.whole(), r.bit());
+    let plain = ahead.bits(4) == Some(0) && ahead.octets(6).is_some();
+    plain && r.bits(4).and_then(|_| r.octets(6)).is_some()
+}
+
 fn choice<E: Echo>(extensible: bool, root: &'static [&'static Type], r: &mut PerReader<'_, E>) -> Walked {
     if extensible && r.bool().ok_or(VALUE)? {
         return r.small().and_then(|_| r.open()).map(|_| ()).ok_or(VALUE);
@@ -194,23 +200,21 @@ fn list<E: Echo>(of: &'static Type, r: &mut PerReader<'_, E>) -> Walked {
 fn value<E: Echo>(ty: &'static Type, r: &mut PerReader<'_, E>) -> Walked {
     let plain = match *ty {
         Type::Sequence(extensible, root, known) => return sequence(extensible, root, known, r, None),
+        Type::Choice(..) if core::ptr::eq(ty, &TRANSPORT_ADDRESS) && plain_address(r) => Some(()),
         Type::Choice(extensible, root) => return choice(extensible, root, r),
         Type::List(of) => return list(of, r),
         Type::Null => Some(()),
         Type::Bool => r.bool().map(|_| ()),
-        Type::Int(low, high) => r.constrained(low, high).map(|_| ()),
+        Type::Int(range) => r.within(&range).map(|_| ()),
         Type::BigInt => r.length().filter(|n| *n > 0).and_then(|n| r.octets(n)).map(|_| ()),
-        Type::Octets(low, high) => sized_octets(low, high, r).map(|_| ()),
+        Type::Octets(range) => sized_octets(&range, r).map(|_| ()),
         Type::OctetString => r.length().and_then(|n| r.octets(n)).map(|_| ()),
-        Type::Bits(low, high) => r.constrained(low.into(), high.into()).and_then(|n| bit_string(n as usize, r)),
+        Type::Bits(range) => r.within(&range).and_then(|n| bit_string(n as usize, r)),
         Type::BitString => r.length().and_then(|n| bit_string(n, r)),
         Type::Oid => r.length().and_then(|n| r.octets(n)).filter(|oid| is_oid(oid)).map(|_| ()),
-        Type::Bmp(low, high) => {
-            let n = r.constrained(low.into(), high.into());
-            n.and_then(|n| r.octets(n as usize * 2)).map(|_| ())
-        }
+        Type::Bmp(range) => r.within(&range).and_then(|n| r.octets(n as usize * 2)).map(|_| ()),
         Type::FreeBmp => r.length().and_then(|n| r.octets(n * 2)).map(|_| ()),
-        Type::Digits(low, high) => r.constrained(low.into(), high.into()).and_then(|n| digits(n, r)),
+        Type::Digits(range) => r.within(&range).and_then(|n| digits(n, r)),
         Type::Ascii => r.length().and_then(|n| r.octets(n)).filter(|s| s.is_ascii()).map(|_| ()),
         Type::Nulls(n) => nulls(n, r),
         Type::Open => r.open().map(|_| ()),
@@ -232,12 +236,11 @@ fn nulls<E: Echo>(n: u8, r: &mut PerReader<'_, E>) -> Option<()> {
 }
 
 /// Octets of a size between bounds; two of a fixed size stand between bits as they are (X.691 16.6).
-fn sized_octets<'m, E: Echo>(low: u16, high: u16, r: &mut PerReader<'m, E>) -> Option<&'m [u8]> {
-    if low == high && high <= 2 {
-        return r.bits(u32::from(high) * 8).map(|_| &[][..]);
+fn sized_octets<'m, E: Echo>(range: &Range, r: &mut PerReader<'m, E>) -> Option<&'m [u8]> {
+    match range.only() {
+        Some(n @ ..=2) => r.bits(n * 8).map(|_| &[][..]),
+        _ => r.within(range).and_then(|n| r.octets(n as usize)),
     }
-    let n = r.constrained(low.into(), high.into())?;
-    r.octets(n as usize)
 }
 
 fn bit_string<E: Echo>(n: usize, r: &mut PerReader<'_, E>) -> Option<()> {
@@ -263,7 +266,7 @@ fn is_oid(octets: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{BOOL, IA5, NULL, OID, more, need};
+    use super::super::{BOOL, IA5, NULL, OID, more, need, within};
     use super::*;
 
     fn value(ty: &'static Type, octets: &[u8]) -> Result<usize, Bad> {
@@ -284,11 +287,11 @@ mod tests {
 
     #[test]
     fn strings_have_their_sizes_and_alignment() {
-        static SHORT: Type = Type::Bmp(1, 128);
-        static LONG: Type = Type::Bmp(1, 256);
-        static DIGITS: Type = Type::Digits(1, 128);
-        static FIXED: Type = Type::Octets(2, 2);
-        static GUID: Type = Type::Octets(16, 16);
+        static SHORT: Type = Type::Bmp(within(1, 128));
+        static LONG: Type = Type::Bmp(within(1, 256));
+        static DIGITS: Type = Type::Digits(within(1, 128));
+        static FIXED: Type = Type::Octets(within(2, 2));
+        static GUID: Type = Type::Octets(within(16, 16));
         // 7 bits of length, then a boundary; 8 at a boundary.
         assert_eq!(value(&SHORT, &[0x02, 0, 65, 0, 66]), Ok(40));
         assert_eq!(value(&LONG, &[0x01, 0, 65, 0, 66]), Ok(40));
