@@ -3,9 +3,11 @@
 
 use core::net::SocketAddr;
 use portunus_codec::Writer;
-use portunus_h323::view::{Kind, Message, Reason};
-use portunus_h323::write::{self, Call, Confirmed};
-use portunus_keydist::{Key, Now, SystemRandom};
+use portunus_h323::carriage::terminal as carriage;
+use portunus_h323::view::{Element, Kind, Message, Reason};
+use portunus_h323::write::{self, Call, Confirmed, Endpoint};
+use portunus_keydist::steps::S1;
+use portunus_keydist::{Idc, Idsp, Key, N1, Now, SystemRandom};
 use portunus_signalling::Protocol;
 use portunus_terminal::farend::{Core, FarEnd};
 use portunus_terminal::ras::{Ras, RasTerminal};
@@ -192,6 +194,82 @@ fn an_endpoint_registers_in_two_round_trips() {
     assert_eq!((rrq.time_to_live(), rrq.call_signal_address()), (Some(TTL), Some(addr(1720))));
     assert_eq!(rrq.ras_address(), Some(addr(40_000)));
     assert!(w.inside.is_empty());
+}
+
+#[test]
+fn who_is_told_that_it_takes_a_while_waits() {
+    let mut w = World::new();
+    let s1 = w.terminal.poll_transmit().unwrap().octets;
+    let in_progress = |seq, ms| written(|o| write::request_in_progress(seq, ms, o));
+    w.down(in_progress(read(&s1).seq() ^ 1, 60_000));
+    assert_eq!(w.terminal.next_deadline().unwrap().0, w.now.mono_ms + 500, "of another request");
+    w.down(in_progress(read(&s1).seq(), 40_000));
+    assert_eq!(w.terminal.next_deadline().unwrap().0, w.now.mono_ms + 40_000);
+    w.pass(39_999);
+    assert!(w.clear.is_empty() && w.events.is_empty(), "{:?}", w.events);
+    // Then it is repeated, and answered.
+    w.pass(1);
+    assert_eq!((w.clear.first(), w.terminal.is_active()), (Some(&s1), true));
+
+    // A request inside the session as well: given up after 32 s otherwise.
+    let light = w.refresh(60_000);
+    assert!(w.core(&in_progress(read(&light).seq(), 50_000)).is_empty());
+    w.pass(49_900);
+    assert!(w.inside.is_empty() && w.clear.len() == 2, "{:?}", kinds(&w.inside));
+    w.pass(200);
+    assert_eq!(w.inside, [light.clone()]);
+    w.inside.clear();
+    assert!(w.core(&granted(read(&light).seq(), 60)).is_empty() && w.terminal.is_active());
+}
+
+#[test]
+fn a_token_for_somebody_else_decides_nothing() {
+    let mut w = World::new();
+    let s1 = w.terminal.poll_transmit().unwrap().octets;
+    let seq = read(&s1).seq();
+    let n1 = N1::parse(read(&s1).token().unwrap().unwrap().get(Element::N1).unwrap()).unwrap();
+    // The same number and N1, challenged under another name: generalID differs, and nothing else.
+    let other = Idc::new("studio-4").unwrap();
+    let e = Endpoint { aliases: &["studio-4"], ras: addr(40_000), signal: addr(1720), product: "p" };
+    let asked = S1 { idc: other, idsp: Idsp::new(IDSP).unwrap(), n1, ts: w.now.wall_ms, cookie: None };
+    let strange = written(|o| carriage::write_s1(&e, seq, &asked, o));
+    let s6_to = |w: &mut World, s1: &[u8]| {
+        let mut room = [0u8; 4096];
+        let mut o = Writer::new(&mut room);
+        w.far.on_terminal(w.now, addr(40_000), s1, &mut o);
+        o.written().to_vec()
+    };
+    let s6 = s6_to(&mut w, &strange);
+    assert_eq!(read(&s6).seq(), seq);
+    w.down(s6);
+    assert!(w.terminal.poll_transmit().is_none() && w.terminal.poll_event().is_none());
+    assert_eq!(w.terminal.tally().ignored, 1);
+
+    // A cookie and a clock: for another name, and from another proxy.
+    let ts = w.now.wall_ms;
+    let octets = ts.to_be_bytes();
+    let reject = |reason, general_id, senders_id, elements: &[(Element, &[u8])]| {
+        let time_stamp = (ts / 1000) as u32;
+        let tok = write::Tok { n: 2, time_stamp, challenge: None, general_id, senders_id, elements };
+        written(|o| write::reject(Kind::GatekeeperReject, seq, reason, Some(&tok), o))
+    };
+    let cookie = [(Element::N1, &n1.as_bytes()[..]), (Element::Ts, &octets[..]), (Element::Cookie, b"crumbs")];
+    let denial = Reason::security_denial(Kind::GatekeeperReject);
+    let clock = Reason::security_error(Kind::GatekeeperReject, 0);
+    for (general_id, senders_id) in [("studio-4", IDSP), (IDC, "sp2.example.test")] {
+        w.down(reject(denial, general_id, senders_id, &cookie));
+        w.down(reject(clock, general_id, senders_id, &cookie[..2]));
+    }
+    assert!(w.terminal.poll_transmit().is_none() && w.terminal.poll_event().is_none());
+    assert_eq!(w.terminal.tally().ignored, 5);
+    // Its own is obeyed.
+    w.down(reject(denial, IDC, IDSP, &cookie));
+    let again = w.terminal.poll_transmit().unwrap().octets;
+    assert_eq!(read(&again).token().unwrap().unwrap().get(Element::Cookie), Some(&b"crumbs"[..]));
+    let s6 = s6_to(&mut w, &again);
+    w.down(s6);
+    w.settle();
+    assert!(w.terminal.is_active(), "{:?}", w.events);
 }
 
 #[test]

@@ -130,8 +130,15 @@ impl Agent for Ras {
 
     fn read<'m>(&mut self, env: &Env<'_>, message: &'m [u8], text: &'m mut Text, _reply: &mut Vec<u8>) -> Reading<'m> {
         // Nothing else is obeyed, or answered, outside a session.
-        let Ok(Reply { seq, answer, .. }) = carriage::read_answer(message, text) else { return Reading::Nothing };
-        if self.step != Some(seq) {
+        let Ok(Reply { seq, names, answer, .. }) = carriage::read_answer(message, text) else {
+            return Reading::Nothing;
+        };
+        // A token that is for somebody else decides nothing here, whoever sent it. That another proxy's challenge or key ends
+        // the attempt is the role machine's to say; its cookie or clock is not even looked at.
+        let (for_me, from_proxy) =
+            names.map_or((true, true), |(idc, idsp)| (idc == env.idc, idsp.as_str() == env.profile.idsp));
+        let judged_later = matches!(answer, Answer::Challenge(_) | Answer::Key { .. });
+        if self.step != Some(seq) || !for_me || !(from_proxy || judged_later) {
             return Reading::Nothing;
         }
         match answer {

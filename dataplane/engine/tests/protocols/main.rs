@@ -226,6 +226,47 @@ fn the_core_refuses_or_stays_silent() {
 }
 
 #[test]
+fn who_waits_hears_that_the_core_is_at_it_and_waits_longer() {
+    use portunus_h323::view::{Kind, Message};
+    let d = &ras::Endpoints;
+    let number = |octets: &[u8]| Message::parse(octets).unwrap().seq();
+    let in_progress = |seq, ms| dialect::write(|w| portunus_h323::write::request_in_progress(seq, ms, w));
+    let mut stage = Stage::new(d);
+    let mut endpoint = stage.terminal(0, HERE);
+    let s1 = endpoint.s1(d, stage.now);
+    let (_, up) = stage.access(endpoint.meta(), &s1);
+    assert_ne!(number(&up[0].1), number(&s1), "s2 has a number of the proxy's");
+    assert!(stage.pass(3_000).is_empty());
+    // One for another number is nobody's.
+    let (down, _) = stage.core_says(Lane::Shared, &in_progress(number(&up[0].1) ^ 1, 60_000));
+    assert!(down.is_empty());
+    let (down, _) = stage.core_says(Lane::Shared, &in_progress(number(&up[0].1), 20_000));
+    let told = Message::parse(&down[0]).unwrap();
+    assert_eq!((told.kind(), told.seq(), told.delay_ms()), (Kind::RequestInProgress, number(&s1), Some(20_000)));
+    assert!(stage.pass(19_000).is_empty(), "the wait has begun anew");
+    let s6 = stage.answer(&up[0].1).remove(0);
+    let (down, _) = stage.core_says(Lane::Shared, &s6);
+    // s8 keeps the terminal's number; a short delay shortens nothing, and without an answer it ends.
+    let s7 = endpoint.s7(d, stage.now, &down[0]);
+    let (_, up) = stage.access(endpoint.meta(), &s7);
+    let (down, _) = stage.core_says(up[0].0, &in_progress(number(&s7), 1));
+    assert_eq!((down.len(), number(&down[0])), (1, number(&s7)));
+    assert!(stage.pass(3_900).is_empty());
+    let down = stage.pass(300);
+    assert!(matches!(d.said(&down[0]), Said::Refused(Refusal::Busy { .. })), "{:?}", d.said(&down[0]));
+    assert_eq!((stage.count().progress_sent, stage.count().core_timeout), (2, 1));
+    // However often the core says so, who is not proven gets no more than three times what was sent.
+    let s1 = endpoint.s1(d, stage.now);
+    let (_, up) = stage.access(endpoint.meta(), &s1);
+    let mut sent = 0;
+    for _ in 0..200 {
+        let (down, _) = stage.core_says(Lane::Shared, &in_progress(number(&up[0].1), 5_000));
+        sent += down.iter().map(Vec::len).sum::<usize>();
+    }
+    assert!(sent > 2 * s1.len() && sent <= 3 * s1.len(), "{sent} for {}", s1.len());
+}
+
+#[test]
 fn a_strangers_s1_with_the_same_n1_disturbs_nothing() {
     for d in ALL {
         let mut stage = Stage::new(d);

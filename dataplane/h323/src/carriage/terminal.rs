@@ -4,7 +4,7 @@ use super::values::{Values, malformed, seconds, values};
 use crate::view::{Element, Kind, Mac, Message, Reason};
 use crate::write::{self, Endpoint, Registering, Tok};
 use portunus_codec::{Full, Writer};
-use portunus_keydist::ident::{N1, is_n2};
+use portunus_keydist::ident::{Idc, Idsp, N1, is_n2};
 use portunus_keydist::steps::{Refusal, S1, S6, S7, S10};
 use portunus_signalling::{Fault, FaultKind, Text};
 
@@ -63,6 +63,8 @@ pub struct Reply<'m> {
     pub kind: Kind,
     /// requestSeqNum.
     pub seq: u16,
+    /// Whom its token is for and whom it is from (generalID, sendersID); `None` where it has none.
+    pub names: Option<(Idc<'m>, Idsp<'m>)>,
     /// What it says.
     pub answer: Answer<'m>,
 }
@@ -109,23 +111,29 @@ pub enum Answer<'m> {
 /// A [`Fault`]: not such an answer, or malformed.
 pub fn read_answer<'m>(octets: &'m [u8], text: &'m mut Text) -> Result<Reply<'m>, Fault> {
     let msg = Message::parse(octets)?;
-    let token = values(&msg)?;
-    let answer = match (msg.kind(), token) {
+    let mut names = None;
+    let answer = match (msg.kind(), values(&msg)?) {
         (Kind::RequestInProgress, _) => Answer::Provisional(msg.delay_ms().unwrap_or(1)),
-        (Kind::GatekeeperReject | Kind::RegistrationReject, Some(v)) if v.token.n == 2 => told(&msg, &v, text)?,
+        (Kind::GatekeeperReject | Kind::RegistrationReject, Some(v)) if v.token.n == 2 => {
+            let (_, idsp) = *names.insert(v.names(false, text)?);
+            told(&msg, &v, idsp)?
+        }
         (Kind::GatekeeperReject | Kind::RegistrationReject, None) => Answer::Refused(refusal(&msg)),
-        (Kind::RegistrationConfirm, Some(v)) if v.token.n == 4 => key(&msg, &v, text)?,
+        (Kind::RegistrationConfirm, Some(v)) if v.token.n == 4 => {
+            let (_, idsp) = *names.insert(v.names(false, text)?);
+            key(&msg, &v, idsp)?
+        }
         (Kind::RegistrationConfirm, None) => Answer::Granted(msg.time_to_live()),
         (Kind::GatekeeperReject | Kind::RegistrationReject | Kind::RegistrationConfirm, Some(_)) => {
             return Err(malformed("tokenOID"));
         }
         _ => return Err(Fault { kind: FaultKind::Unsupported, what: "RasMessage", at: 0 }),
     };
-    Ok(Reply { kind: msg.kind(), seq: msg.seq(), answer })
+    Ok(Reply { kind: msg.kind(), seq: msg.seq(), names, answer })
 }
 
 /// What token 2 says.
-fn told<'m>(msg: &Message<'m>, v: &Values<'m>, text: &'m mut Text) -> Result<Answer<'m>, Fault> {
+fn told<'m>(msg: &Message<'m>, v: &Values<'m>, idsp: Idsp<'m>) -> Result<Answer<'m>, Fault> {
     let (n1, ts) = (v.n1()?, v.ts()?);
     if let Some(cookie) = v.token.get(Element::Cookie) {
         return Ok(Answer::Cookie { n1, ts, cookie });
@@ -139,15 +147,13 @@ fn told<'m>(msg: &Message<'m>, v: &Values<'m>, text: &'m mut Text) -> Result<Ans
     if v.token.get(Element::MechReq).is_none_or(|empty| !empty.is_empty()) {
         return Err(malformed("mech-req"));
     }
-    let (_, idsp) = v.names(false, text)?;
     let n2 = v.token.get(Element::N2).filter(|n2| is_n2(n2)).ok_or(malformed("n2"))?;
     Ok(Answer::Challenge(S6 { idsp, n1, n2, ts, rand: v.rand()? }))
 }
 
 /// s10.
-fn key<'m>(msg: &Message<'m>, v: &Values<'m>, text: &'m mut Text) -> Result<Answer<'m>, Fault> {
+fn key<'m>(msg: &Message<'m>, v: &Values<'m>, idsp: Idsp<'m>) -> Result<Answer<'m>, Fault> {
     v.no_challenge()?;
-    let (_, idsp) = v.names(false, text)?;
     let s10 = S10 {
         idsp,
         n1: v.n1()?,
