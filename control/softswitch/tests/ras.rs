@@ -115,15 +115,22 @@ impl World {
     fn s2(&mut self, idc: &str) -> Vec<u8> {
         let (seq, n1) = (self.seq(), n1a());
         let elements = [(Element::N1, &n1.as_bytes()[..])];
-        let tok = Tok { n: 1, time_stamp: 0, challenge: None, general_id: IDSP, senders_id: idc, elements: &elements };
+        let tok =
+            Tok { n: 1, time_stamp: 0, challenge: None, general_id: IDSP.into(), senders_id: idc, elements: &elements };
         described(idc, |e| written(|w| write::gatekeeper_request(seq, e, Some(&tok), w)))
     }
 
     fn s8(&mut self, idc: &str, rand: [u8; 16], word: [u8; 32], ttl: u32) -> Vec<u8> {
         let seq = self.seq();
         let elements = [(Element::AuthC, &word[..]), (Element::IpC, &b"203.0.113.7:40000"[..])];
-        let tok =
-            Tok { n: 3, time_stamp: 0, challenge: Some(&rand), general_id: IDSP, senders_id: idc, elements: &elements };
+        let tok = Tok {
+            n: 3,
+            time_stamp: 0,
+            challenge: Some(&rand),
+            general_id: IDSP.into(),
+            senders_id: idc,
+            elements: &elements,
+        };
         described(idc, |e| written(|w| write::registration_request(seq, e, ttl, &Registering::Full(Some(&tok)), w)))
     }
 
@@ -199,6 +206,11 @@ impl World {
     fn drq(&mut self, id: &str) -> Vec<u8> {
         let seq = self.seq();
         written(|w| write::disengage_request(seq, id, &CALL, w))
+    }
+
+    fn brq(&mut self, id: &str, bandwidth: u32) -> Vec<u8> {
+        let seq = self.seq();
+        written(|w| write::bandwidth_request(seq, id, &CALL, bandwidth, w))
     }
 
     fn urq(&mut self, idc: &str, id: Option<&str>) -> Vec<u8> {
@@ -282,6 +294,12 @@ fn endpoints_are_admitted_and_located() {
     let arq = w.arq(&bob, &[ALICE], &[BOB], true);
     let acf = w.asked(LANE_BOB, &arq, Kind::AdmissionConfirm);
     assert_eq!(read(&acf).destination_address(), Some(signal(BOB)));
+    // More for the call, which has as much as is asked for; not for another registration's.
+    let brq = w.brq(&bob, 3_840);
+    let bcf = w.asked(LANE_BOB, &brq, Kind::BandwidthConfirm);
+    assert_eq!(read(&bcf).bandwidth(), Some(3_840));
+    let brq = w.brq(&alice, 3_840);
+    assert_eq!(w.rejected(LANE_BOB, &brq), Reason::NOT_REGISTERED);
     let drq = w.drq(&bob);
     w.asked(LANE_BOB, &drq, Kind::DisengageConfirm);
     for (to, reason) in [(&["carol"][..], Reason::CALLED_PARTY_NOT_REGISTERED), (&[], Reason::INCOMPLETE_ADDRESS)] {
@@ -363,7 +381,12 @@ fn a_wrong_word_gets_one_more_challenge_and_then_the_refusal() {
     let seq = w.seq();
     let grq = described(ALICE, |e| written(|w| write::gatekeeper_request(seq, e, None, w)));
     assert_eq!(w.rejected(LANE, &grq), Reason::security_denial(Kind::GatekeeperReject));
+    let brq = w.brq("x", 1_280);
+    assert_eq!(w.rejected(LANE, &brq), Reason::NOT_REGISTERED);
+    // An acknowledgement that is asked for says so too; none is due where none is.
     let irr = w.irr(ALICE, 7, "x", true);
+    w.asked(LANE, &irr, Kind::InfoRequestNak);
+    let irr = w.irr(ALICE, 8, "x", false);
     w.say(LANE, &irr);
     w.silence();
 }
@@ -543,7 +566,7 @@ fn what_cannot_be_served_is_said() {
     let answer = w.to(LANE).remove(0);
     assert_eq!((read(&answer).kind(), read(&answer).reason()), (Kind::AdmissionReject, Some(Reason::Root(3))));
     // A step's token in what is none.
-    let tok = Tok { n: 4, time_stamp: 0, challenge: None, general_id: IDSP, senders_id: ALICE, elements: &[] };
+    let tok = Tok { n: 4, time_stamp: 0, challenge: None, general_id: IDSP.into(), senders_id: ALICE, elements: &[] };
     let seq = w.seq();
     let odd = described(ALICE, |e| written(|w| write::gatekeeper_request(seq, e, Some(&tok), w)));
     assert_eq!(w.rejected(LANE, &odd), Reason::security_error(Kind::GatekeeperReject, 5));

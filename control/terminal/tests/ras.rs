@@ -248,8 +248,8 @@ fn a_token_for_somebody_else_decides_nothing() {
     // A cookie and a clock: for another name, and from another proxy.
     let ts = w.now.wall_ms;
     let octets = ts.to_be_bytes();
-    let reject = |reason, general_id, senders_id, elements: &[(Element, &[u8])]| {
-        let time_stamp = (ts / 1000) as u32;
+    let reject = |reason, general_id: &str, senders_id, elements: &[(Element, &[u8])]| {
+        let (time_stamp, general_id) = ((ts / 1000) as u32, general_id.into());
         let tok = write::Tok { n: 2, time_stamp, challenge: None, general_id, senders_id, elements };
         written(|o| write::reject(Kind::GatekeeperReject, seq, reason, Some(&tok), o))
     };

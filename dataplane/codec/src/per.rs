@@ -129,9 +129,12 @@ impl<'m, E: Echo> PerReader<'m, E> {
             return None;
         }
         let rest = self.octets.get(self.bit / 8..)?;
-        let all = rest.first_chunk().map_or_else(|| up_to_eight(rest), |eight| u64::from_be_bytes(*eight));
-        // With the bits of the first octet that were read already, at most 39.
-        let value = (all << (self.bit % 8)).checked_shr(64 - n).unwrap_or(0);
+        let all = match rest.first_chunk() {
+            Some(eight) => u64::from_be_bytes(*eight),
+            None => up_to_eight(rest),
+        };
+        // With the bits of the first octet that were read already, at most 39. In two steps, for none may be wanted.
+        let value = (all << (self.bit % 8)) >> 32 >> (32 - n);
         self.bit += n as usize;
         self.echo.bits(value as u32, n);
         Some(value as u32)
@@ -184,6 +187,7 @@ impl<'m, E: Echo> PerReader<'m, E> {
     }
 
     /// An offset in as many octets as are said in front of it.
+    #[inline(never)]
     fn counted(&mut self) -> Option<u32> {
         let len = self.bits(2)? + 1;
         self.align();
@@ -236,8 +240,9 @@ impl<'m, E: Echo> PerReader<'m, E> {
     }
 }
 
-/// The first octets as the upper ones of a number.
+/// The first octets as the upper ones of a number; only at the end of a message, so it stays out of what is done everywhere.
 #[cold]
+#[inline(never)]
 fn up_to_eight(octets: &[u8]) -> u64 {
     let mut eight = [0; 8];
     eight.iter_mut().zip(octets).for_each(|(place, octet)| *place = *octet);

@@ -6,7 +6,7 @@ mod messages;
 
 pub use messages::*;
 
-use crate::view::{Element, Kind, Reason};
+use crate::view::{Element, Kind, Reason, Utf16};
 use core::net::SocketAddr;
 use portunus_codec::{Full, PerWriter, Writer};
 
@@ -14,6 +14,21 @@ use portunus_codec::{Full, PerWriter, Writer};
 pub(crate) const H225: [u8; 5] = [0, 8, 0x91, 0x4a, 0];
 /// The version of H.225.0 that is written.
 pub(crate) const VERSION: u8 = 7;
+
+/// A name to be written in UTF-16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// As text.
+    Text(&'a str),
+    /// As a message that was read has it, 1 to 128 units.
+    Same(Utf16<'a>),
+}
+
+impl<'a> From<&'a str> for Name<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
 
 /// A PKD1 token to be written.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +40,7 @@ pub struct Tok<'a> {
     /// challenge, 8 to 128 octets.
     pub challenge: Option<&'a [u8]>,
     /// generalID: whom it is for.
-    pub general_id: &'a str,
+    pub general_id: Name<'a>,
     /// sendersID: whom it is from.
     pub senders_id: &'a str,
     /// profileInfo, in this order.
@@ -41,6 +56,11 @@ pub(crate) type Addition<'a> = (u8, &'a dyn Fn(&mut PerWriter<'_, '_>));
 /// How many additions are known, 1 to 64, and which of them are there, the first in the lowest bit.
 pub(crate) fn put_map(p: &mut PerWriter<'_, '_>, count: u32, present: u64) {
     let map = present.reverse_bits();
+    if (1..=25).contains(&count) {
+        // A normally small number, of seven bits, and the map together.
+        p.bits((count - 1) << count | (map >> (64 - count)) as u32, 7 + count);
+        return;
+    }
     p.small(count.saturating_sub(1)).bits((map >> (64 - count.clamp(1, 32))) as u32, count.min(32));
     if count > 32 {
         p.bits((map >> (64 - count)) as u32, count - 32);
@@ -54,6 +74,18 @@ pub(crate) fn put_additions(p: &mut PerWriter<'_, '_>, count: u32, all: &[Additi
         let opened = p.open();
         write(p);
         p.end_open(opened);
+    }
+}
+
+/// An open type that `write` writes; of so many octets, where that is known beforehand.
+fn put_open(p: &mut PerWriter<'_, '_>, len: Option<usize>, write: impl FnOnce(&mut PerWriter<'_, '_>)) {
+    match len {
+        Some(len) => write(p.length(len)),
+        None => {
+            let opened = p.open();
+            write(p);
+            p.end_open(opened);
+        }
     }
 }
 
@@ -120,12 +152,24 @@ impl Tok<'_> {
         if let Some(challenge) = self.challenge {
             p.constrained(challenge.len() as u32, 8, 128).octets(challenge);
         }
-        put_bmp(p, self.general_id, 1, 128);
-        put_additions(
-            p,
-            TOKEN_ADDITIONS,
-            &[(1, &|p| put_bmp(p, self.senders_id, 1, 128)), (3, &|p| self.put_elements(p))],
-        );
+        match self.general_id {
+            Name::Text(text) => put_bmp(p, text, 1, 128),
+            Name::Same(units) => {
+                p.constrained(units.octets().len() as u32 / 2, 1, 128).octets(units.octets());
+            }
+        }
+        // sendersID and profileInfo of the additions, both of them open types.
+        put_map(p, TOKEN_ADDITIONS, 0b1010);
+        let put_sender = |p: &mut PerWriter<'_, '_>| put_bmp(p, self.senders_id, 1, 128);
+        put_open(p, self.senders_id.is_ascii().then(|| 1 + 2 * self.senders_id.len()), put_sender);
+        put_open(p, self.elements_len(), |p| self.put_elements(p));
+    }
+
+    /// Octets that [`Tok::put_elements`] writes, where all of them are short.
+    fn elements_len(&self) -> Option<usize> {
+        let longest = self.elements.iter().map(|(_, octets)| octets.len()).max().unwrap_or(0);
+        let content = self.elements.iter().map(|(_, octets)| 4 + octets.len()).sum::<usize>();
+        (longest < SHORT && self.elements.len() < SHORT).then_some(1 + content)
     }
 
     fn put_elements(&self, p: &mut PerWriter<'_, '_>) {
@@ -202,7 +246,8 @@ pub(crate) fn put_addresses(p: &mut PerWriter<'_, '_>, addresses: &[SocketAddr])
 
 /// The choice, for an alternative of the root.
 pub(crate) fn put_kind(p: &mut PerWriter<'_, '_>, kind: Kind) {
-    p.bool(false).constrained(kind.root_index().unwrap_or(0), 0, Kind::ROOT_MAX);
+    // Not extended, and five bits for which.
+    p.bits(kind.root_index().unwrap_or(0), 6);
 }
 
 pub(crate) fn put_seq(p: &mut PerWriter<'_, '_>, seq: u16) {
@@ -289,7 +334,8 @@ pub fn reject(kind: Kind, seq: u16, reason: Reason, tok: Option<&Tok<'_>>, w: &m
     let with_protocol = matches!(kind, Kind::GatekeeperReject | Kind::RegistrationReject);
     let tok = tok.filter(|_| with_protocol);
     put_kind(&mut p, kind);
-    p.bool(tok.is_some()).bits(0, if with_protocol { 2 } else { 1 });
+    let optional = if with_protocol { 2 } else { 1 };
+    p.bits(u32::from(tok.is_some()) << optional, 1 + optional);
     put_seq(&mut p, seq);
     if with_protocol {
         put_protocol(&mut p);

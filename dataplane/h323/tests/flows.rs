@@ -380,7 +380,7 @@ fn a_core_s_step_that_is_none_is_a_fault_of_the_core_s() {
         n: 2,
         time_stamp: 0,
         challenge: Some(&RAND),
-        general_id: w.idc.as_str(),
+        general_id: w.idc.as_str().into(),
         senders_id: w.idsp.as_str(),
         elements: &[],
     };

@@ -10,6 +10,7 @@ fn number(kind: Kind) -> u32 {
     match kind {
         Kind::RequestInProgress => 25,
         Kind::InfoRequestAck => 28,
+        Kind::InfoRequestNak => 29,
         known => (0..25)
             .find(|i| Message::salvage(&[*i << 2, 0, 0, 0, 0]).map(|m| m.0) == Some(known))
             .map_or_else(|| if known == Kind::InfoRequestResponse { 22 } else { panic!("{known:?}") }, u32::from),

@@ -7,7 +7,7 @@ use crate::peers::Peer;
 use core::net::SocketAddr;
 use portunus_h323::carriage::write_fault;
 use portunus_h323::view::{Aliases, Kind, Message, Reason};
-use portunus_h323::write;
+use portunus_h323::write::{self, NakReason};
 use portunus_signalling::{Fault, FaultKind};
 
 /// Aliases of a called party that are looked up.
@@ -74,8 +74,8 @@ impl Gatekeeper {
                 }
                 None => reject(ctx, kind, seq, Reason::REQUEST_DENIED),
             },
-            // Whatever a call was admitted with it keeps.
-            Kind::BandwidthRequest => reject(ctx, kind, seq, Reason::INVALID_PERMISSION),
+            // As admission does, whatever is asked for: nothing is counted here.
+            Kind::BandwidthRequest => ctx.write(|w| write::bandwidth_confirm(seq, msg.bandwidth().unwrap_or(0), w)),
             Kind::InfoRequestResponse if !msg.need_response() => None,
             Kind::InfoRequestResponse => ctx.write(|w| write::info_request_ack(seq, w)),
             Kind::ResourcesAvailableIndicate | Kind::InfoRequest => {
@@ -186,6 +186,10 @@ fn absent(ctx: &mut Ctx<'_>, msg: &Message<'_>) -> Option<Vec<u8>> {
         Kind::GatekeeperRequest => Reason::security_denial(Kind::GatekeeperReject),
         Kind::AdmissionRequest => Reason::CALLER_NOT_REGISTERED,
         kind if kind.reject().is_some() => Reason::NOT_REGISTERED,
+        Kind::InfoRequestResponse if msg.need_response() => {
+            let seq = msg.seq();
+            return ctx.write(|w| write::info_request_nak(seq, NakReason::NotRegistered, w));
+        }
         _ => return ctx.write(|w| write_fault(msg.octets(), &UNSERVED, w).map(|_| ())),
     };
     reject(ctx, msg.kind(), msg.seq(), reason)

@@ -130,7 +130,8 @@ const RAS: Dialect = Dialect {
     s2: |id, idc, idsp| {
         let n1 = n1a();
         let elements = [(Element::N1, &n1.as_bytes()[..])];
-        let tok = Tok { n: 1, time_stamp: 0, challenge: None, general_id: idsp, senders_id: idc, elements: &elements };
+        let tok =
+            Tok { n: 1, time_stamp: 0, challenge: None, general_id: idsp.into(), senders_id: idc, elements: &elements };
         described(idc, |e| octets(|w| write::gatekeeper_request(id, e, Some(&tok), w)))
     },
     s8: |id, idc, idsp, n| {

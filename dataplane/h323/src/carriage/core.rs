@@ -64,7 +64,7 @@ pub fn write_s5(
 
 /// Token 2 of the core's.
 fn down<'a>(idc: Idc<'a>, idsp: Idsp<'a>, elements: &'a [(Element, &'a [u8])]) -> Tok<'a> {
-    let (general_id, senders_id) = (idc.as_str(), idsp.as_str());
+    let (general_id, senders_id) = (idc.as_str().into(), idsp.as_str());
     Tok { n: 2, time_stamp: 0, challenge: None, general_id, senders_id, elements }
 }
 

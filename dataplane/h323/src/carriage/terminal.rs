@@ -24,7 +24,7 @@ pub fn write_s1(e: &Endpoint<'_>, seq: u16, s1: &S1<'_>, w: &mut Writer<'_>) -> 
         n: 1,
         time_stamp: seconds(s1.ts),
         challenge: None,
-        general_id: s1.idsp.as_str(),
+        general_id: s1.idsp.as_str().into(),
         senders_id: s1.idc.as_str(),
         elements,
     };
@@ -49,7 +49,7 @@ pub fn write_s7(e: &Endpoint<'_>, seq: u16, ttl: u32, s7: &S7<'_>, w: &mut Write
         n: 3,
         time_stamp: seconds(s7.ts),
         challenge: Some(&rand),
-        general_id: idsp.as_str(),
+        general_id: idsp.as_str().into(),
         senders_id: s7.idc.as_str(),
         elements: &elements,
     };

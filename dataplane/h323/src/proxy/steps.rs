@@ -5,12 +5,12 @@ use crate::carriage::core::put_ipc;
 use crate::carriage::values::seconds;
 use crate::edit::{Change, edit, put_tokens};
 use crate::view::{Element, Kind, Message, Reason};
-use crate::write::{self, Tok, put_mac_list};
+use crate::write::{self, Name, Tok, put_mac_list};
 use core::ops::Range;
 use portunus_codec::{Full, Writer};
-use portunus_keydist::ident::{Idc, N1};
+use portunus_keydist::ident::N1;
 use portunus_keydist::steps::{S1, S6, S8, S10};
-use portunus_signalling::{Hop, Text};
+use portunus_signalling::Hop;
 
 /// Where tokens and cryptoTokens stand among a kind's additions.
 const fn token_places(kind: Kind) -> Option<(u8, u8)> {
@@ -49,10 +49,9 @@ pub(super) fn without_tokens(msg: &Message<'_>, w: &mut Writer<'_>) -> Result<()
     .map(|_| ())
 }
 
-/// Who sent a terminal's step that was read.
-fn sender<'t>(msg: &Message<'_>, text: &'t mut Text) -> Result<Idc<'t>, Full> {
-    let len = msg.senders_id().and_then(|name| name.put(text.room())).ok_or(Full)?;
-    text.room().get(..len).and_then(Idc::from_octets).ok_or(Full)
+/// Who sent a terminal's step that was read, as it stands there.
+fn sender<'m>(msg: &Message<'m>) -> Result<Name<'m>, Full> {
+    msg.senders_id().map(Name::Same).ok_or(Full)
 }
 
 /// The number that s2 gets: never 0.
@@ -67,7 +66,7 @@ pub(super) fn s2(hop: &Hop<'_>, s1_msg: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) 
         n: 1,
         time_stamp: 0,
         challenge: None,
-        general_id: s1.idsp.as_str(),
+        general_id: s1.idsp.as_str().into(),
         senders_id: s1.idc.as_str(),
         elements: &elements,
     };
@@ -84,9 +83,8 @@ pub(super) fn rejection(
 ) -> Result<(), Full> {
     let msg = Message::marked(request, hop.marks).map_err(|_| Full)?;
     let reject = msg.kind().reject().ok_or(Full)?;
-    let mut text = Text::new();
-    let idc = sender(&msg, &mut text)?;
-    let tok = Tok { n: 2, time_stamp: seconds(ts), challenge, general_id: idc.as_str(), senders_id: idsp, elements };
+    let general_id = sender(&msg)?;
+    let tok = Tok { n: 2, time_stamp: seconds(ts), challenge, general_id, senders_id: idsp, elements };
     write::reject(reject, msg.seq(), reason(reject), Some(&tok), w)
 }
 
@@ -125,7 +123,7 @@ pub(super) fn s8(hop: &Hop<'_>, s7_msg: &[u8], s8: &S8<'_>, w: &mut Writer<'_>) 
         n: 3,
         time_stamp: 0,
         challenge: Some(&s8.rand),
-        general_id: s8.idsp.as_str(),
+        general_id: s8.idsp.as_str().into(),
         senders_id: s8.idc.as_str(),
         elements: &elements,
     };
@@ -143,8 +141,6 @@ pub(super) fn s10(
 ) -> Result<Range<usize>, Full> {
     let request = Message::marked(s7_msg, hop.marks).map_err(|_| Full)?;
     let msg = Message::parse_again(core_msg).map_err(|_| Full)?;
-    let mut text = Text::new();
-    let idc = sender(&request, &mut text)?;
     let (ts, life) = (s10.ts.to_be_bytes(), s10.life.to_be_bytes());
     let elements = [
         (Element::N1, &s10.n1.as_bytes()[..]),
@@ -159,7 +155,7 @@ pub(super) fn s10(
         n: 4,
         time_stamp: seconds(s10.ts),
         challenge: None,
-        general_id: idc.as_str(),
+        general_id: sender(&request)?,
         senders_id: s10.idsp.as_str(),
         elements: &elements,
     };

@@ -106,10 +106,10 @@ fn component<E: Echo>(field: &'static Field, r: &mut PerReader<'_, E>) -> Walked
 /// The extension additions of a sequence: how many its sender knows, which of them are there, and each in its octets.
 fn additions<E: Echo>(known: &'static [More], r: &mut PerReader<'_, E>, mut into: Option<&mut Places>) -> Walked {
     // Somebody who says that there are some names one at least.
-    let (_, mut present) = map_of_additions(r).filter(|(_, present)| *present != 0).ok_or(ADDITIONS)?;
+    let (_, mut present) = upper_map(r).filter(|(_, present)| *present != 0).ok_or(ADDITIONS)?;
     while present != 0 {
-        let i = present.trailing_zeros();
-        present &= present - 1;
+        let i = present.leading_zeros();
+        present &= !(1 << 63 >> i);
         let content = r.open().ok_or(ADDITIONS)?;
         let Some(more) = known.iter().find(|m| u32::from(m.index) == i) else { continue };
         let end = r.bit() / 8;
@@ -136,13 +136,19 @@ fn additions<E: Echo>(known: &'static [More], r: &mut PerReader<'_, E>, mut into
 
 /// How many additions a sequence's sender knows, and which of them are there, the first in the lowest bit.
 pub(crate) fn map_of_additions<E: Echo>(r: &mut PerReader<'_, E>) -> Option<(u32, u64)> {
+    upper_map(r).map(|(count, map)| (count, map.reverse_bits()))
+}
+
+/// As [`map_of_additions`], the first in the highest bit.
+#[inline]
+fn upper_map<E: Echo>(r: &mut PerReader<'_, E>) -> Option<(u32, u64)> {
     let count = r.small()? + 1;
     let (upper, lower) = (count.min(32), count.saturating_sub(32));
     let mut map = u64::from(r.bits(upper)?);
     if lower > 0 {
         map = map << lower | u64::from(r.bits(lower)?);
     }
-    Some((count, (map << (64 - count)).reverse_bits()))
+    Some((count, map << (64 - count)))
 }
 
 /// Passes the additions of a sequence of which none is known.

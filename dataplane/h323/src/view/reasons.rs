@@ -20,6 +20,4 @@ impl Reason {
     pub const INCOMPLETE_ADDRESS: Self = Self::Added(2, None);
     /// LocationRejectReason requestDenied: where it is nobody knows here.
     pub const REQUEST_DENIED: Self = Self::Root(2);
-    /// BandRejectReason invalidPermission.
-    pub const INVALID_PERMISSION: Self = Self::Root(2);
 }

@@ -215,6 +215,32 @@ pub fn info_request_ack(seq: u16, w: &mut Writer<'_>) -> Result<(), Full> {
     w.finish().map(|_| ())
 }
 
+/// Why an InfoRequestResponse is not taken (H.225.0 InfoRequestNakReason).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum NakReason {
+    /// notRegistered.
+    NotRegistered = 0,
+    /// securityDenial.
+    SecurityDenial = 1,
+    /// undefinedReason.
+    Undefined = 2,
+}
+
+/// An InfoRequestNak.
+///
+/// # Errors
+/// [`Full`].
+pub fn info_request_nak(seq: u16, reason: NakReason, w: &mut Writer<'_>) -> Result<(), Full> {
+    let mut p = PerWriter::new(w);
+    put_added(&mut p, Kind::InfoRequestNak, |p| {
+        p.bits(0, 6);
+        put_seq(p, seq);
+        p.bool(false).constrained(reason as u32, 0, 2);
+    });
+    w.finish().map(|_| ())
+}
+
 /// The choice, for an added alternative: its message is an open type.
 fn put_added(p: &mut PerWriter<'_, '_>, kind: Kind, body: impl FnOnce(&mut PerWriter<'_, '_>)) {
     p.bool(true).small(kind.added_index().unwrap_or(0));
@@ -311,6 +337,41 @@ pub fn admission_confirm(seq: u16, bandwidth: u32, signal: SocketAddr, w: &mut W
     // callModel: direct.
     p.constrained(bandwidth, 0, u32::MAX).bits(0, 2);
     put_address(&mut p, signal);
+    w.finish().map(|_| ())
+}
+
+/// A BandwidthRequest: so many hundreds of bits a second for this call from now on.
+///
+/// # Errors
+/// [`Full`].
+pub fn bandwidth_request(
+    seq: u16,
+    endpoint_id: &str,
+    call: &Call,
+    bandwidth: u32,
+    w: &mut Writer<'_>,
+) -> Result<(), Full> {
+    let mut p = PerWriter::new(w);
+    put_kind(&mut p, Kind::BandwidthRequest);
+    p.bool(true).bits(0, 2);
+    put_seq(&mut p, seq);
+    put_bmp(&mut p, endpoint_id, 1, 128);
+    p.octets(&call.conference).constrained(call.reference.into(), 0, 65_535).constrained(bandwidth, 0, u32::MAX);
+    let put_id = |p: &mut PerWriter<'_, '_>| put_call_id(p, &call.id);
+    put_additions(&mut p, Kind::BandwidthRequest.additions().into(), &[(0, &put_id)]);
+    w.finish().map(|_| ())
+}
+
+/// A BandwidthConfirm.
+///
+/// # Errors
+/// [`Full`].
+pub fn bandwidth_confirm(seq: u16, bandwidth: u32, w: &mut Writer<'_>) -> Result<(), Full> {
+    let mut p = PerWriter::new(w);
+    put_kind(&mut p, Kind::BandwidthConfirm);
+    p.bits(0, 2);
+    put_seq(&mut p, seq);
+    p.constrained(bandwidth, 0, u32::MAX);
     w.finish().map(|_| ())
 }
 
