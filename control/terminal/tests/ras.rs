@@ -202,7 +202,7 @@ fn who_is_told_that_it_takes_a_while_waits() {
     let s1 = w.terminal.poll_transmit().unwrap().octets;
     let in_progress = |seq, ms| written(|o| write::request_in_progress(seq, ms, o));
     w.down(in_progress(read(&s1).seq() ^ 1, 60_000));
-    assert_eq!(w.terminal.next_deadline().unwrap().0, w.now.mono_ms + 500, "of another request");
+    assert_eq!(w.terminal.next_deadline().unwrap().0, w.now.mono_ms + 1_000, "of another request");
     w.down(in_progress(read(&s1).seq(), 40_000));
     assert_eq!(w.terminal.next_deadline().unwrap().0, w.now.mono_ms + 40_000);
     w.pass(39_999);
@@ -211,10 +211,10 @@ fn who_is_told_that_it_takes_a_while_waits() {
     w.pass(1);
     assert_eq!((w.clear.first(), w.terminal.is_active()), (Some(&s1), true));
 
-    // A request inside the session as well: given up after 32 s otherwise.
+    // A request inside the session as well: given up after 15 s otherwise.
     let light = w.refresh(60_000);
-    assert!(w.core(&in_progress(read(&light).seq(), 50_000)).is_empty());
-    w.pass(49_900);
+    assert!(w.core(&in_progress(read(&light).seq(), 25_000)).is_empty());
+    w.pass(24_900);
     assert!(w.inside.is_empty() && w.clear.len() == 2, "{:?}", kinds(&w.inside));
     w.pass(200);
     assert_eq!(w.inside, [light.clone()]);

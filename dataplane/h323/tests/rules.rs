@@ -255,7 +255,14 @@ fn s7_is_complete_and_no_keep_alive() {
     ];
     let (senders_id, general_id) = (w.idc.as_str(), w.idsp.as_str());
     let time_stamp = ((NOW + 20) / 1000) as u32;
-    let tok = Tok { n: 3, time_stamp, challenge: Some(&RAND), general_id, senders_id, elements: &elements };
+    let tok = Tok {
+        n: 3,
+        time_stamp,
+        challenge: Some(&RAND),
+        general_id: general_id.into(),
+        senders_id,
+        elements: &elements,
+    };
     let build =
         |tok: &Tok<'_>| write(|o| write::registration_request(2, &w.endpoint(), TTL, &Registering::Full(Some(tok)), o));
     assert_eq!(build(&tok), ladder(&w)[4].octets);

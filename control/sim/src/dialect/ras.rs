@@ -128,7 +128,7 @@ impl Dialect for Ras {
     fn claim(&self, who: &Speaker<'_>, idsp: &str) -> Vec<u8> {
         let (seq, idc, n1) = (who.number as u16, who.idc, format!("{:016x}", who.bits));
         let tok = |n, challenge, elements| {
-            let (general_id, senders_id) = (idsp, idc.as_str());
+            let (general_id, senders_id) = (idsp.into(), idc.as_str());
             Tok { n, time_stamp: 1, challenge, general_id, senders_id, elements }
         };
         let claimed = match (who.bits % 3, Idsp::new(idsp)) {
