@@ -137,7 +137,8 @@ const RAS: Dialect = Dialect {
     s8: |id, idc, idsp, n| {
         let elements = [(Element::AuthC, &[n; 32][..]), (Element::IpC, &b"203.0.113.7:40000"[..])];
         let (challenge, general_id, senders_id) = (Some(&[n; 16][..]), idsp, idc);
-        let tok = Tok { n: 3, time_stamp: 0, challenge, general_id, senders_id, elements: &elements };
+        let tok =
+            Tok { n: 3, time_stamp: 0, challenge, general_id: general_id.into(), senders_id, elements: &elements };
         described(idc, |e| octets(|w| write::registration_request(id, e, 3_600, &Registering::Full(Some(&tok)), w)))
     },
     answer: |idc, message| {
