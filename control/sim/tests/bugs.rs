@@ -26,7 +26,8 @@ fn words(bug: Bug) -> &'static [&'static str] {
         Bug::SourcelessCache => &["was sent to another", "went to another address"],
         Bug::SequenceRepeats | Bug::SequenceRestarts => &["used a nonce of a key twice"],
         Bug::MovedUnconfirmed => &["a registration that nobody confirmed moved"],
-        Bug::VectorShared => &["share a vector"],
+        // Of one proxy, or between two: then the AuC made it for the other.
+        Bug::VectorShared => &["share a vector", "that the AuC did not make for it"],
         Bug::KeyPrinted => &["is visible in"],
         Bug::LaneShared => &["share a lane"],
         Bug::MacMisplaced => &["sends what is not Mgcp"],
