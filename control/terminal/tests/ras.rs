@@ -217,7 +217,7 @@ fn who_is_told_that_it_takes_a_while_waits() {
     w.pass(24_900);
     assert!(w.inside.is_empty() && w.clear.len() == 2, "{:?}", kinds(&w.inside));
     w.pass(200);
-    assert_eq!(w.inside, [light.clone()]);
+    assert_eq!(w.inside, std::slice::from_ref(&light));
     w.inside.clear();
     assert!(w.core(&granted(read(&light).seq(), 60)).is_empty() && w.terminal.is_active());
 }
