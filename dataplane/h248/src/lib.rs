@@ -11,11 +11,13 @@
 mod ber;
 pub mod carriage;
 mod proxy;
+mod renumber;
 pub mod tpkt;
 pub mod view;
 mod write;
 
 pub use proxy::H248;
+pub use renumber::renumbered;
 
 /// The package's name in the text encoding.
 pub const PACKAGE: &str = "portunus";

@@ -44,11 +44,13 @@
 pub mod carriage;
 pub mod code;
 mod proxy;
+mod renumber;
 pub mod transaction;
 pub mod view;
 pub mod write;
 
 pub use proxy::Mgcp;
+pub use renumber::renumbered;
 
 /// The package's name.
 pub const PACKAGE: &str = "x-pkd";

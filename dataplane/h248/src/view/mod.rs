@@ -345,6 +345,20 @@ impl<'m> Transaction<'m> {
         self.element.elements().take_while(move |_| acks).filter_map(|e| check::ack_range(e.name()))
     }
 
+    /// Where its number stands in the message, and how many digits it has; of an acknowledgement both ends of every range.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (usize, usize)> + use<'m> {
+        let digits = |s: &[u8]| s.iter().take_while(|c| c.is_ascii_digit()).count();
+        let own = !matches!(self.kind, Kind::ResponseAck | Kind::Error);
+        let own = own.then(|| (self.element.value_span().0, digits(self.element.value())));
+        let acks = self.kind == Kind::ResponseAck;
+        let ranges = self.element.elements().take_while(move |_| acks).flat_map(move |e| {
+            let (at, first) = (e.span().0, digits(e.name()));
+            let second = e.name().get(first + 1..).map(|rest| (at + first + 1, digits(rest)));
+            [Some((at, first)), second].into_iter().flatten()
+        });
+        own.into_iter().chain(ranges)
+    }
+
     /// True when it says that something failed, at whichever level.
     pub fn failed(&self) -> bool {
         let command = |c: Command<'m>| c.error().is_some();
