@@ -13,68 +13,77 @@ pub(crate) fn check(config: &Config, gather: &Gather<'_>) {
     protected(config, gather);
     secured(config, gather);
     peers(config, gather);
-    elsewhere(config, gather);
+    upstreams(config, gather);
     registrars(config, gather);
     policies_used(config, gather);
 }
 
-/// Registrars of somebody else's must have terminals to serve and a way back, and be others, each once.
+/// Servers of somebody else's must have terminals to serve, and be others, each once.
+fn upstreams(config: &Config, gather: &Gather<'_>) {
+    let Some(softswitch) = &config.softswitch else { return };
+    let proxies = softswitch.peers.iter().any(|peer| !peer.identities.is_empty());
+    let kinds = [
+        ("registrar", &softswitch.registrars, ListenProtocol::Sip, softswitch.listen, "[[softswitch.peer]]"),
+        ("call_agent", &softswitch.call_agents, ListenProtocol::Mgcp, softswitch.listen_mgcp, "`listen_mgcp`"),
+        ("controller", &softswitch.controllers, ListenProtocol::H248, softswitch.listen_h248, "`listen_h248`"),
+    ];
+    for (kind, list, protocol, listen, through) in kinds {
+        let key = |n: usize| format!("softswitch.{kind}[{n}].address");
+        let Some(first) = list.first() else { continue };
+        let direct = softswitch.direct.iter().flat_map(|e| &e.listeners).filter(|l| l.protocol == protocol);
+        let own: Vec<SocketAddr> = direct.map(|l| l.address).collect();
+        if own.is_empty() && (listen.is_none() || !proxies) {
+            let problem = format!("no {} terminal can register here", protocol.name());
+            let word = protocol.word();
+            let write =
+                format!("add [[softswitch.direct.listener]] with `protocol = \"{word}\"`, or {through} for proxies");
+            gather.note_at(&key(0), problem, write);
+        }
+        for (n, one) in list.iter().enumerate() {
+            let at = one.address;
+            if own.contains(&at) || softswitch.listens().any(|(_, own)| own == at) {
+                let write = format!("write the address of a {} that is to serve the terminals", kind.replace('_', " "));
+                gather.note_at(&key(n), format!("{at} is the softswitch's own"), write);
+            }
+            if first.address.is_ipv4() != at.is_ipv4() {
+                let problem = format!("{at} and {} are not of one version of IP", first.address);
+                gather.note_at(&key(n), problem, "write addresses of one version");
+            }
+            let called = one.name.as_ref().filter(|name| list.iter().take(n).any(|b| b.name.as_ref() == Some(*name)));
+            if let Some(name) = called {
+                let problem = format!("\"{name}\" is another one's name already");
+                gather.note_at(&format!("softswitch.{kind}[{n}].name"), problem, "write a name of its own");
+            }
+            if list.iter().take(n).any(|before| before.address == at) {
+                let write = format!("write each {} once; `weight` is its share", kind.replace('_', " "));
+                gather.note_at(&key(n), format!("{at} is there already"), write);
+            }
+        }
+    }
+}
+
+/// Registrars must have a way back, and leave time for one another.
 fn registrars(config: &Config, gather: &Gather<'_>) {
     let Some(softswitch) = config.softswitch.as_ref().filter(|s| !s.registrars.is_empty()) else { return };
     let key = |n: usize| format!("softswitch.registrar[{n}].address");
-    let listens = |e: &Edge| e.listeners.iter().any(|l| l.protocol == ListenProtocol::Sip);
-    let proxies = softswitch.peers.iter().any(|peer| !peer.identities.is_empty());
-    if !proxies && !softswitch.direct.as_ref().is_some_and(listens) {
-        let write = "add [[softswitch.direct.listener]] with `protocol = \"sip\"`, or [[softswitch.peer]] for proxies";
-        gather.note_at(&key(0), "no SIP terminal can register here", write);
-    }
     if softswitch.listen.is_none() {
         gather.note_at(&key(0), "a registrar cannot reach the softswitch", "add `listen = \"ADDRESS:PORT\"` for it");
     }
     for (n, registrar) in softswitch.registrars.iter().enumerate() {
         let at = registrar.address;
-        if softswitch.listens().any(|(_, own)| own == at) {
-            gather.note_at(&key(n), format!("{at} is the softswitch's own"), "write a registrar's address");
-        }
         if softswitch.listen.is_some_and(|own| own.is_ipv4() != at.is_ipv4()) {
             let problem = format!("{at} and softswitch.listen are not of one version of IP");
             gather.note_at(&key(n), problem, "write addresses of one version");
         }
-        if softswitch.registrars.iter().take(n).any(|before| before.address == at) {
-            gather.note_at(
-                &key(n),
-                format!("{at} is there already"),
-                "write each registrar once; `weight` is its share",
-            );
-        }
     }
-    let within = softswitch.registrar_health.answer_within;
+    let within = softswitch.health.answer_within;
     let direct = softswitch.direct.as_ref().map(|e| (e, "softswitch.direct"));
     let edges = direct.into_iter().chain(config.proxy.as_ref().map(|p| (&p.edge, "proxy")));
     for (edge, path) in edges.filter(|(e, _)| within * 2 > e.policy.core_timeout) {
         let patience = edge.policy.core_timeout;
         let write = format!("keep it at or below half of {path}.policy.core_timeout, {patience:?}");
         let problem = "a second registrar could not be asked before the terminal is given up";
-        gather.note_at("softswitch.registrar_health.answer_within", problem, write);
-    }
-}
-
-/// A controller of somebody else's must have gateways to serve, and be somebody else.
-fn elsewhere(config: &Config, gather: &Gather<'_>) {
-    const KEY: &str = "softswitch.h248_controller";
-    let Some((softswitch, controller)) = config.softswitch.as_ref().and_then(|s| Some((s, s.h248_controller?))) else {
-        return;
-    };
-    let direct = softswitch.direct.iter().flat_map(|e| &e.listeners);
-    let own = direct.filter(|l| l.protocol == ListenProtocol::H248).map(|l| l.address);
-    let own: Vec<SocketAddr> = own.chain(softswitch.listen_h248).collect();
-    if own.is_empty() {
-        let write = "add [[softswitch.direct.listener]] with `protocol = \"h248\"`, or `listen_h248` for proxies";
-        gather.note_at(KEY, "no media gateway can register here", write);
-    }
-    if own.contains(&controller) {
-        let write = "write the address of the controller that is to serve the gateways";
-        gather.note_at(KEY, format!("{controller} is the softswitch's own"), write);
+        gather.note_at("softswitch.health.answer_within", problem, write);
     }
 }
 

@@ -37,12 +37,12 @@ pub(crate) const SIGN_OF_LIFE: Duration = s(15);
 /// know it then.
 pub(crate) const SOFTSWITCH_CHALLENGE_LIFE: Duration = s(15);
 
-/// A registrar of somebody else's: down within some ten seconds, and not for one lost datagram.
-pub(crate) const REGISTRAR_PROBE_EVERY: Duration = s(2);
+/// A server of somebody else's: down within some ten seconds, and not for one lost datagram.
+pub(crate) const UPSTREAM_PROBE_EVERY: Duration = s(2);
 /// Time for one repetition (T1 of RFC 3261 is half a second), and for two registrars before the proxy loses patience.
-pub(crate) const REGISTRAR_ANSWER_WITHIN: Duration = Duration::from_millis(1_200);
-pub(crate) const REGISTRAR_DOWN_AFTER: u64 = 3;
-pub(crate) const REGISTRAR_UP_AFTER: u64 = 2;
+pub(crate) const UPSTREAM_ANSWER_WITHIN: Duration = Duration::from_millis(1_200);
+pub(crate) const UPSTREAM_DOWN_AFTER: u64 = 3;
+pub(crate) const UPSTREAM_UP_AFTER: u64 = 2;
 
 pub(crate) const REGISTRATIONS: u64 = 100_000;
 pub(crate) const CONTACTS: u64 = 8;
@@ -50,8 +50,8 @@ pub(crate) const CHALLENGES: u64 = 65_536;
 pub(crate) const ASKS: u64 = 8_192;
 pub(crate) const RECORDS: u64 = 65_536;
 pub(crate) const SOFTSWITCH_ANSWERS: Size = Size(64 << 20);
-/// Media gateways with a port of their own towards a controller of somebody else's.
-pub(crate) const CONTROLLER_PORTS: u64 = 4_096;
+/// Media gateways with a port of their own towards call agents and controllers of somebody else's.
+pub(crate) const GATEWAY_PORTS: u64 = 4_096;
 
 pub(crate) const SESSIONS: u64 = 100_000;
 pub(crate) const CONNECTIONS: u64 = 10_000;

@@ -190,14 +190,15 @@ pub struct Softswitch {
     pub listen_h248: Option<SocketAddr>,
     /// Where peers reach its gatekeeper (H.323 RAS).
     pub listen_ras: Option<SocketAddr>,
-    /// H.248: the controller of somebody else's that serves the gateways once they are authenticated; `None`: the
-    /// softswitch does.
-    pub h248_controller: Option<SocketAddr>,
     /// SIP: the registrars of somebody else's that serve the terminals once they are authenticated; empty: the
     /// softswitch does.
-    pub registrars: Vec<Registrar>,
-    /// How they are watched.
-    pub registrar_health: RegistrarHealth,
+    pub registrars: Vec<Upstream>,
+    /// MGCP: the call agents, as for SIP.
+    pub call_agents: Vec<Upstream>,
+    /// H.248: the controllers, as for SIP.
+    pub controllers: Vec<Upstream>,
+    /// How all of these are watched.
+    pub health: Health,
     /// The peers that it trusts.
     pub peers: Vec<Peer>,
     /// New challenges after a wrong word, 0 to 3.
@@ -220,19 +221,21 @@ pub struct Softswitch {
     pub direct: Option<Edge>,
 }
 
-/// A SIP registrar of somebody else's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Registrar {
-    /// Where it takes SIP over UDP.
+/// A registrar, call agent or controller of somebody else's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Where it takes its protocol over UDP.
     pub address: SocketAddr,
-    /// Its share of the terminals, compared with that of the others.
+    /// Its share of the terminals, compared with that of the others of its kind.
     pub weight: u32,
+    /// A call agent or controller: how others call it that send gateways there, where that is not by its address.
+    pub name: Option<String>,
 }
 
-/// How registrars of somebody else's are watched.
+/// How servers of somebody else's are watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RegistrarHealth {
-    /// How often each is asked for a sign of life (OPTIONS).
+pub struct Health {
+    /// How often each is asked for a sign of life.
     pub probe_every: Duration,
     /// How long one may take to answer before the next is tried.
     pub answer_within: Duration,
@@ -286,8 +289,8 @@ pub struct SoftswitchCapacity {
     pub records: usize,
     /// Cached answers, in octets.
     pub answers: Size,
-    /// Ports towards `h248_controller`, each one gateway's own.
-    pub controller_ports: usize,
+    /// Ports towards call agents and controllers of somebody else's, each one gateway's own.
+    pub gateway_ports: usize,
 }
 
 /// A neighbour that the softswitch trusts: a proxy, or a SIP element between the two.

@@ -78,11 +78,13 @@ pub(crate) struct Section<'g, 't, 'd> {
     /// Dotted path; empty for the file's root.
     pub(crate) path: String,
     asked: Vec<&'static str>,
+    /// Keys that it has, but under a name of before.
+    former: Vec<&'static str>,
 }
 
 impl<'g, 't, 'd> Section<'g, 't, 'd> {
     pub(crate) fn root(gather: &'g Gather<'t>, table: &'d DeTable<'d>) -> Self {
-        Self { gather, table: Some(table), span: 0..0, path: String::new(), asked: Vec::new() }
+        Self { gather, table: Some(table), span: 0..0, path: String::new(), asked: Vec::new(), former: Vec::new() }
     }
 
     pub(crate) fn path_of(&self, key: &str) -> String {
@@ -115,14 +117,14 @@ impl<'g, 't, 'd> Section<'g, 't, 'd> {
             return None;
         };
         self.gather.place(&path, &span);
-        Some(Section { gather: self.gather, table: Some(table), span, path, asked: Vec::new() })
+        Some(Section { gather: self.gather, table: Some(table), span, path, asked: Vec::new(), former: Vec::new() })
     }
 
     /// As [`Section::section`]; an absent one is read as empty, so that all its defaults apply.
     pub(crate) fn section_or_empty(&mut self, key: &'static str) -> Section<'g, 't, 'd> {
         let (path, span) = (self.path_of(key), self.span.clone());
         let gather = self.gather;
-        self.section(key).unwrap_or(Section { gather, table: None, span, path, asked: Vec::new() })
+        self.section(key).unwrap_or(Section { gather, table: None, span, path, asked: Vec::new(), former: Vec::new() })
     }
 
     /// The tables of an array of tables.
@@ -145,7 +147,14 @@ impl<'g, 't, 'd> Section<'g, 't, 'd> {
             let path = format!("{path}[{n}]");
             let span = element.span();
             self.gather.place(&path, &span);
-            out.push(Section { gather: self.gather, table: Some(table), span, path, asked: Vec::new() });
+            out.push(Section {
+                gather: self.gather,
+                table: Some(table),
+                span,
+                path,
+                asked: Vec::new(),
+                former: Vec::new(),
+            });
         }
         out
     }
@@ -155,12 +164,21 @@ impl<'g, 't, 'd> Section<'g, 't, 'd> {
         self.gather.note(&self.span, &self.path, problem, write);
     }
 
+    /// Notes a key that has another name now; `write` says which.
+    pub(crate) fn renamed(&mut self, key: &'static str, write: &str) {
+        if let Some(value) = self.table.and_then(|t| t.get(key)) {
+            // Known, so that it is not reported twice; but not offered to anybody who misspells another.
+            self.former.push(key);
+            self.gather.note(&value.span(), &self.path_of(key), "this key has another name now", write);
+        }
+    }
+
     /// Reports the keys that nobody asked for.
     pub(crate) fn finish(self) {
         let Some(table) = self.table else { return };
         for (key, _) in table.iter() {
             let name: &str = key.get_ref();
-            if self.asked.contains(&name) {
+            if self.asked.contains(&name) || self.former.contains(&name) {
                 continue;
             }
             let write = match nearest(name, &self.asked) {

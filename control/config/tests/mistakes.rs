@@ -30,7 +30,10 @@ fn nor_has_the_border_of_somebody_elses_core() {
     let config = parse("behind.toml", text, Path::new("/etc/portunus")).expect("no mistake").config;
     let softswitch = config.softswitch.expect("a softswitch");
     assert_eq!(softswitch.registrars.iter().map(|r| r.weight).collect::<Vec<_>>(), [2, 1]);
-    assert!(softswitch.h248_controller.is_some() && softswitch.direct.is_some());
+    let [registrars, call_agents, controllers] =
+        [&softswitch.registrars, &softswitch.call_agents, &softswitch.controllers].map(Vec::len);
+    assert_eq!((registrars, call_agents, controllers), (2, 1, 2));
+    assert!(softswitch.direct.is_some());
 }
 
 #[test]
@@ -206,22 +209,68 @@ fn what_a_protocol_cannot_have_is_found_where_it_stands() {
 }
 
 #[test]
-fn a_controller_behind_the_softswitch_is_somebody_else_with_gateways() {
-    let with = |controller: &str| {
-        let line = format!("listen_h248 = \"127.0.0.1:2954\"\nh248_controller = \"{controller}\"");
-        lab_with("listen_h248 = \"127.0.0.1:2954\"", &line)
-    };
-    assert_eq!(with("127.0.0.1:2955"), Vec::<String>::new());
-    for (controller, start) in [
-        ("127.0.0.1:2954", "softswitch.h248_controller: 127.0.0.1:2954 is the softswitch's own; write"),
-        ("0.0.0.0:2944", "softswitch.h248_controller: nobody is reached at 0.0.0.0:2944; write"),
-        ("127.0.0.1:0", "softswitch.h248_controller: nobody is reached at 127.0.0.1:0; write"),
-    ] {
-        let found = with(controller);
-        assert!(found.iter().any(|m| m.contains(start)), "{start}: {found:?}");
+fn controllers_and_call_agents_behind_the_softswitch_are_others_with_gateways() {
+    for (kind, own, protocol) in [("controller", 2954, "h248"), ("call_agent", 2737, "mgcp")] {
+        let several = |addresses: &[&str]| {
+            let each = addresses.iter().map(|at| format!("[[softswitch.{kind}]]\naddress = \"{at}\"\nweight = 2\n\n"));
+            format!("{}[[softswitch.peer]]", each.collect::<String>())
+        };
+        let with = |addresses: &[&str]| lab_with("[[softswitch.peer]]", &several(addresses));
+        assert_eq!(with(&["127.0.0.1:2955", "127.0.0.1:2956"]), Vec::<String>::new());
+        let word = kind.replace('_', " ");
+        for (addresses, problem) in [
+            (&[format!("127.0.0.1:{own}")][..], format!("[0].address: 127.0.0.1:{own} is the softswitch's own; write")),
+            (&["0.0.0.0:2944".into()], "[0].address: nobody is reached at 0.0.0.0:2944; write".into()),
+            (&["127.0.0.1:0".into()], "[0].address: nobody is reached at 127.0.0.1:0; write".into()),
+            (
+                &["127.0.0.1:2955".into(), "127.0.0.1:2955".into()],
+                format!("[1].address: 127.0.0.1:2955 is there already; write each {word} once; `weight` is its share"),
+            ),
+            (
+                &["127.0.0.1:2955".into(), "[::1]:2955".into()],
+                "[1].address: [::1]:2955 and 127.0.0.1:2955 are not of one version of IP; write".into(),
+            ),
+        ] {
+            let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+            let (found, expected) = (with(&addresses), format!("softswitch.{kind}{problem}"));
+            assert!(found.iter().any(|m| m.contains(&expected)), "{expected}: {found:?}");
+        }
+        let named = several(&["127.0.0.1:2955", "127.0.0.1:2956"]).replace("weight = 2", "name = \"one.example.test\"");
+        let found = lab_with("[[softswitch.peer]]", &named);
+        let expected = format!("softswitch.{kind}[1].name: \"one.example.test\" is another one's name already; write");
+        assert!(found.len() == 1 && found[0].contains(&expected), "{found:?}");
+        let (from, to) = (format!("listen_{protocol} = \"127.0.0.1:{own}\"\n"), several(&["127.0.0.1:2955"]));
+        let lab = include_str!("../../../tuning/lab.toml").replace(&from, "").replace("[[softswitch.peer]]", &to);
+        let found = mistakes(&lab);
+        let expected = format!("softswitch.{kind}[0].address: no ");
+        let write = format!("`protocol = \"{protocol}\"`, or `listen_{protocol}` for proxies");
+        assert!(found.iter().any(|m| m.contains(&expected) && m.contains(&write)), "{expected}: {found:?}");
     }
-    let found = lab_with("listen_h248 = \"127.0.0.1:2954\"", "h248_controller = \"127.0.0.1:2955\"");
-    assert!(found.iter().any(|m| m.contains("h248_controller: no media gateway can register here; add")), "{found:?}");
+}
+
+#[test]
+fn keys_of_before_are_told_by_their_present_name() {
+    for (line, expected) in [
+        (
+            "h248_controller = \"127.0.0.1:2964\"",
+            "softswitch.h248_controller: this key has another name now; there may be several: write \
+             [[softswitch.controller]] with `address`",
+        ),
+        (
+            "[softswitch.registrar_health]\ndown_after = 3",
+            "softswitch.registrar_health: this key has another name now; it holds for call agents and controllers too: \
+             write [softswitch.health]",
+        ),
+        (
+            "[softswitch.capacity]\ncontroller_ports = 9",
+            "softswitch.capacity.controller_ports: this key has another name now; call agents have them too: write \
+             `gateway_ports`",
+        ),
+    ] {
+        let own = "listen_ras = \"127.0.0.1:1729\"";
+        let found = lab_with(own, &format!("{own}\n{line}"));
+        assert!(found.len() == 1 && found[0].contains(expected), "{expected}: {found:?}");
+    }
 }
 
 /// A softswitch that faces terminals itself.
@@ -236,7 +285,7 @@ address = \"127.0.0.1:5090\"
 [[softswitch.registrar]]
 address = \"127.0.0.1:5091\"
 weight = 3
-[softswitch.registrar_health]
+[softswitch.health]
 answer_within = \"1s\"
 [softswitch.aaa]
 transport = \"udp\"
@@ -257,7 +306,7 @@ fn registrars_behind_the_softswitch_are_others_with_a_way_back() {
     assert_eq!(mistakes(DIRECT), Vec::<String>::new());
     for (from, to, expected) in [
         ("1:5091", "1:5090", "softswitch.registrar[1].address: 127.0.0.1:5090 is there already; write each registrar"),
-        ("1:5091", "1:5070", "softswitch.registrar[1].address: 127.0.0.1:5070 is the softswitch's own; write a"),
+        ("1:5091", "1:5070", "softswitch.registrar[1].address: 127.0.0.1:5070 is the softswitch's own; write the"),
         (
             "127.0.0.1:5091",
             "[::1]:5091",
@@ -271,12 +320,8 @@ fn registrars_behind_the_softswitch_are_others_with_a_way_back() {
             "",
             "softswitch.registrar[0].address: a registrar cannot reach the softswitch;",
         ),
-        ("\"1s\"", "\"3s\"", "registrar_health.answer_within: a second registrar could not be asked before"),
-        (
-            "answer_within",
-            "answer_in",
-            "softswitch.registrar_health.answer_in: unknown key; did you mean `answer_within`?",
-        ),
+        ("\"1s\"", "\"3s\"", "health.answer_within: a second registrar could not be asked before"),
+        ("answer_within", "answer_in", "softswitch.health.answer_in: unknown key; did you mean `answer_within`?"),
     ] {
         assert!(DIRECT.contains(from), "{from}");
         let found = mistakes(&DIRECT.replacen(from, to, 1));

@@ -150,7 +150,7 @@ impl Switch {
                     sends.local.extend(lane.map(|lane| Local { protocol, lane, bytes }));
                 }
                 // Nobody's controller is behind this one.
-                Peer::Behind(_) => {}
+                Peer::Behind(..) => {}
             }
         }
         while let Some(effect) = self.joined.aaa().poll_effect() {

@@ -232,7 +232,7 @@ impl Core {
         let mut whole = match from {
             Peer::Udp(addr) => format!("{} {addr} ", protocol as u8).into_bytes(),
             Peer::LocalLane(addr) => format!("{} lane {addr} ", protocol as u8).into_bytes(),
-            Peer::Behind(addr) => format!("{} behind {addr} ", protocol as u8).into_bytes(),
+            Peer::Behind(addr, nth) => format!("{} behind {nth} {addr} ", protocol as u8).into_bytes(),
             Peer::LocalProxy => format!("{} local ", protocol as u8).into_bytes(),
         };
         whole.extend_from_slice(key);

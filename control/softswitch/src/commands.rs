@@ -121,7 +121,12 @@ impl<P> Commands<P> {
 
     /// Drops every command to a lane that is no longer a terminal's.
     pub(crate) fn cancel(&mut self, to: Peer) {
-        self.open.retain(|_, c| c.to != to);
+        self.cancel_if(|at| at == to);
+    }
+
+    /// Drops every command to these neighbours.
+    pub(crate) fn cancel_if(&mut self, is: impl Fn(Peer) -> bool) {
+        self.open.retain(|_, c| !is(c.to));
     }
 
     /// Repeats what is due. The purposes of what nobody answered are returned, and counted.

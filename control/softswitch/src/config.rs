@@ -27,26 +27,70 @@ pub struct LocalProxy {
     pub core: SocketAddr,
 }
 
-/// A media gateway controller of somebody else's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Elsewhere {
-    /// Where it takes H.248 text over UDP.
-    pub controller: SocketAddr,
-    /// Ports towards it at most, each one gateway's own; whoever owns the sockets keeps to it.
+/// Servers of somebody else's, which know nothing of PKD1 and serve the terminals once they are authenticated here. Of one
+/// kind any of them serves any terminal; where there are none of a kind, its terminals are served here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behind {
+    /// SIP registrars.
+    pub registrars: Vec<Upstream>,
+    /// MGCP call agents.
+    pub call_agents: Vec<Upstream>,
+    /// H.248 media gateway controllers.
+    pub controllers: Vec<Upstream>,
+    /// How they are watched.
+    pub health: Health,
+    /// Ports towards call agents and controllers at most, each one gateway's own; whoever owns the sockets keeps to it.
     pub ports: usize,
 }
 
-/// SIP registrars of somebody else's: any of them serves any terminal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registrars {
-    /// At least one.
-    pub list: Vec<Upstream>,
-    /// How often each is asked for a sign of life (OPTIONS), milliseconds.
+impl Default for Behind {
+    fn default() -> Self {
+        let (registrars, call_agents, controllers) = (Vec::new(), Vec::new(), Vec::new());
+        Self { registrars, call_agents, controllers, health: Health::default(), ports: 4_096 }
+    }
+}
+
+impl Behind {
+    /// Those of one protocol.
+    pub fn of(&self, protocol: Protocol) -> &[Upstream] {
+        match protocol {
+            Protocol::Sip => &self.registrars,
+            Protocol::Mgcp => &self.call_agents,
+            Protocol::H248 => &self.controllers,
+            Protocol::Ras => &[],
+        }
+    }
+
+    /// True where gateways have ports of their own towards somebody.
+    pub fn has_ports(&self) -> bool {
+        !self.call_agents.is_empty() || !self.controllers.is_empty()
+    }
+
+    fn validate(&self, own: &[SocketAddr]) -> Result<(), ConfigError> {
+        let must = |ok: bool, what: &'static str| if ok { Ok(()) } else { Err(ConfigError(what)) };
+        let all = || self.registrars.iter().chain(&self.call_agents).chain(&self.controllers);
+        must(all().all(|one| one.weight > 0), "the weight of a server behind us must be at least 1")?;
+        must(all().all(|one| !own.contains(&one.address)), "a server behind us must be somebody else")?;
+        must(all().count() <= usize::from(u16::MAX), "there may be at most 65535 servers behind us")?;
+        must(!self.has_ports() || self.ports > 0, "a controller or call agent needs at least one port")?;
+        let h = &self.health;
+        must(h.probe_every_ms >= 100, "a server must be asked for a sign of life at most every 100 ms")?;
+        must((100..=16_000).contains(&h.answer_within_ms), "a server must have 100 ms to 16 s to answer")?;
+        must(u64::from(h.answer_within_ms) <= h.patience_ms, "a registrar has longer than all of them together")?;
+        must(h.down_after > 0 && h.up_after > 0, "a server must be down, and up, after at least one sign")
+    }
+}
+
+/// How servers of somebody else's are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// How often each is asked for a sign of life, milliseconds.
     pub probe_every_ms: u64,
-    /// How long one may take to answer before the next is tried, milliseconds.
+    /// How long one may take to answer, milliseconds: then a registration is put to the next, and a question for a sign of
+    /// life counts as unanswered.
     pub answer_within_ms: u32,
-    /// How long a registration may wait for all of them, milliseconds: a little less than the proxy's patience with us,
-    /// so that its answer is ours and not silence.
+    /// SIP: how long a registration may wait for all of them, milliseconds: a little less than the proxy's patience with
+    /// us, so that its answer is ours and not silence.
     pub patience_ms: u64,
     /// So many silences in a row and one is down.
     pub down_after: u32,
@@ -54,21 +98,28 @@ pub struct Registrars {
     pub up_after: u32,
 }
 
-impl Registrars {
-    /// These, with every default.
-    pub fn new(list: Vec<Upstream>) -> Self {
-        let (probe_every_ms, answer_within_ms, patience_ms) = (2_000, 1_200, 3_500);
-        Self { list, probe_every_ms, answer_within_ms, patience_ms, down_after: 3, up_after: 2 }
+impl Default for Health {
+    fn default() -> Self {
+        Self { probe_every_ms: 2_000, answer_within_ms: 1_200, patience_ms: 3_500, down_after: 3, up_after: 2 }
     }
 }
 
 /// One of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
-    /// Where it takes SIP over UDP; it is trusted as a peer.
+    /// Where it takes its protocol over UDP; it is trusted as a peer.
     pub address: SocketAddr,
-    /// Its share of the terminals, compared with that of the others.
+    /// Its share of the terminals, compared with that of the others of its kind.
     pub weight: u32,
+    /// A call agent or controller: how others call it that send gateways there, where that is not by its address.
+    pub name: Option<Arc<str>>,
+}
+
+impl Upstream {
+    /// One with a share of 1 and no name.
+    pub const fn at(address: SocketAddr) -> Self {
+        Self { address, weight: 1, name: None }
+    }
 }
 
 /// Lifetimes of registrations in seconds (RFC 3261 section 10.3; timeToLive of H.225.0).
@@ -154,14 +205,13 @@ pub struct Config {
     pub own: SocketAddr,
     /// Where they reach us in the other protocols.
     pub listeners: Listeners,
-    /// H.248: a controller of somebody else's serves the gateways once they are authenticated here. It is
-    /// [`crate::Peer::Behind`] a gateway's lane, hears of the gateway by a ServiceChange when its session is active, and
-    /// everything else of the gateway's goes to it as it came.
-    pub elsewhere: Option<Elsewhere>,
-    /// SIP: registrars of somebody else's serve the terminals once they are authenticated here. They get an ordinary
-    /// registration with a Path through us and P-Asserted-Identity, and whatever a terminal asks for; what they ask of a
-    /// terminal reaches it by that Path. The location table here follows what they grant.
-    pub registrars: Option<Registrars>,
+    /// Whoever of somebody else's serves the terminals once they are authenticated here.
+    ///
+    /// SIP registrars get an ordinary registration with a Path through us and P-Asserted-Identity, and whatever a terminal
+    /// asks for; what they ask of a terminal reaches it by that Path, and the location table here follows what they grant.
+    /// A call agent or controller is [`crate::Peer::Behind`] a gateway's lane, hears of the gateway in its name when its
+    /// session is active, and everything else of the gateway's goes to it.
+    pub behind: Behind,
     /// The digest realm, which also names the AuC's domain.
     pub realm: Arc<str>,
     /// Host parts that we answer for, beside our own address. Compared without regard to case.
@@ -203,8 +253,7 @@ impl Config {
         Self {
             own,
             listeners: Listeners::default(),
-            elsewhere: None,
-            registrars: None,
+            behind: Behind::default(),
             domains: vec![realm.clone()],
             realm,
             peers: Vec::new(),
@@ -243,16 +292,9 @@ impl Config {
         )?;
         must(self.retry_after_s.0 <= self.retry_after_s.1, "retry_after: the first is larger than the second")?;
         must((10..=86_400).contains(&self.silent_s), "a silent gateway must be forgotten after 10 s to a day")?;
-        if let Some(r) = &self.registrars {
-            must(!r.list.is_empty(), "there must be a registrar")?;
-            must(r.list.iter().all(|one| one.weight > 0), "the weight of a registrar must be at least 1")?;
-            must(r.list.iter().all(|one| one.address != self.own), "a registrar must be somebody else")?;
-            must(r.probe_every_ms >= 100, "a registrar must be asked for a sign of life at most every 100 ms")?;
-            must((100..=16_000).contains(&r.answer_within_ms), "a registrar must have 100 ms to 16 s to answer")?;
-            must(u64::from(r.answer_within_ms) <= r.patience_ms, "a registrar has longer than all of them together")?;
-            must(r.down_after > 0 && r.up_after > 0, "a registrar must be down, and up, after at least one sign")?;
-        }
-        must(self.elsewhere.is_none_or(|e| e.ports > 0), "a controller needs at least one port")?;
+        let Listeners { mgcp, h248, .. } = self.listeners;
+        let own: Vec<SocketAddr> = [Some(self.own), mgcp, h248].into_iter().flatten().collect();
+        self.behind.validate(&own)?;
         must((1_000..=60_000).contains(&self.challenge_ms), "a challenge must live 1 s to 60 s")?;
         must((1_000..=120_000).contains(&self.transaction_ms), "an answer must be remembered 1 s to 120 s")?;
         must((1_000..=120_000).contains(&self.ask_ms), "a question must be given up after 1 s to 120 s")?;

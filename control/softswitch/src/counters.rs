@@ -106,6 +106,26 @@ counters! {
     registrar_down,
     /// Times that it was found to be up again.
     registrar_up,
+    /// Times that a call agent or controller behind us was found to be down.
+    upstream_down,
+    /// Times that it was found to be up again.
+    upstream_up,
+    /// Gateways announced to a call agent or controller behind us, the first time and every time.
+    gateway_announced,
+    /// Gateways that it did not take: they are announced again later.
+    gateway_refused,
+    /// Gateways announced to another one because theirs is down, or did not answer when they were announced.
+    gateway_failover,
+    /// Gateways that nobody serves for now because no call agent or controller is up.
+    gateway_unserved,
+    /// Messages of gateways dropped because nobody serves them for now: gateways repeat what is not answered.
+    gateway_waits,
+    /// Gateways announced to another one because theirs sent them there.
+    redirect_followed,
+    /// Times that a call agent or controller sent a gateway to somebody who is not in the configuration, or not up.
+    redirect_refused,
+    /// Messages of a call agent or controller for a gateway that another one serves: requests are refused.
+    upstream_other,
     /// Commands of our own sent (lane protocols).
     command_sent,
     /// Commands of our own repeated.

@@ -100,8 +100,13 @@ impl<T> Gateways<T> {
         self.by_idc.get_mut(idc)?.iter_mut().find(|g| g.here)
     }
 
+    /// Every one, where it is.
+    pub(crate) fn here(&self) -> impl Iterator<Item = (&str, &Gateway<T>)> {
+        self.by_idc.iter().flat_map(|(idc, lanes)| lanes.iter().filter(|g| g.here).map(|g| (&**idc, g)))
+    }
+
     /// One on a lane, whether it is there or waits.
-    fn on(&mut self, idc: &str, lane: Peer) -> Option<&mut Gateway<T>> {
+    pub(crate) fn on(&mut self, idc: &str, lane: Peer) -> Option<&mut Gateway<T>> {
         self.by_idc.get_mut(idc)?.iter_mut().find(|g| g.lane == lane)
     }
 

@@ -4,6 +4,7 @@
 use crate::peers::Peer;
 use crate::state::{AskId, Effect};
 use crate::switch::Softswitch;
+use core::net::SocketAddr;
 use portunus_aaa::client::Client;
 use portunus_aaa::{AaaEvent, AaaRequest, Refused, RequestId, Unreachable};
 use portunus_keydist::Now;
@@ -55,7 +56,7 @@ pub struct Joined<Q> {
     open: BTreeMap<RequestId, AskId>,
     effects: Vec<Effect>,
     sends: VecDeque<(Protocol, Peer, Vec<u8>)>,
-    left: Vec<Peer>,
+    left: Vec<(Protocol, SocketAddr)>,
     witness: Option<Witness>,
 }
 
@@ -128,8 +129,9 @@ impl<Q: Questions> Joined<Q> {
         self.sends.pop_front()
     }
 
-    /// The next neighbour that nothing is said to any more; to be asked once [`Joined::poll_send`] has nothing.
-    pub fn poll_left(&mut self) -> Option<Peer> {
+    /// The next lane whose port towards others nothing is said by any more; to be asked once [`Joined::poll_send`] has
+    /// nothing.
+    pub fn poll_left(&mut self) -> Option<(Protocol, SocketAddr)> {
         self.left.pop()
     }
 
@@ -140,10 +142,12 @@ impl<Q: Questions> Joined<Q> {
                 match effect {
                     Effect::Send { protocol, to, bytes } => {
                         self.show(Seen::Sent(protocol, &bytes));
-                        self.left.retain(|left| *left != to);
+                        if let Peer::Behind(lane, _) = to {
+                            self.left.retain(|left| *left != (protocol, lane));
+                        }
                         self.sends.push_back((protocol, to, bytes));
                     }
-                    Effect::Leave(peer) => self.left.push(peer),
+                    Effect::Leave(protocol, lane) => self.left.push((protocol, lane)),
                     Effect::Ask { id, request } => {
                         self.show(Seen::Asked(&request));
                         match self.aaa.request(now, request) {

@@ -6,9 +6,8 @@
 //! - One agent a protocol: SIP, a registrar and location service (RFC 3261 section 10, RFC 3327) and a stateless proxy
 //!   (section 16.11); MGCP, a call agent; H.248, a media gateway controller; H.323 RAS, a gatekeeper.
 //!
-//! The SIP registrar and the media gateway controller may be somebody else's, who know nothing of PKD1 and stand behind
-//! us ([`Config::registrars`], [`Config::elsewhere`]): who is authenticated here is told to them in their own words, and
-//! the rest passes.
+//! SIP registrars, call agents and media gateway controllers may be somebody else's, who know nothing of PKD1 and stand
+//! behind us ([`Config::behind`]): who is authenticated here is told to them in their own words, and the rest passes.
 //!
 //! [`Softswitch`] does no I/O: messages and time go in, [`Effect`]s come out. [`run`] is the thin loop with the
 //! sockets and the AAA client. Behind a signalling proxy its neighbours are UDP addresses; facing terminals directly,
@@ -19,6 +18,7 @@
 //! has it), DNS, and state for calls.
 
 mod agent;
+mod behind;
 mod challenges;
 mod commands;
 mod config;
@@ -43,8 +43,8 @@ mod upstreams;
 mod uri;
 
 pub use config::{
-    Config, ConfigError, Elsewhere, Expires, Limits, Listeners, LocalProxy, Peer as PeerConfig, RETRIES_MAX,
-    Registrars, Upstream,
+    Behind, Config, ConfigError, Expires, Health, Limits, Listeners, LocalProxy, Peer as PeerConfig, RETRIES_MAX,
+    Upstream,
 };
 pub use counters::Counters;
 pub use joined::{Joined, Questions, Seen, Witness};

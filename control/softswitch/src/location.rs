@@ -80,7 +80,7 @@ impl Binding {
             Protocol::Ras => "ras",
         };
         match self.lane {
-            Some(Peer::Udp(addr) | Peer::LocalLane(addr) | Peer::Behind(addr)) => format!("{scheme}:{addr}"),
+            Some(Peer::Udp(addr) | Peer::LocalLane(addr) | Peer::Behind(addr, _)) => format!("{scheme}:{addr}"),
             Some(Peer::LocalProxy) | None => format!("{scheme}:"),
         }
     }

@@ -17,9 +17,9 @@ pub enum Peer {
     /// The proxy engine in this process, in a lane protocol: a virtual address, of one terminal's (its lane) or of all
     /// those that have none yet. It means nothing but which.
     LocalLane(SocketAddr),
-    /// A media gateway controller of somebody else's ([`crate::Config::elsewhere`]), for the gateway whose lane has this
-    /// address: by a port that is this gateway's alone.
-    Behind(SocketAddr),
+    /// A call agent or controller of somebody else's, the nth of its kind in [`crate::Behind`], for the gateway whose lane
+    /// has this address: by a port that is this gateway's alone.
+    Behind(SocketAddr, u16),
 }
 
 fn config_of(config: &Config, addr: SocketAddr) -> Option<&PeerConfig> {
@@ -40,7 +40,7 @@ pub(crate) fn is_proxy(config: &Config, from: Peer) -> bool {
     match from {
         Peer::Udp(addr) => config_of(config, addr).is_some_and(|p| !p.idsps.is_empty()),
         Peer::LocalProxy => true,
-        Peer::LocalLane(_) | Peer::Behind(_) => false,
+        Peer::LocalLane(_) | Peer::Behind(..) => false,
     }
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn is_trusted(config: &Config, protocol: Protocol, from: Peer) -> boo
         (Peer::Udp(addr), _) => host(config, addr).next().is_some(),
         (Peer::LocalProxy, _) => config.local.is_some() && protocol == Protocol::Sip,
         (Peer::LocalLane(_), _) => config.local.is_some() && protocol != Protocol::Sip,
-        (Peer::Behind(_), _) => config.elsewhere.is_some() && protocol == Protocol::H248,
+        (Peer::Behind(_, nth), _) => protocol != Protocol::Sip && usize::from(nth) < config.behind.of(protocol).len(),
     }
 }
 
@@ -65,14 +65,14 @@ pub(crate) fn serves(config: &Config, protocol: Protocol, from: Peer, idsp: &str
         Peer::LocalProxy | Peer::LocalLane(_) => {
             config.local.as_ref().map(|l| &l.idss).filter(|i| &***i == idsp).cloned()
         }
-        Peer::Behind(_) => None,
+        Peer::Behind(..) => None,
     }
 }
 
 /// The address that stands for a neighbour in `received` and `rport`.
 pub(crate) fn address(config: &Config, peer: Peer) -> Option<SocketAddr> {
     match peer {
-        Peer::Udp(addr) | Peer::LocalLane(addr) | Peer::Behind(addr) => Some(addr),
+        Peer::Udp(addr) | Peer::LocalLane(addr) | Peer::Behind(addr, _) => Some(addr),
         Peer::LocalProxy => config.local.as_ref().map(|l| l.core),
     }
 }

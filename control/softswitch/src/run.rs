@@ -1,5 +1,5 @@
 //! The loop around a softswitch: one thread, one UDP socket a protocol towards the neighbours, one AAA client, and the
-//! ports towards a controller of somebody else's where there is one.
+//! ports towards call agents and controllers of somebody else's where there are any.
 //! Thin: every decision is in [`Softswitch`].
 
 use crate::config::{Config, Listeners};
@@ -63,7 +63,7 @@ pub struct Snapshot {
     pub aaa: ClientCounters,
     /// Messages dropped because the socket took no more.
     pub send_full: u64,
-    /// The ports towards a controller of somebody else's.
+    /// The ports towards call agents and controllers of somebody else's.
     pub behind: PortCounters,
 }
 
@@ -151,7 +151,7 @@ pub fn start_watched(mut config: Config, aaa: RunnerConfig, witness: Option<Witn
     let poll = Poll::new()?;
     let ports = bind(&mut config, poll.registry())?;
     let (address, listeners) = (config.own, config.listeners);
-    let behind = config.elsewhere.map(|e| Ports::new(e.controller, e.ports, config.limits.message));
+    let behind = Ports::new(&config.behind, config.limits.message);
     let softswitch = Softswitch::new(config, Box::new(SystemRandom::new()))
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
     let client = ClientRunner::new(aaa, Box::new(SystemRandom::new()), Box::new(SystemRandom::new()))?;
@@ -303,7 +303,7 @@ impl Loop {
             }
         }
         if let Some(ports) = &mut self.behind {
-            ports.read(|lane, bytes| self.joined.on_message(now, Protocol::H248, Peer::Behind(lane), bytes));
+            ports.read(|protocol, from, bytes| self.joined.on_message(now, protocol, from, bytes));
         }
         Ok(())
     }
@@ -314,8 +314,8 @@ impl Loop {
         while let Some((protocol, to, bytes)) = self.joined.poll_send() {
             let addr = match to {
                 Peer::Udp(addr) => addr,
-                Peer::Behind(lane) => {
-                    self.behind.iter_mut().for_each(|ports| ports.send(lane, &bytes));
+                Peer::Behind(lane, nth) => {
+                    self.behind.iter_mut().for_each(|ports| ports.send(protocol, (lane, nth), &bytes));
                     continue;
                 }
                 // There is no engine in this process: a configuration with one runs under its loop, not under this.
@@ -329,10 +329,8 @@ impl Loop {
                 self.send_full += 1;
             }
         }
-        while let Some(left) = self.joined.poll_left() {
-            if let (Peer::Behind(lane), Some(ports)) = (left, &mut self.behind) {
-                ports.close(lane);
-            }
+        while let Some((protocol, lane)) = self.joined.poll_left() {
+            self.behind.iter_mut().for_each(|ports| ports.close(protocol, lane));
         }
         for port in self.ports.iter_mut().filter(|p| !p.tx.is_empty()) {
             port.socket.send(&mut port.tx)?;

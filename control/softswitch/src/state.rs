@@ -9,7 +9,8 @@ use crate::peers::Peer;
 use crate::records::Records;
 use crate::registration::Waiting;
 use crate::transactions::Transactions;
-use crate::upstreams::Upstreams;
+use crate::upstreams::Kinds;
+use core::net::SocketAddr;
 use hashbrown::HashMap;
 use portunus_aaa::{AaaAnswer, AaaRequest, Account, Unreachable};
 use portunus_keydist::softswitch::{Policy, Registration};
@@ -42,9 +43,9 @@ pub enum Effect {
         /// The question.
         request: AaaRequest,
     },
-    /// Nothing is said to this neighbour any more, and nothing of its is for anybody: a gateway left the controller
-    /// behind us, and its port may be closed.
-    Leave(Peer),
+    /// A gateway left whoever of somebody else's served it: nothing is said any more by the port of its lane, of this
+    /// address, and nothing that comes there is for anybody. It may be closed.
+    Leave(Protocol, SocketAddr),
 }
 
 /// A registration whose vector was asked for.
@@ -94,6 +95,10 @@ pub struct Gauges {
     pub records: usize,
     /// Registrars behind us that are up.
     pub registrars: usize,
+    /// Call agents behind us that are up.
+    pub call_agents: usize,
+    /// Controllers behind us that are up.
+    pub controllers: usize,
 }
 
 /// What the protocols share.
@@ -104,8 +109,8 @@ pub(crate) struct Core {
     pub(crate) keyed: Keyed,
     pub(crate) policy: Policy,
     pub(crate) location: Location,
-    /// SIP registrars of somebody else's.
-    pub(crate) upstreams: Upstreams,
+    /// Servers of somebody else's.
+    pub(crate) upstreams: Kinds,
     pub(crate) challenges: Challenges,
     pub(crate) transactions: Transactions,
     records: Records,
@@ -125,7 +130,7 @@ const EXPIRE_AT_ONCE: usize = 1024;
 impl Core {
     pub(crate) fn new(mut config: Config, mut random: Box<dyn Random + Send>) -> Result<Self, ConfigError> {
         config.validate()?;
-        for upstream in config.registrars.iter().flat_map(|r| &r.list) {
+        for upstream in &config.behind.registrars {
             // It relays calls, and registers nobody.
             config.peers.push(PeerConfig { addr: upstream.address, idsps: Vec::new() });
         }
@@ -139,7 +144,7 @@ impl Core {
         let keyed = Keyed::new(&mut *random);
         Ok(Self {
             location: Location::new(limits, &mut *random),
-            upstreams: Upstreams::new(config.registrars.as_ref()),
+            upstreams: Kinds::new(&config.behind),
             challenges: Challenges::new(l.challenges, config.challenge_ms, &mut *random),
             transactions: Transactions::new(l.cache_octets, config.transaction_ms, &mut *random),
             records: Records::new(l.records, config.record_retry_ms, &mut *random),
@@ -240,7 +245,9 @@ impl Core {
             asks: self.asks.len(),
             cache_octets: self.transactions.octets(),
             records: self.records.len(),
-            registrars: self.upstreams.up(),
+            registrars: self.upstreams[Protocol::Sip].up(),
+            call_agents: self.upstreams[Protocol::Mgcp].up(),
+            controllers: self.upstreams[Protocol::H248].up(),
         }
     }
 

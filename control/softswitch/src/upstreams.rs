@@ -1,4 +1,5 @@
-//! SIP registrars of somebody else's behind us: which of them serves whom, and which are up.
+//! Servers of somebody else's behind us, SIP registrars, call agents and controllers: which of a kind serves whom, and
+//! which are up.
 //!
 //! ```text
 //!            silent `down_after` times in a row
@@ -12,14 +13,18 @@
 //! the same one while it is up, and when one is down its own terminals go elsewhere and nobody else's. The order is the
 //! same in every process. All times are monotonic milliseconds.
 
-use crate::config::{Registrars, Upstream};
+use crate::config::{Behind, Health, Upstream};
 use crate::keyed::Keyed;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
+use core::ops::{Index, IndexMut};
+use portunus_signalling::Protocol;
+use std::sync::Arc;
 
 #[derive(Debug)]
 struct One {
     address: SocketAddr,
     weight: u32,
+    name: Option<Arc<str>>,
     up: bool,
     /// Signs in a row that say the opposite of `up`.
     against: u32,
@@ -27,7 +32,7 @@ struct One {
     due_ms: Option<u64>,
 }
 
-/// All of them; none where we keep the locations ourselves.
+/// All of a kind; none where we serve its terminals ourselves.
 #[derive(Debug, Default)]
 pub(crate) struct Upstreams {
     all: Vec<One>,
@@ -38,14 +43,16 @@ pub(crate) struct Upstreams {
 
 impl Upstreams {
     /// All taken for up until they are found to be down.
-    pub(crate) fn new(registrars: Option<&Registrars>) -> Self {
-        let Some(r) = registrars else { return Self::default() };
-        let one = |u: &Upstream| One { address: u.address, weight: u.weight, up: true, against: 0, due_ms: Some(0) };
+    pub(crate) fn new(list: &[Upstream], health: &Health) -> Self {
+        let one = |u: &Upstream| {
+            let (address, weight, name) = (u.address, u.weight, u.name.clone());
+            One { address, weight, name, up: true, against: 0, due_ms: Some(0) }
+        };
         Self {
-            all: r.list.iter().map(one).collect(),
-            probe_every_ms: r.probe_every_ms,
-            down_after: r.down_after,
-            up_after: r.up_after,
+            all: list.iter().map(one).collect(),
+            probe_every_ms: health.probe_every_ms,
+            down_after: health.down_after,
+            up_after: health.up_after,
         }
     }
 
@@ -67,6 +74,26 @@ impl Upstreams {
     /// The one at an address.
     pub(crate) fn find(&self, address: SocketAddr) -> Option<usize> {
         self.all.iter().position(|one| one.address == address)
+    }
+
+    /// True where one is up.
+    pub(crate) fn is_up(&self, nth: usize) -> bool {
+        self.all.get(nth).is_some_and(|one| one.up)
+    }
+
+    /// The one that an address names, whose port may be left to the protocol's own, or where only one is at that host to
+    /// whichever it has.
+    pub(crate) fn named(&self, ip: IpAddr, port: Option<u16>, standard: u16) -> Option<usize> {
+        let exact = self.find(SocketAddr::new(ip, port.unwrap_or(standard)));
+        let mut there = self.all.iter().enumerate().filter(|(_, one)| one.address.ip() == ip);
+        let only = there.next().filter(|_| port.is_none() && there.next().is_none()).map(|(nth, _)| nth);
+        exact.or(only)
+    }
+
+    /// The one of this name, at this port where one is said.
+    pub(crate) fn called(&self, name: &[u8], port: Option<u16>) -> Option<usize> {
+        let is = |one: &One| one.name.as_ref().is_some_and(|n| n.as_bytes().eq_ignore_ascii_case(name));
+        self.all.iter().position(|one| is(one) && port.is_none_or(|port| port == one.address.port()))
     }
 
     /// The one that an identity prefers of those that are up and were not tried.
@@ -108,6 +135,53 @@ impl Upstreams {
     }
 }
 
+/// Those of every protocol.
+#[derive(Debug, Default)]
+pub(crate) struct Kinds {
+    registrars: Upstreams,
+    call_agents: Upstreams,
+    controllers: Upstreams,
+    /// Of RAS: nobody's gatekeeper is behind us.
+    none: Upstreams,
+}
+
+impl Kinds {
+    pub(crate) fn new(behind: &Behind) -> Self {
+        let of = |protocol| Upstreams::new(behind.of(protocol), &behind.health);
+        let [registrars, call_agents, controllers] = [Protocol::Sip, Protocol::Mgcp, Protocol::H248].map(of);
+        Self { registrars, call_agents, controllers, none: Upstreams::default() }
+    }
+
+    /// When any of them is to be asked for a sign of life.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        [&self.registrars, &self.call_agents, &self.controllers].into_iter().filter_map(Upstreams::next_due).min()
+    }
+}
+
+impl Index<Protocol> for Kinds {
+    type Output = Upstreams;
+
+    fn index(&self, protocol: Protocol) -> &Upstreams {
+        match protocol {
+            Protocol::Sip => &self.registrars,
+            Protocol::Mgcp => &self.call_agents,
+            Protocol::H248 => &self.controllers,
+            Protocol::Ras => &self.none,
+        }
+    }
+}
+
+impl IndexMut<Protocol> for Kinds {
+    fn index_mut(&mut self, protocol: Protocol) -> &mut Upstreams {
+        match protocol {
+            Protocol::Sip => &mut self.registrars,
+            Protocol::Mgcp => &mut self.call_agents,
+            Protocol::H248 => &mut self.controllers,
+            Protocol::Ras => &mut self.none,
+        }
+    }
+}
+
 impl One {
     /// True when this sign, the `enough`-th in a row, turned it.
     fn sign(&mut self, up: bool, enough: u32) -> bool {
@@ -137,9 +211,9 @@ mod tests {
     use super::*;
 
     fn three(weights: [u32; 3]) -> Upstreams {
-        let list =
-            (1..=3u8).zip(weights).map(|(n, weight)| Upstream { address: ([192, 0, 2, n], 5060).into(), weight });
-        Upstreams::new(Some(&Registrars::new(list.collect())))
+        let one = |(n, weight)| Upstream { weight, ..Upstream::at(([192, 0, 2, n], 5060).into()) };
+        let list = (1..=3u8).zip(weights).map(one);
+        Upstreams::new(&list.collect::<Vec<_>>(), &Health::default())
     }
 
     #[test]
@@ -183,7 +257,28 @@ mod tests {
         assert_eq!(u.next_due(), None);
         u.probed(100, 1);
         assert_eq!((u.next_due(), u.take_due(2_099), u.take_due(2_100)), (Some(2_100), None, Some(1)));
-        let none = Upstreams::new(None);
+        let none = Upstreams::default();
         assert_eq!((none.is_empty(), none.next_due(), none.choose(b"x", &[])), (true, None, None));
+    }
+
+    #[test]
+    fn an_address_names_one_by_its_port_or_where_it_is_alone() {
+        let at = |port| Upstream::at(([192, 0, 2, 9], port).into());
+        let ip = IpAddr::from([192, 0, 2, 9]);
+        let two = Upstreams::new(&[at(2944), at(2945)], &Health::default());
+        assert_eq!(
+            [None, Some(2944), Some(2945), Some(9)].map(|p| two.named(ip, p, 2944)),
+            [Some(0), Some(0), Some(1), None]
+        );
+        assert_eq!(two.named(ip, None, 2727), None, "either may be meant");
+        let one = Upstreams::new(&[at(3000)], &Health::default());
+        assert_eq!((one.named(ip, None, 2944), one.named(ip, Some(2944), 2944)), (Some(0), None));
+        assert_eq!(one.named([192, 0, 2, 8].into(), None, 3000), None);
+        let called = Upstream { name: Some("mgc2.example.test".into()), ..at(3000) };
+        let two = Upstreams::new(&[at(2944), called], &Health::default());
+        let asked =
+            [(&b"MGC2.example.test"[..], None), (b"mgc2.example.test", Some(3000))].map(|(n, p)| two.called(n, p));
+        assert_eq!(asked, [Some(1); 2]);
+        assert_eq!((two.called(b"mgc2.example.test", Some(2944)), two.called(b"", None)), (None, None));
     }
 }

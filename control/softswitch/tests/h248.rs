@@ -90,7 +90,7 @@ impl H248 {
                     self.sent.push((to, String::from_utf8_lossy(&bytes).into_owned()));
                 }
                 Effect::Ask { id, request } => self.asked.push((id, request)),
-                Effect::Leave(peer) => self.left.push(peer),
+                Effect::Leave(_, lane) => self.left.push(lane),
             }
         }
     }

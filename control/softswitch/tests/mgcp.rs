@@ -1,5 +1,7 @@
 //! MGCP at the softswitch: registration through a proxy's lane, what follows it, and how it ends from both sides.
 
+#[path = "mgcp/behind.rs"]
+mod behind;
 mod common;
 
 use common::*;
@@ -9,7 +11,7 @@ use portunus_keydist::params::Params;
 use portunus_keydist::steps::{Registration, S2, S8};
 use portunus_mgcp::view::{Message, Name};
 use portunus_signalling::Protocol;
-use portunus_softswitch::{Effect, Peer};
+use portunus_softswitch::Peer;
 
 /// From where the proxy sends s2, and the lane of a gateway.
 const SHARED: &str = "192.0.2.1:30000";
@@ -55,23 +57,15 @@ impl Mgcp {
     fn new() -> Self {
         let mut config = config();
         config.silent_s = 60;
+        Self::with(config)
+    }
+
+    fn with(config: portunus_softswitch::Config) -> Self {
         Self { bench: Bench::new(config), next: 0 }
     }
 
     fn say(&mut self, from: &str, message: &str) {
-        let mut out = Vec::new();
-        let now = self.now;
-        self.ss.on_message(now, Protocol::Mgcp, peer(from), message.as_bytes(), &mut out);
-        for effect in out {
-            match effect {
-                Effect::Send { protocol, to, bytes } => {
-                    assert_eq!(protocol, Protocol::Mgcp);
-                    self.sent.push((to, String::from_utf8(bytes).unwrap()));
-                }
-                Effect::Ask { id, request } => self.asked.push((id, request)),
-                Effect::Leave(peer) => self.left.push(peer),
-            }
-        }
+        self.bench.say(Protocol::Mgcp, peer(from), message.as_bytes());
     }
 
     /// What was sent to `to` since the last look; nothing else may have been.

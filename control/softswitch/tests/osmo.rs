@@ -12,7 +12,7 @@ use portunus_keydist::steps::{S2, S8};
 use portunus_mgcp::view::{Message, Name, Verb};
 use portunus_mgcp::write::{command, line};
 use portunus_signalling::Protocol;
-use portunus_softswitch::{Effect, Peer};
+use portunus_softswitch::{Peer, Upstream};
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -78,15 +78,7 @@ fn written(verb: Verb, transaction: u32, local: &str, lines: &[(&str, &str)]) ->
 
 /// What the softswitch wants sent.
 fn say(bench: &mut Bench, message: &str) -> Vec<String> {
-    let mut out = Vec::new();
-    bench.ss.on_message(bench.now, Protocol::Mgcp, lane(), message.as_bytes(), &mut out);
-    for effect in out {
-        match effect {
-            Effect::Send { bytes, .. } => bench.sent.push((lane(), String::from_utf8(bytes).unwrap())),
-            Effect::Ask { id, request } => bench.asked.push((id, request)),
-            Effect::Leave(peer) => bench.left.push(peer),
-        }
-    }
+    bench.say(Protocol::Mgcp, lane(), message.as_bytes());
     core::mem::take(&mut bench.sent).into_iter().map(|(_, text)| text).collect()
 }
 
@@ -173,4 +165,64 @@ fn a_foreign_gateway_reads_what_is_written_and_is_read() {
     }
     let answer = ask(Verb::Auep, 16, "aaln/9", &[]);
     assert_eq!(Message::alone(answer.as_bytes()).unwrap().code(), Some(500));
+}
+
+/// Time passes, and the gateway answers whatever it is asked, until its call agents are told something: what, and which.
+fn passes(bench: &mut Bench, mgw: &Mgw, ms: u64) -> Vec<(u16, String)> {
+    let (mut told, until) = (Vec::new(), bench.now.mono_ms + ms);
+    while bench.now.mono_ms < until && told.is_empty() {
+        bench.pass(100);
+        while !bench.sent.is_empty() {
+            match bench.sent.remove(0) {
+                (Peer::Behind(_, nth), text) => told.push((nth, text)),
+                (to, text) => {
+                    assert_eq!(to, lane());
+                    let answer = mgw.ask(&text).unwrap_or_else(|| panic!("no answer to {text}"));
+                    bench.say(Protocol::Mgcp, lane(), answer.as_bytes());
+                }
+            }
+        }
+    }
+    told
+}
+
+#[test]
+fn a_foreign_gateway_is_obeyed_by_one_call_agent_after_the_other() {
+    let mgw = Mgw::start();
+    let mut config = config();
+    let upstream = |n: u8| Upstream::at(([192, 0, 2, n], 2727).into());
+    config.behind.call_agents = vec![upstream(201), upstream(202)];
+    let mut bench = Bench::new(config);
+    register(&mut bench);
+    let from = |nth| Peer::Behind("192.0.2.1:30001".parse().unwrap(), nth);
+    let takes = |bench: &mut Bench, told: Vec<(u16, String)>, method: &str| {
+        assert!(told.len() == 1 && told[0].1.contains(&format!("RM: {method}\r\n")), "{told:?}");
+        let transaction = Message::alone(told[0].1.as_bytes()).unwrap().transaction();
+        bench.say(Protocol::Mgcp, from(told[0].0), format!("200 {transaction} OK\r\n").as_bytes());
+        told[0].0
+    };
+    // The one answer that a call agent gets to a command.
+    let asks = |bench: &mut Bench, nth, command: String| {
+        bench.say(Protocol::Mgcp, from(nth), command.as_bytes());
+        let mut answers = passes(bench, &mgw, 100);
+        assert!(answers.len() == 1 && answers[0].0 == nth, "{answers:?}");
+        answers.remove(0).1
+    };
+    let told = passes(&mut bench, &mgw, 1_000);
+    let first = takes(&mut bench, told, "restart");
+    let create = written(Verb::Crcx, 1, ENDPOINT, &[("C", "1"), ("M", "recvonly")]);
+    let created = asks(&mut bench, first, create);
+    let msg = Message::alone(created.as_bytes()).unwrap();
+    assert_eq!((msg.code(), msg.transaction()), (Some(200), 1), "{created}");
+    let connection = String::from_utf8(msg.value(Name::ConnectionId).unwrap().to_vec()).unwrap();
+    bench.silent.push(first);
+    let told = passes(&mut bench, &mgw, 10_000);
+    let second = takes(&mut bench, told, "disconnected");
+    assert_eq!(second, 1 - first);
+    // The gateway knows what it answered to a transaction 1 of its endpoint. This is another one.
+    let delete = written(Verb::Dlcx, 1, ENDPOINT, &[("C", "1"), ("I", &connection)]);
+    let deleted = asks(&mut bench, second, delete);
+    let msg = Message::alone(deleted.as_bytes()).unwrap();
+    assert_eq!((msg.code(), msg.transaction()), (Some(250), 1), "{deleted}");
+    assert!(msg.find(Name::ConnectionParameters).is_some(), "{deleted}");
 }

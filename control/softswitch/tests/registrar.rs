@@ -5,7 +5,7 @@ mod common;
 use common::{Bench, OWN, SP1, config, header, peer, vector};
 use portunus_aaa::AaaAnswer;
 use portunus_keydist::steps::Registration;
-use portunus_softswitch::{LocalProxy, Peer, Registrars, Upstream};
+use portunus_softswitch::{LocalProxy, Peer, Upstream};
 
 const R1: &str = "192.0.2.201:5060";
 const R2: &str = "192.0.2.202:5062";
@@ -55,8 +55,8 @@ impl World {
         let mut c = config();
         c.local = Some(LocalProxy { idss: "ss1.example.test".into(), core: SP1.parse().unwrap() });
         c.peers.clear();
-        let upstream = |addr: &&str| Upstream { address: addr.parse().unwrap(), weight: 1 };
-        c.registrars = Some(Registrars::new(registrars.iter().map(upstream).collect()));
+        let upstream = |addr: &&str| Upstream::at(addr.parse().unwrap());
+        c.behind.registrars = registrars.iter().map(upstream).collect();
         let mut world = Self(Bench::new(c));
         world.pass(0);
         world.living();

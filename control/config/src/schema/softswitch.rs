@@ -3,7 +3,7 @@
 use super::{Place, count, edge};
 use crate::defaults as d;
 use crate::model::{
-    Aaa, AaaServer, AaaTransport, Digest, Expires, Peer, Registrar, RegistrarHealth, Softswitch, SoftswitchCapacity,
+    Aaa, AaaServer, AaaTransport, Digest, Expires, Health, Peer, Softswitch, SoftswitchCapacity, Upstream,
 };
 use crate::read::Section;
 use crate::value::{Device, OneOf, Realm, Value as _, Word};
@@ -29,9 +29,12 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Softs
     let listen = s.key::<SocketAddr>("listen").check(edge::specific).optional();
     let mut beside = |key| s.key::<SocketAddr>(key).check(edge::specific).optional();
     let (listen_mgcp, listen_h248, listen_ras) = (beside("listen_mgcp"), beside("listen_h248"), beside("listen_ras"));
-    let h248_controller = s.key::<SocketAddr>("h248_controller").check(edge::reachable).optional();
-    let registrars: Vec<_> = s.sections("registrar").into_iter().map(registrar).collect();
-    let registrar_health = registrar_health(s.section_or_empty("registrar_health"));
+    s.renamed("h248_controller", "there may be several: write [[softswitch.controller]] with `address`");
+    s.renamed("registrar_health", "it holds for call agents and controllers too: write [softswitch.health]");
+    let registrars: Vec<_> = s.sections("registrar").into_iter().map(|r| upstream(r, false)).collect();
+    let call_agents: Vec<_> = s.sections("call_agent").into_iter().map(|c| upstream(c, true)).collect();
+    let controllers: Vec<_> = s.sections("controller").into_iter().map(|c| upstream(c, true)).collect();
+    let health = health(s.section_or_empty("health"));
     let peers: Vec<_> = s.sections("peer").into_iter().map(peer).collect();
     let retries = s.key("retries").within(0, 3).or(d::RETRIES);
     let challenge_life = s.key("challenge_life").within_ms(1_000, 60_000).or(d::SOFTSWITCH_CHALLENGE_LIFE);
@@ -62,9 +65,10 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Softs
         listen_mgcp,
         listen_h248,
         listen_ras,
-        h248_controller,
         registrars: registrars.into_iter().collect::<Option<_>>()?,
-        registrar_health,
+        call_agents: call_agents.into_iter().collect::<Option<_>>()?,
+        controllers: controllers.into_iter().collect::<Option<_>>()?,
+        health,
         peers: peers.into_iter().collect::<Option<_>>()?,
         retries: u8::try_from(retries).unwrap_or(3),
         challenge_life,
@@ -98,20 +102,22 @@ fn peer(mut p: Section<'_, '_, '_>) -> Option<Peer> {
     Some(Peer { address: address?, identities: identities?.into_iter().map(|d| d.0).collect() })
 }
 
-fn registrar(mut r: Section<'_, '_, '_>) -> Option<Registrar> {
+/// `sent_to`: others may send terminals there, by a name.
+fn upstream(mut r: Section<'_, '_, '_>, sent_to: bool) -> Option<Upstream> {
     let address = r.key::<SocketAddr>("address").check(edge::reachable).required();
     let weight = r.key("weight").within(1, 1_000).or(1);
+    let name = if sent_to { r.key::<Device>("name").optional().map(|name| name.0) } else { None };
     r.finish();
-    Some(Registrar { address: address?, weight: u32::try_from(weight).unwrap_or(1) })
+    Some(Upstream { address: address?, weight: u32::try_from(weight).unwrap_or(1), name })
 }
 
-fn registrar_health(mut h: Section<'_, '_, '_>) -> RegistrarHealth {
+fn health(mut h: Section<'_, '_, '_>) -> Health {
     let times = |n: u64| u32::try_from(n).unwrap_or(1);
-    let health = RegistrarHealth {
-        probe_every: h.key("probe_every").within_ms(100, 600_000).or(d::REGISTRAR_PROBE_EVERY),
-        answer_within: h.key("answer_within").within_ms(100, 16_000).or(d::REGISTRAR_ANSWER_WITHIN),
-        down_after: times(h.key("down_after").within(1, 100).or(d::REGISTRAR_DOWN_AFTER)),
-        up_after: times(h.key("up_after").within(1, 100).or(d::REGISTRAR_UP_AFTER)),
+    let health = Health {
+        probe_every: h.key("probe_every").within_ms(100, 600_000).or(d::UPSTREAM_PROBE_EVERY),
+        answer_within: h.key("answer_within").within_ms(100, 16_000).or(d::UPSTREAM_ANSWER_WITHIN),
+        down_after: times(h.key("down_after").within(1, 100).or(d::UPSTREAM_DOWN_AFTER)),
+        up_after: times(h.key("up_after").within(1, 100).or(d::UPSTREAM_UP_AFTER)),
     };
     h.finish();
     health
@@ -131,6 +137,7 @@ fn expires(mut e: Section<'_, '_, '_>) -> Expires {
 }
 
 fn capacity(mut c: Section<'_, '_, '_>) -> SoftswitchCapacity {
+    c.renamed("controller_ports", "call agents have them too: write `gateway_ports`");
     let capacity = SoftswitchCapacity {
         registrations: count(c.key("registrations").within(1, 100_000_000).or(d::REGISTRATIONS)),
         contacts: count(c.key("contacts").within(1, 64).or(d::CONTACTS)),
@@ -138,7 +145,7 @@ fn capacity(mut c: Section<'_, '_, '_>) -> SoftswitchCapacity {
         asks: count(c.key("asks").within(16, 1_048_576).or(d::ASKS)),
         records: count(c.key("records").within(16, 16_777_216).or(d::RECORDS)),
         answers: c.key("answers").within_size(1 << 20, 1 << 36).or(d::SOFTSWITCH_ANSWERS),
-        controller_ports: count(c.key("controller_ports").within(1, 65_536).or(d::CONTROLLER_PORTS)),
+        gateway_ports: count(c.key("gateway_ports").within(1, 65_536).or(d::GATEWAY_PORTS)),
     };
     c.finish();
     capacity

@@ -1,6 +1,6 @@
 //! The direct topology: the proxy engine faces the terminals with IDss and Kss, and the softswitch behind it lives in
-//! the node's control thread. No socket lies between the two. Where a controller of somebody else's serves the media
-//! gateways, its ports are here.
+//! the node's control thread. No socket lies between the two. Where call agents or controllers of somebody else's serve
+//! the media gateways, the ports towards them are here.
 
 use mio::event::Event;
 use mio::{Registry, Token};
@@ -32,7 +32,7 @@ pub struct InProcess {
     core: SocketAddr,
     /// Where proxies reach the softswitch, when it serves them as well: a place for each protocol.
     neighbours: Vec<Neighbours>,
-    /// The ports towards a controller of somebody else's.
+    /// The ports towards call agents and controllers of somebody else's.
     behind: Option<Ports>,
     /// Where the AAA client's links are still to be opened: that takes the node's clock, which the first turn brings.
     unopened: Option<(Registry, Token)>,
@@ -85,7 +85,7 @@ impl InProcess {
             *bound = place.port.local_addr()?;
             neighbours.push(place);
         }
-        let behind = config.elsewhere.map(|e| Ports::new(e.controller, e.ports, message_max));
+        let behind = Ports::new(&config.behind, message_max);
         let softswitch = Softswitch::new(config, Box::new(SystemRandom::new())).map_err(invalid)?;
         let client = ClientRunner::new(aaa, Box::new(SystemRandom::new()), Box::new(SystemRandom::new()))?;
         let mut joined = Joined::new(softswitch, client);
@@ -118,13 +118,13 @@ impl InProcess {
                     let place = self.neighbours.iter_mut().find(|n| n.protocol == protocol);
                     self.dropped += u64::from(!place.is_some_and(|n| n.push(addr, &bytes)));
                 }
-                Peer::Behind(lane) => self.behind.iter_mut().for_each(|ports| ports.send(lane, &bytes)),
+                Peer::Behind(lane, nth) => {
+                    self.behind.iter_mut().for_each(|ports| ports.send(protocol, (lane, nth), &bytes));
+                }
             }
         }
-        while let Some(left) = self.joined.poll_left() {
-            if let (Peer::Behind(lane), Some(ports)) = (left, &mut self.behind) {
-                ports.close(lane);
-            }
+        while let Some((protocol, lane)) = self.joined.poll_left() {
+            self.behind.iter_mut().for_each(|ports| ports.close(protocol, lane));
         }
         self.neighbours.iter_mut().for_each(Neighbours::flush);
         self.joined.aaa().flush(now);
@@ -149,7 +149,7 @@ impl InProcess {
 
     fn read_behind(&mut self, now: Now) {
         if let Some(ports) = &mut self.behind {
-            ports.read(|lane, bytes| self.joined.on_message(now, Protocol::H248, Peer::Behind(lane), bytes));
+            ports.read(|protocol, from, bytes| self.joined.on_message(now, protocol, from, bytes));
         }
     }
 }
@@ -197,7 +197,7 @@ impl Upstream for InProcess {
         if let Some(ports) = &mut self.behind {
             let first = next + self.joined.aaa().tokens();
             if first + ports.limit() > tokens.end {
-                return Err(io::Error::other("too many ports towards a controller"));
+                return Err(io::Error::other("too many ports towards controllers and call agents"));
             }
             ports.start(registry, first)?;
         }
@@ -275,6 +275,18 @@ impl Upstream for InProcess {
                 "Registrars behind the softswitch that are up",
                 Kind::Gauge,
                 gauges.registrars as u64,
+            ),
+            (
+                "softswitch_call_agents",
+                "Call agents behind the softswitch that are up",
+                Kind::Gauge,
+                gauges.call_agents as u64,
+            ),
+            (
+                "softswitch_controllers",
+                "Controllers behind the softswitch that are up",
+                Kind::Gauge,
+                gauges.controllers as u64,
             ),
         ];
         for (name, help, kind, value) in all {

@@ -6,7 +6,7 @@ use portunus_aaa::net::RunnerConfig;
 use portunus_config::model::{Digest, Softswitch as Model};
 use portunus_softswitch::run::{Handle, start_watched};
 use portunus_softswitch::{
-    Config, Elsewhere, Expires, Limits, Listeners, LocalProxy, PeerConfig, Registrars, Upstream, Witness,
+    Behind, Config, Expires, Health, Limits, Listeners, LocalProxy, PeerConfig, Upstream, Witness,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,8 +37,7 @@ pub fn config(model: &Model, own: SocketAddr, local: Option<SocketAddr>) -> Conf
         idsps: p.identities.iter().map(|i| Arc::from(i.as_str())).collect(),
     };
     Config {
-        elsewhere: model.h248_controller.map(|controller| Elsewhere { controller, ports: c.controller_ports }),
-        registrars: registrars(model),
+        behind: behind(model),
         listeners: Listeners { mgcp: model.listen_mgcp, h248: model.listen_h248, ras: model.listen_ras },
         domains: model.domains.iter().map(|d| Arc::from(d.as_str())).collect(),
         peers: model.peers.iter().map(peer).collect(),
@@ -61,22 +60,30 @@ pub fn config(model: &Model, own: SocketAddr, local: Option<SocketAddr>) -> Conf
     }
 }
 
-/// Registrars of somebody else's.
-fn registrars(model: &Model) -> Option<Registrars> {
-    let health = &model.registrar_health;
-    let each = |r: &portunus_config::model::Registrar| Upstream { address: r.address, weight: r.weight };
+/// Servers of somebody else's.
+fn behind(model: &Model) -> Behind {
+    let upstream = |u: &portunus_config::model::Upstream| Upstream {
+        address: u.address,
+        weight: u.weight,
+        name: u.name.as_deref().map(Arc::from),
+    };
+    let all = |list: &[portunus_config::model::Upstream]| list.iter().map(upstream).collect();
     // A little less than the engine waits for us.
     let patience = model.direct.as_ref().map(|e| millis(e.policy.core_timeout * 7 / 8));
-    let all = Registrars::new(model.registrars.iter().map(each).collect());
-    let all = Registrars {
-        probe_every_ms: millis(health.probe_every),
-        answer_within_ms: u32::try_from(millis(health.answer_within)).unwrap_or(u32::MAX),
-        patience_ms: patience.unwrap_or(all.patience_ms),
-        down_after: health.down_after,
-        up_after: health.up_after,
-        ..all
+    let health = Health {
+        probe_every_ms: millis(model.health.probe_every),
+        answer_within_ms: u32::try_from(millis(model.health.answer_within)).unwrap_or(u32::MAX),
+        patience_ms: patience.unwrap_or(Health::default().patience_ms),
+        down_after: model.health.down_after,
+        up_after: model.health.up_after,
     };
-    (!all.list.is_empty()).then_some(all)
+    Behind {
+        registrars: all(&model.registrars),
+        call_agents: all(&model.call_agents),
+        controllers: all(&model.controllers),
+        health,
+        ports: model.capacity.gateway_ports,
+    }
 }
 
 /// Starts a softswitch that proxies reach at `config.own`.

@@ -16,7 +16,9 @@ mod behind;
 mod serve;
 mod steps;
 
+use self::behind::Text;
 use crate::agent::{Agent, Ctx};
+use crate::behind::{Behind, Served};
 use crate::commands::Commands;
 use crate::gateways::Gateways;
 use crate::peers::Peer;
@@ -36,10 +38,6 @@ enum Purpose {
     Audit { idc: Box<str>, lane: Peer, all: bool },
     /// Events wanted, signals applied.
     Modify { idc: Box<str> },
-    /// The gateway told of to a controller of somebody else's.
-    Introduce { idc: Box<str> },
-    /// That controller told that the gateway which had this lane is gone.
-    Dismiss { lane: Peer },
 }
 
 /// What is kept of a gateway beside.
@@ -49,10 +47,8 @@ struct Spoken {
     version: u8,
     /// The request identifier of events that was used last.
     request: u32,
-    /// True while a controller of somebody else's is told that the gateway is there.
-    introduced: bool,
-    /// The gateway's own request to be out of service, on its way to that controller.
-    leaving: Option<u32>,
+    /// Which controller of somebody else's serves it.
+    served: Served,
 }
 
 /// The H.248 agent.
@@ -62,6 +58,8 @@ pub(crate) struct Controller {
     name: IdcBuf,
     commands: Commands<Purpose>,
     gateways: Gateways<Spoken>,
+    /// Controllers of somebody else's.
+    behind: Option<Behind<Text>>,
 }
 
 impl Controller {
@@ -72,7 +70,9 @@ impl Controller {
         let name = Idc::new(&core.config.realm).or_else(|| Idc::new(&own)).map(IdcBuf::from);
         // An address is always an identity.
         let name = name.unwrap_or_else(|| Idc::new("mgc").map(IdcBuf::from).expect("an identity"));
-        Self { name, commands, gateways: Gateways::new(&mut *core.random) }
+        let there = !core.config.behind.controllers.is_empty();
+        let behind = there.then(|| Behind::new(core, Text::new(core.config.own, &name)));
+        Self { name, commands, gateways: Gateways::new(&mut *core.random), behind }
     }
 
     fn sender(&self, version: u8) -> Sender<'_> {
@@ -110,10 +110,6 @@ impl Controller {
         let unavailable = |t: &Transaction<'_>| t.error().is_some_and(|e| e.code == 503);
         match (purpose, reply) {
             (Purpose::Step, _) => {}
-            (Purpose::Dismiss { lane }, _) => self.leave(ctx, lane),
-            (Purpose::Introduce { idc }, reply) => {
-                self.on_introduced(ctx, &idc, reply.is_some_and(|t| !t.failed()));
-            }
             (Purpose::Audit { idc, lane, all }, Some(reply)) if !unavailable(reply) => {
                 self.on_audited(ctx, (&idc, lane), all.then_some(reply));
             }
@@ -131,10 +127,10 @@ impl Agent for Controller {
             Message::parse(bytes).and_then(|msg| portunus_h248::carriage::core::read(&msg).map(|step| (msg, step)));
         match read {
             // Whoever is behind us registers nobody.
-            Ok((_, Some(_))) if matches!(from, Peer::Behind(_)) => ctx.core.counters.unreadable += 1,
-            Ok((msg, None)) if matches!(from, Peer::Behind(_)) => self.pass_back(ctx, from, &msg),
+            Ok((_, Some(_))) if matches!(from, Peer::Behind(..)) => ctx.core.counters.unreadable += 1,
+            Ok((msg, None)) if matches!(from, Peer::Behind(..)) => self.pass_back(ctx, from, &msg),
             Ok((msg, Some(step))) => self.on_step(ctx, from, &msg, &step),
-            Ok((msg, None)) if ctx.core.config.elsewhere.is_some() => self.pass_behind(ctx, from, &msg),
+            Ok((msg, None)) if self.behind.is_some() => self.pass_behind(ctx, from, &msg),
             Ok((msg, None)) => {
                 for t in msg.transactions() {
                     match t.kind {
@@ -165,11 +161,8 @@ impl Agent for Controller {
         if ctx.owner(lane).is_none() {
             self.commands.cancel(lane);
         }
-        match gateway {
-            // Its controller hears of it from where it is.
-            Some(_) if ctx.lane_of(idc).is_some() => self.leave(ctx, lane),
-            Some(gateway) => self.dismiss(ctx, idc, &gateway),
-            None => {}
+        if let (Some(mut gateway), Some(behind)) = (gateway, &mut self.behind) {
+            behind.on_left(ctx, &mut self.gateways, idc, &mut gateway);
         }
     }
 
@@ -180,9 +173,13 @@ impl Agent for Controller {
         while let Some((idc, lane)) = self.gateways.take_due(ctx.now.mono_ms) {
             self.audit(ctx, &idc, lane);
         }
+        if let Some(behind) = &mut self.behind {
+            behind.on_timer(ctx, &mut self.gateways);
+        }
     }
 
     fn next_deadline(&self) -> Option<u64> {
-        [self.commands.next_deadline(), self.gateways.next_due()].into_iter().flatten().min()
+        let behind = self.behind.as_ref().and_then(Behind::next_deadline);
+        [self.commands.next_deadline(), self.gateways.next_due(), behind].into_iter().flatten().min()
     }
 }

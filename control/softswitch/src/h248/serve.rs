@@ -89,7 +89,7 @@ impl Controller {
     pub(super) fn audit(&mut self, ctx: &mut Ctx<'_>, idc: &str, lane: Peer) {
         let Some(gateway) = self.gateways.begin_audit(idc, lane) else { return };
         // A controller of somebody else's asks what there is by itself.
-        let all = gateway.endpoints.is_empty() && ctx.core.config.elsewhere.is_none();
+        let all = gateway.endpoints.is_empty() && self.behind.is_none();
         let version = gateway.own.version;
         let actions = if all { "C=-{AV=*{AT{PG}}}" } else { "C=-{AV=ROOT{AT{}}}" };
         let purpose = Purpose::Audit { idc: idc.into(), lane, all };
@@ -104,8 +104,8 @@ impl Controller {
             return;
         }
         self.on_alive(ctx, idc);
-        if ctx.core.config.elsewhere.is_some() {
-            return self.introduce(ctx, idc);
+        if let Some(behind) = &mut self.behind {
+            return behind.introduce(ctx, &mut self.gateways, idc);
         }
         let (Some(reply), Some(gateway)) = (names, self.gateways.get_mut(idc)) else { return };
         let audited = reply.actions().flat_map(|a| a.commands());

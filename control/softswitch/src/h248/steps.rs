@@ -3,6 +3,7 @@
 
 use super::{Controller, Purpose, Spoken};
 use crate::agent::{Bound, Ctx};
+use crate::behind::Served;
 use crate::peers::Peer;
 use crate::registration::{Judged, Origin, Vector, Waiting};
 use portunus_h248::carriage::core::{self, FromProxy};
@@ -61,7 +62,8 @@ impl Controller {
                 let expires_s = ctx.core.config.silent_s;
                 let (lane, rand) = (origin.from, s8.rand);
                 let bound = Bound { idc: s8.idc, idsp: &idsp, rand, ipc: s8.ipc, lane, expires_s };
-                let own = Spoken { version, request: 1, introduced: false, leaving: None };
+                let before = self.gateways.on(s8.idc.as_str(), lane).map(|g| &g.own.served);
+                let own = Spoken { version, request: 1, served: Served::new(before) };
                 match self.gateways.register(ctx, &bound, own) {
                     Ok(()) => {
                         self.command(ctx, lane, version, Purpose::Step, |from, id, w| {

@@ -10,10 +10,13 @@
 //!
 //! Deliberately absent: connections, digits, calls.
 
+mod behind;
 mod serve;
 mod steps;
 
+use self::behind::Lines;
 use crate::agent::{Agent, Ctx};
+use crate::behind::{Behind, Served};
 use crate::commands::Commands;
 use crate::gateways::Gateways;
 use crate::peers::Peer;
@@ -35,23 +38,41 @@ enum Purpose {
     Request { idc: Box<str> },
 }
 
-/// The MGCP agent.
+/// What is kept of a gateway beside.
 #[derive(Debug)]
+struct Known {
+    /// The local name that it registered by.
+    local: Box<[u8]>,
+    /// Which call agent of somebody else's serves it.
+    served: Served,
+}
+
+/// The MGCP agent.
 pub(crate) struct CallAgent {
     commands: Commands<Purpose>,
-    /// With the local name that each registered by.
-    gateways: Gateways<Box<[u8]>>,
+    gateways: Gateways<Known>,
+    /// Call agents of somebody else's.
+    behind: Option<Behind<Lines>>,
 }
 
 impl CallAgent {
     pub(crate) fn new(core: &mut Core) -> Self {
         let max = core.config.limits.commands;
         let commands = Commands::new(1..=TRANSACTION_MAX, REPEAT, max, &mut *core.random);
-        Self { commands, gateways: Gateways::new(&mut *core.random) }
+        let there = !core.config.behind.call_agents.is_empty();
+        let (own, realm) = (core.config.own, core.config.realm.clone());
+        let behind = there.then(|| Behind::new(core, Lines::new(own, &realm)));
+        Self { commands, gateways: Gateways::new(&mut *core.random), behind }
     }
 
     fn on_part(&mut self, ctx: &mut Ctx<'_>, from: Peer, octets: &[u8]) {
         match Message::parse(octets) {
+            Ok(msg) if matches!(from, Peer::Behind(..)) => match portunus_mgcp::carriage::core::read(&msg) {
+                Ok(None) => self.pass_back(ctx, from, &msg),
+                // Whoever is behind us registers nobody.
+                Ok(Some(_)) | Err(_) => ctx.core.counters.unreadable += 1,
+            },
+            Ok(msg) if self.behind.is_some() && response(&msg).is_some() => self.pass_behind(ctx, from, &msg),
             Ok(msg) => match response(&msg) {
                 Some(found) => self.on_response(ctx, from, &msg, found),
                 None => self.on_command(ctx, from, &msg),
@@ -68,6 +89,7 @@ impl CallAgent {
     fn on_command(&mut self, ctx: &mut Ctx<'_>, from: Peer, msg: &Message<'_>) {
         match portunus_mgcp::carriage::core::read(msg) {
             Ok(Some(step)) => self.on_step(ctx, from, msg, &step),
+            Ok(None) if self.behind.is_some() => self.pass_behind(ctx, from, msg),
             Ok(None) => self.on_service(ctx, from, msg),
             Err(fault) => {
                 ctx.core.counters.unreadable += 1;
@@ -127,9 +149,12 @@ impl Agent for CallAgent {
     }
 
     fn on_left(&mut self, ctx: &mut Ctx<'_>, idc: &str, lane: Peer) {
-        self.gateways.remove(idc, lane);
+        let gateway = self.gateways.remove(idc, lane);
         if ctx.owner(lane).is_none() {
             self.commands.cancel(lane);
+        }
+        if let (Some(mut gateway), Some(behind)) = (gateway, &mut self.behind) {
+            behind.on_left(ctx, &mut self.gateways, idc, &mut gateway);
         }
     }
 
@@ -140,10 +165,14 @@ impl Agent for CallAgent {
         while let Some((idc, lane)) = self.gateways.take_due(ctx.now.mono_ms) {
             self.audit(ctx, &idc, lane);
         }
+        if let Some(behind) = &mut self.behind {
+            behind.on_timer(ctx, &mut self.gateways);
+        }
     }
 
     fn next_deadline(&self) -> Option<u64> {
-        [self.commands.next_deadline(), self.gateways.next_due()].into_iter().flatten().min()
+        let behind = self.behind.as_ref().and_then(Behind::next_deadline);
+        [self.commands.next_deadline(), self.gateways.next_due(), behind].into_iter().flatten().min()
     }
 }
 

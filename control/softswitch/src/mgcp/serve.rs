@@ -80,7 +80,9 @@ impl CallAgent {
     pub(super) fn audit(&mut self, ctx: &mut Ctx<'_>, idc: &str, lane: Peer) {
         let Some(gateway) = self.gateways.begin_audit(idc, lane) else { return };
         let local = gateway.endpoints.first().cloned();
-        let endpoints = local.is_none();
+        // A call agent of somebody else's asks what there is by itself.
+        let endpoints = local.is_none() && self.behind.is_none();
+        let local = local.or_else(|| self.behind.is_some().then(|| gateway.own.local.clone()));
         let transaction = self.commands.id();
         let bytes = ctx.write(|w| {
             command(Verb::Auep, transaction, local.as_deref().unwrap_or(b"*"), idc.as_bytes(), w);
@@ -104,6 +106,9 @@ impl CallAgent {
             return;
         }
         self.on_alive(ctx, idc);
+        if let Some(behind) = &mut self.behind {
+            return behind.introduce(ctx, &mut self.gateways, idc);
+        }
         let (Some(names), Some(gateway)) = (names, self.gateways.get_mut(idc)) else { return };
         let own = |e: &Endpoint<'_>| e.domain == idc.as_bytes() && !e.is_wildcard();
         let named = names.into_iter().flat_map(|msg| msg.lines()).filter(|l| l.name == Name::SpecificEndpoint);
@@ -112,7 +117,7 @@ impl CallAgent {
         let all = names.is_some() && !(1..=ENDPOINTS_EACH).contains(&endpoints.len());
         if endpoints.is_empty() {
             // The one that registered.
-            endpoints.push(gateway.own.clone());
+            endpoints.push(gateway.own.local.clone());
         }
         // A gateway of many is asked as a whole; one of them names it in audits.
         endpoints.truncate(if all { 1 } else { ENDPOINTS_EACH });

@@ -1,8 +1,9 @@
 //! The registration: s2 and s8 in, s5, s9 and refusals out, each a command of its own that is repeated until the proxy
 //! has it.
 
-use super::{CallAgent, Purpose, written};
+use super::{CallAgent, Known, Purpose, written};
 use crate::agent::{Bound, Ctx};
+use crate::behind::Served;
 use crate::peers::Peer;
 use crate::registration::{Judged, Origin, Vector, Waiting};
 use portunus_codec::{Full, Writer};
@@ -61,7 +62,9 @@ impl CallAgent {
                 let expires_s = ctx.core.config.silent_s;
                 let (lane, rand) = (origin.from, s8.rand);
                 let bound = Bound { idc: s8.idc, idsp: &idsp, rand, ipc: s8.ipc, lane, expires_s };
-                match self.gateways.register(ctx, &bound, endpoint.local.into()) {
+                let before = self.gateways.on(s8.idc.as_str(), lane).map(|g| &g.own.served);
+                let own = Known { local: endpoint.local.into(), served: Served::new(before) };
+                match self.gateways.register(ctx, &bound, own) {
                     Ok(()) => {
                         return self.command(ctx, lane, endpoint, |t, w| core::write_s9(t, s8.idsp, &rand, &s9, w));
                     }

@@ -24,6 +24,7 @@ use core::net::SocketAddr;
 use portunus_codec::{Full, Writer, hex_u64};
 use portunus_keydist::ident::Idc;
 use portunus_keydist::timing::Repeat;
+use portunus_signalling::Protocol;
 use portunus_sip::carriage::core::read_register;
 use portunus_sip::view::uri::put_idc_uri;
 use portunus_sip::view::{Message, Name, Via};
@@ -59,8 +60,11 @@ pub(super) struct Behind {
 impl Behind {
     /// `None` where there are none.
     pub(super) fn new(core: &mut Core) -> Option<Self> {
-        let registrars = core.config.registrars.as_ref()?;
-        let (answer_within_ms, patience_ms) = (registrars.answer_within_ms, registrars.patience_ms);
+        if core.config.behind.registrars.is_empty() {
+            return None;
+        }
+        let health = core.config.behind.health;
+        let (answer_within_ms, patience_ms) = (health.answer_within_ms, health.patience_ms);
         let schedule = Repeat { gaps_ms: GAPS_MS, give_up_ms: answer_within_ms };
         let commands = Commands::new(1..=u32::MAX, schedule, core.config.limits.commands, &mut *core.random);
         Some(Self { commands, answer_within_ms, patience_ms })
@@ -100,7 +104,7 @@ impl Behind {
         match self.commands.answered(ctx, id, from) {
             Some(Purpose::Probe(nth)) => {
                 sign(ctx.core, nth, !matches!(status, 408 | 503));
-                ctx.core.upstreams.probed(ctx.now.mono_ms, nth);
+                ctx.core.upstreams[Protocol::Sip].probed(ctx.now.mono_ms, nth);
             }
             Some(Purpose::Register(pending)) => self.on_answer(ctx, pending, msg),
             None => {}
@@ -144,7 +148,7 @@ impl Behind {
             match purpose {
                 Purpose::Probe(nth) => {
                     sign(ctx.core, nth, false);
-                    ctx.core.upstreams.probed(ctx.now.mono_ms, nth);
+                    ctx.core.upstreams[Protocol::Sip].probed(ctx.now.mono_ms, nth);
                 }
                 Purpose::Register(pending) => {
                     pending.tried.last().iter().for_each(|nth| sign(ctx.core, **nth, false));
@@ -153,12 +157,12 @@ impl Behind {
                 }
             }
         }
-        while let Some(nth) = ctx.core.upstreams.take_due(ctx.now.mono_ms) {
+        while let Some(nth) = ctx.core.upstreams[Protocol::Sip].take_due(ctx.now.mono_ms) {
             let id = self.commands.id();
             let written = question(ctx.core, nth, id);
             let asked = written.is_some_and(|(to, bytes)| self.commands.send(ctx, id, to, bytes, Purpose::Probe(nth)));
             if !asked {
-                ctx.core.upstreams.probed(ctx.now.mono_ms, nth);
+                ctx.core.upstreams[Protocol::Sip].probed(ctx.now.mono_ms, nth);
             }
         }
     }
@@ -170,7 +174,7 @@ impl Behind {
 
 /// A sign of life of a registrar's, or of none.
 fn sign(core: &mut Core, nth: usize, up: bool) {
-    let turned = if up { core.upstreams.heard(nth) } else { core.upstreams.silent(nth) };
+    let turned = if up { core.upstreams[Protocol::Sip].heard(nth) } else { core.upstreams[Protocol::Sip].silent(nth) };
     let counters = &mut core.counters;
     *(if up { &mut counters.registrar_up } else { &mut counters.registrar_down }) += u64::from(turned);
 }
@@ -202,8 +206,8 @@ fn registration(core: &mut Core, pending: &mut Pending, id: u32) -> Option<(Peer
     // It was read when it came.
     let msg = Message::parse(&pending.granting.request).ok()?;
     let idc = read_register(&msg).ok()?.idc;
-    let nth = core.upstreams.choose(idc.as_bytes(), &pending.tried)?;
-    let to = Peer::Udp(core.upstreams.address(nth)?);
+    let nth = core.upstreams[Protocol::Sip].choose(idc.as_bytes(), &pending.tried)?;
+    let to = Peer::Udp(core.upstreams[Protocol::Sip].address(nth)?);
     pending.tried.push(nth);
     let (own, branch) = (core.config.own, branch(core, id));
     let bytes = core.write(|w| put_registration((own, &branch), &msg, idc, w))?;
@@ -238,7 +242,7 @@ fn put_registration(
 
 /// OPTIONS: are you there (RFC 3261 section 11).
 fn question(core: &mut Core, nth: usize, id: u32) -> Option<(Peer, Vec<u8>)> {
-    let address = core.upstreams.address(nth)?;
+    let address = core.upstreams[Protocol::Sip].address(nth)?;
     let (own, branch, realm) = (core.config.own, branch(core, id), core.config.realm.clone());
     let call = hex_u64(core.random.next_u64());
     let bytes = core.write(|w| {

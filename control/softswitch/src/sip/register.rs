@@ -254,7 +254,7 @@ impl Core {
 
     /// Grants a registration, where it is ours to grant.
     fn grant(&mut self, now: Now, r: &Request<'_, '_>, proof: Proof, out: &mut Vec<Effect>) -> Option<Granting> {
-        if self.upstreams.is_empty() {
+        if self.upstreams[Protocol::Sip].is_empty() {
             self.change(now, r, &proof, None, out);
             return None;
         }

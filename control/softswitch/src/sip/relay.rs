@@ -120,11 +120,11 @@ fn way(sw: &mut Core, now: Now, from: Peer, msg: &Message<'_>) -> Way {
 /// True for what a terminal asks for where registrars behind us serve it: theirs, but for registrations, which are
 /// authenticated here.
 fn asks_registrar(sw: &Core, from: Peer, msg: &Message<'_>) -> bool {
-    !sw.upstreams.is_empty() && msg.method() != Method::Register && peers::is_proxy(&sw.config, from)
+    !sw.upstreams[Protocol::Sip].is_empty() && msg.method() != Method::Register && peers::is_proxy(&sw.config, from)
 }
 
 fn is_registrar(sw: &Core, to: Peer) -> bool {
-    matches!(to, Peer::Udp(addr) if sw.upstreams.find(addr).is_some())
+    matches!(to, Peer::Udp(addr) if sw.upstreams[Protocol::Sip].find(addr).is_some())
 }
 
 /// The registrar behind us that serves the sender. CANCEL and ACK follow their INVITE: it is the same one as long as it
@@ -132,7 +132,7 @@ fn is_registrar(sw: &Core, to: Peer) -> bool {
 fn registrar(sw: &mut Core, msg: &Message<'_>, pop: usize) -> Way {
     let idc = msg.from().sip().and_then(|uri| uri::identity(&uri));
     let name = idc.as_ref().map_or(msg.call_id(), |idc| idc.as_idc().as_bytes());
-    match sw.upstreams.choose(name, &[]).and_then(|nth| sw.upstreams.address(nth)) {
+    match sw.upstreams[Protocol::Sip].choose(name, &[]).and_then(|nth| sw.upstreams[Protocol::Sip].address(nth)) {
         Some(addr) => Way::On(Target { pop, asserted: true, ..Target::plain(Peer::Udp(addr)) }),
         None => {
             sw.counters.registrar_none += 1;

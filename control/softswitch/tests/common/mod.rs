@@ -1,6 +1,7 @@
 //! A softswitch with a proxy's messages before it and an AuC's answers behind it.
 #![allow(dead_code, unreachable_pub)]
 
+use core::net::SocketAddr;
 use portunus_aaa::{AaaAnswer, AaaRequest, Account, Unreachable};
 use portunus_keydist::steps::S4;
 use portunus_keydist::{Now, Random};
@@ -39,11 +40,18 @@ pub struct Bench {
     /// What was sent in RAS, which is no text.
     pub octets: Vec<(Peer, Vec<u8>)>,
     pub asked: Vec<(AskId, AaaRequest)>,
-    /// Whom nothing is said to any more.
-    pub left: Vec<Peer>,
+    /// Lanes by whose ports nothing is said any more.
+    pub left: Vec<SocketAddr>,
+    /// Questions for signs of life to call agents and controllers.
+    pub questions: Vec<(Protocol, u16, String)>,
+    /// Those of them that do not answer any.
+    pub silent: Vec<u16>,
     branch: u64,
     call: u64,
 }
+
+/// The lane that is no gateway's.
+const NOBODYS: SocketAddr = SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), 0);
 
 pub fn peer(addr: &str) -> Peer {
     Peer::Udp(addr.parse().unwrap())
@@ -59,18 +67,23 @@ impl Bench {
             octets: vec![],
             asked: vec![],
             left: vec![],
+            questions: vec![],
+            silent: vec![],
             branch: 0,
             call: 0,
         }
     }
 
-    fn take(&mut self, effects: Vec<Effect>) {
+    pub fn take(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
+                Effect::Send { protocol, to: Peer::Behind(lane, nth), bytes } if lane == NOBODYS => {
+                    self.questions.push((protocol, nth, String::from_utf8(bytes).unwrap()));
+                }
                 Effect::Send { protocol: Protocol::Ras, to, bytes } => self.octets.push((to, bytes)),
                 Effect::Send { to, bytes, .. } => self.sent.push((to, String::from_utf8(bytes).unwrap())),
                 Effect::Ask { id, request } => self.asked.push((id, request)),
-                Effect::Leave(peer) => self.left.push(peer),
+                Effect::Leave(_, lane) => self.left.push(lane),
             }
         }
     }
@@ -99,8 +112,31 @@ impl Bench {
             let mut out = Vec::new();
             self.ss.on_timer(self.now, &mut out);
             self.take(out);
+            self.show_life();
         }
         self.now.mono_ms = until;
+    }
+
+    /// Whoever is asked for a sign of life and is not silent says that it knows nobody of that name.
+    fn show_life(&mut self) {
+        for (protocol, nth, question) in core::mem::take(&mut self.questions) {
+            if self.silent.contains(&nth) {
+                continue;
+            }
+            let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
+            let answer = match protocol {
+                Protocol::H248 => {
+                    assert!(question.ends_with("{C=-{N=ROOT{OE=1{it/ito}}}}"), "{question}");
+                    let id = digits(question.split("T=").nth(1).unwrap());
+                    format!("!/1 <mgc.example.test> P={id}{{ER=505{{\"No ServiceChange yet\"}}}}")
+                }
+                _ => {
+                    assert!(question.ends_with(" nobody@[192.0.2.100] MGCP 1.0\r\nX: 0\r\nO: \r\n"), "{question}");
+                    format!("500 {}\r\n", digits(question.split(' ').nth(1).unwrap()))
+                }
+            };
+            self.say(protocol, Peer::Behind(NOBODYS, nth), answer.as_bytes());
+        }
     }
 
     /// The one message that was sent since the last look.
