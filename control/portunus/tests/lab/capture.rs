@@ -21,7 +21,7 @@ impl Lab {
         let stock = self.digest.map(|_| self.stock.port());
         let sip: Vec<u16> = sip.into_iter().chain(stock).chain(self.registrars.iter().map(SocketAddr::port)).collect();
         let radius = [self.radius.port(), self.accounting.port()];
-        let h248 = self.controller.map(|controller| controller.port());
+        let h248 = self.controllers.first().map(SocketAddr::port);
         let (ipsec, tls) = (self.ipsec.port(), self.tls.port());
         let diameter: Vec<u16> = self.diameter.into_iter().flatten().map(|at| at.port()).collect();
         let ports = sip

@@ -151,8 +151,12 @@ pub struct Lab {
     /// The softswitch.
     pub softswitch: SocketAddr,
     softswitch_h248: SocketAddr,
-    /// A media gateway controller of somebody else's, which serves the gateways.
-    controller: Option<SocketAddr>,
+    /// Media gateway controllers of somebody else's, which serve the gateways.
+    controllers: Vec<SocketAddr>,
+    /// Call agents of somebody else's, which serve the MGCP gateways.
+    call_agents: Vec<SocketAddr>,
+    /// How often those are asked for a sign of life; empty: as ever.
+    health: &'static str,
     /// SIP registrars of somebody else's, which serve the terminals.
     registrars: Vec<SocketAddr>,
     radius: SocketAddr,
@@ -186,7 +190,9 @@ impl Lab {
             core: free_port(),
             softswitch: free_port(),
             softswitch_h248: free_port(),
-            controller: None,
+            controllers: Vec::new(),
+            call_agents: Vec::new(),
+            health: "",
             registrars: Vec::new(),
             radius: free_port(),
             accounting: free_port(),
@@ -241,8 +247,26 @@ impl Lab {
     }
 
     /// Gateways are served by this controller.
-    pub fn with_controller(mut self, controller: SocketAddr) -> Self {
-        self.controller = Some(controller);
+    pub fn with_controller(self, controller: SocketAddr) -> Self {
+        self.with_controllers(&[controller])
+    }
+
+    /// Gateways are served by these controllers.
+    pub fn with_controllers(mut self, controllers: &[SocketAddr]) -> Self {
+        self.controllers = controllers.to_vec();
+        self
+    }
+
+    /// MGCP gateways are served by these call agents; without a proxy of its own process.
+    pub fn with_call_agents(mut self, call_agents: &[SocketAddr]) -> Self {
+        self.call_agents = call_agents.to_vec();
+        self.direct()
+    }
+
+    /// Whoever of these is down is found to be so within two seconds.
+    pub fn watchful(mut self) -> Self {
+        self.health =
+            "[softswitch.health]\nprobe_every = \"300ms\"\nanswer_within = \"500ms\"\ndown_after = 2\nup_after = 1\n";
         self
     }
 
@@ -274,15 +298,18 @@ impl Lab {
             });
             let beside: String = beside.collect();
             let stock = if self.digest.is_some() { row("udp", stock, "stock_phones = true") } else { String::new() };
-            let h248 = match self.controller {
-                Some(_) => format!(
+            let mut behind = String::new();
+            if !self.controllers.is_empty() {
+                behind += &format!(
                     "[[{section}.listener]]\nprotocol = \"h248\"\naddress = \"{}\"\n[[{section}.tls]]\nprotocol = \"h248\"\naddress = \"{}\"\n",
                     self.h248, self.tls_h248
-                ),
-                None => String::new(),
-            };
+                );
+            }
+            if !self.call_agents.is_empty() {
+                behind += &listener("mgcp", "udp", &self.h248, "");
+            }
             format!(
-                "{}{}{beside}{stock}{h248}[{section}.sealed]\naddress = \"{sealed}\"\n[{section}.ipsec]\naddress = \"{ipsec}\"\n[[{section}.tls]]\nprotocol = \"sip\"\naddress = \"{tls}\"\n[{section}.policy]\nmechanisms = [\"x-pkd-sealed\", \"ipsec-man\", \"tls\"]\n[{section}.key]\nfile = \"subscribers.csv\"\n[{section}.capacity]\nsessions = 1000\n",
+                "{}{}{beside}{stock}{behind}[{section}.sealed]\naddress = \"{sealed}\"\n[{section}.ipsec]\naddress = \"{ipsec}\"\n[[{section}.tls]]\nprotocol = \"sip\"\naddress = \"{tls}\"\n[{section}.policy]\nmechanisms = [\"x-pkd-sealed\", \"ipsec-man\", \"tls\"]\n[{section}.key]\nfile = \"subscribers.csv\"\n[{section}.capacity]\nsessions = 1000\n",
                 row("udp", sip, ""),
                 row("tcp", sip, "")
             )
@@ -290,9 +317,9 @@ impl Lab {
         let (edge, behind) = if self.direct {
             (listeners("softswitch.direct"), String::new())
         } else {
-            let controllers = match self.controller {
-                Some(_) => format!("controllers = [\"{}\"]\n", self.softswitch_h248),
-                None => String::new(),
+            let controllers = match self.controllers.is_empty() {
+                false => format!("controllers = [\"{}\"]\n", self.softswitch_h248),
+                true => String::new(),
             };
             let peers = [("call_agents", "mgcp"), ("controllers", "h248"), ("gatekeepers", "ras")];
             let peers = self
@@ -314,19 +341,20 @@ impl Lab {
         let own = self.beside.into_iter().flat_map(|[_, at]| {
             ["mgcp", "h248", "ras"].map(|protocol| format!("\nlisten_{protocol} = \"{at}:{}\"", port(protocol)))
         });
-        let registrar = |at: &SocketAddr| format!("[[softswitch.registrar]]\naddress = \"{at}\"\n");
-        let behind: String = self.registrars.iter().map(registrar).chain([behind]).collect();
+        let upstreams =
+            [("registrar", &self.registrars), ("controller", &self.controllers), ("call_agent", &self.call_agents)];
+        let upstreams = upstreams
+            .into_iter()
+            .flat_map(|(kind, list)| list.iter().map(move |at| format!("[[softswitch.{kind}]]\naddress = \"{at}\"\n")));
+        let behind: String = upstreams.chain([self.health.to_owned(), behind]).collect();
         let listen = if self.direct && self.registrars.is_empty() {
             String::new()
         } else {
             format!("listen = \"{softswitch}\"{}", own.collect::<String>())
         };
-        let behind_it = match (self.controller, self.direct) {
-            (Some(controller), true) => format!("h248_controller = \"{controller}\""),
-            (Some(controller), false) => {
-                format!("listen_h248 = \"{}\"\nh248_controller = \"{controller}\"", self.softswitch_h248)
-            }
-            (None, _) => String::new(),
+        let behind_it = match self.controllers.is_empty() || self.direct {
+            false => format!("listen_h248 = \"{}\"", self.softswitch_h248),
+            true => String::new(),
         };
         let (auc, aaa) = match self.diameter {
             Some([auc, relay]) => (
@@ -577,6 +605,12 @@ impl Controller {
     /// A media gateway at `at` whose controller is at `controller`.
     pub fn gateway(id: &str, at: SocketAddr, controller: SocketAddr) -> Self {
         Self::script("gateway.escript", &[id, &at.port().to_string(), &controller.port().to_string()])
+    }
+
+    /// True once it has said this.
+    pub fn heard(&mut self, line: &str) -> bool {
+        self.lines.extend(self.said.try_iter());
+        self.lines.iter().any(|said| said == line)
     }
 
     /// Tells it something.

@@ -1,13 +1,15 @@
 #!/usr/bin/env escript
 %% A media gateway controller of Erlang/OTP's megaco application, which knows nothing of Portunus: it takes whichever
-%% gateway says ServiceChange, audits it, asks its lines to report off-hook and answers with dial tone.
+%% gateway says ServiceChange, audits it, asks its lines to report off-hook and answers with dial tone. Whoever asks for
+%% something before that gets error 505.
 %%
 %%     controller.escript PORT
 %%
 %% Listens on 127.0.0.1 over UDP (text). Says what it sees, a line each, and ends at the end of its input:
 %%
 %%     listening
-%%     restart GATEWAY          audited GATEWAY LINE,LINE       asked GATEWAY
+%%     restart GATEWAY          failover GATEWAY
+%%     disconnected GATEWAY     audited GATEWAY LINE,LINE       asked GATEWAY
 %%     notified GATEWAY LINE EVENT                              tone GATEWAY LINE
 %%     forced GATEWAY
 %%     trouble WHAT
@@ -17,6 +19,7 @@
          handle_unexpected_trans/4, handle_trans_request_abort/5]).
 
 main([Port]) ->
+    gateways = ets:new(gateways, [named_table, public]),
     ok = megaco:start(),
     Mid = {domainName, {'DomainName', "mgc.example.test", asn1_NOVALUE}},
     ok = megaco:start_user(Mid, [{user_mod, ?MODULE}, {user_args, [self()]}, {send_mod, megaco_udp},
@@ -56,16 +59,24 @@ handle_trans_request(_, _, Actions, Main) ->
 
 request(Conn, Gateway, {serviceChangeReq, {'ServiceChangeRequest', _, Parms}}, Main) ->
     case element(2, Parms) of
-        restart ->
-            Main ! {say, "restart ~s", [Gateway]},
+        Method when Method =:= restart; Method =:= failover; Method =:= disconnected ->
+            ets:insert(gateways, {Gateway}),
+            Main ! {say, "~s ~s", [Method, Gateway]},
             ok = megaco:update_conn_info(Conn, protocol_version, 2),
             spawn_link(fun() -> audit(Conn, Gateway, Main) end),
             actions("Reply=1{Context=-{ServiceChange=ROOT{Services{Version=2}}}}");
         forced ->
+            ets:delete(gateways, Gateway),
             Main ! {say, "forced ~s", [Gateway]},
             actions("Reply=1{Context=-{ServiceChange=ROOT}}")
     end;
 request(Conn, Gateway, {notifyReq, {'NotifyRequest', [Line], Observed, _}}, Main) ->
+    case ets:member(gateways, Gateway) of
+        true -> notified(Conn, Gateway, Line, Observed, Main);
+        false -> {'ErrorDescriptor', 505, "Transaction request received before a ServiceChange reply"}
+    end.
+
+notified(Conn, Gateway, Line, Observed, Main) ->
     {'ObservedEventsDescriptor', _, [Event]} = Observed,
     Main ! {say, "notified ~s ~s ~s", [Gateway, name(Line), element(2, Event)]},
     spawn_link(fun() -> tone(Conn, Gateway, name(Line), Main) end),
@@ -96,7 +107,8 @@ trouble(Main, What) ->
     Main ! {say, "trouble ~0p", [What]},
     ok.
 
-gateway({megaco_conn_handle, _, {domainName, {'DomainName', Name, _}}}) -> Name.
+gateway({megaco_conn_handle, _, {domainName, {'DomainName', Name, _}}}) -> Name;
+gateway({megaco_conn_handle, _, _}) -> "nobody".
 
 name({megaco_term_id, _, Parts}) -> lists:flatten(lists:join("/", Parts)).
 
