@@ -97,7 +97,7 @@ pub fn start_proxy(
         topology: topology(workers),
         idsp: IDSP.into(),
         realm: REALM.into(),
-        prk: key_of(IDSP).prk(),
+        device: key_of(IDSP).prk().into(),
         listeners: vec![listener(access), listener(protected)],
         capacity,
         policy: Policy { mechanisms: [mech].into_iter().collect(), ..Policy::default() },

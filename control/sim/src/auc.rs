@@ -52,6 +52,8 @@ pub struct Store {
     pub phones: BTreeMap<String, Vec<u8>>,
     /// Proxies' and softswitches' keys.
     pub devices: BTreeMap<String, Key>,
+    /// The first one that each of them had.
+    pub first: BTreeMap<String, Key>,
     /// Who is registered.
     pub records: BTreeMap<String, Record>,
     held: InMemory,
@@ -70,6 +72,7 @@ impl Store {
             subscribers: BTreeMap::new(),
             phones: BTreeMap::new(),
             devices: BTreeMap::new(),
+            first: BTreeMap::new(),
             records: BTreeMap::new(),
             held: InMemory::new(rng),
         }
@@ -90,6 +93,7 @@ impl Store {
     /// A proxy or softswitch.
     pub fn add_device(&mut self, idsp: &str, key: Key) {
         self.held.add_device(idsp, key.clone());
+        self.first.entry(idsp.to_owned()).or_insert_with(|| key.clone());
         self.devices.insert(idsp.to_owned(), key);
     }
 }
@@ -115,6 +119,11 @@ impl Auc {
         let end = (RADIUS_UDP.end)(config, Box::new(rng.fork()));
         let config = AucConfig { realms: vec!["example.test".into()], digest_sha256: true, digest_md5: false };
         Self { end, centre: Centre::new(config, store.held.clone(), rng), rng: rng.fork() }
+    }
+
+    /// A device has another key from now on.
+    pub fn rekey(&mut self, idsp: &str, key: Key) {
+        self.centre.subscribers_mut().add_device(idsp, key);
     }
 
     /// A datagram for one of its ports.

@@ -15,7 +15,7 @@ use portunus_engine::{
     Sink, To,
 };
 use portunus_keydist::proxy::HashKey;
-use portunus_keydist::{Idc, Key, Now};
+use portunus_keydist::{DeviceKeys, Idc, Key, Now};
 use portunus_signalling::{Protocol, Route, Transport};
 use portunus_softswitch::Peer;
 use std::collections::BTreeMap;
@@ -399,6 +399,22 @@ impl Proxy {
                 self.on_session(now, idc, worker, false);
             }
         }
+    }
+
+    /// Other long-term keys, as a reload brings them to every worker.
+    pub fn rekey(&mut self, now: Now, keys: &DeviceKeys) -> Out {
+        let mut out = Out::default();
+        for worker in 0..self.engines.len() {
+            let command = Command::Rekey(Arc::new(keys.clone()));
+            self.with_engine(now, worker, &mut out, |engine, sink| engine.on_command(now, command, sink));
+        }
+        out
+    }
+
+    /// Wraps that opened under the other key only, and wraps that did not open.
+    pub fn unwrapped(&self) -> (u64, u64) {
+        let counters = self.engines.iter().map(Engine::counters);
+        counters.fold((0, 0), |(other, failed), c| (other + c.unwrap_other_key, failed + c.unwrap_failed))
     }
 
     /// Time has passed.

@@ -47,6 +47,17 @@ pub enum LinkKind {
     Aaa,
 }
 
+/// What a proxy holds while one key replaces another: the old one is that of the run's beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// The old one, and the new one beside it.
+    OldNew,
+    /// The new one, and the old one beside it.
+    NewOld,
+    /// The new one.
+    New,
+}
+
 /// Something that goes wrong at a certain time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mishap {
@@ -68,6 +79,10 @@ pub enum Mishap {
     /// Somebody with a terminal's key registers through another proxy and is gone before the key comes: a registration
     /// that nobody confirms.
     Half(usize),
+    /// The AuC uses a proxy's new key from now on.
+    Rotate(usize),
+    /// A proxy takes other keys over.
+    Hold(usize, Held),
 }
 
 /// What attackers may do in this run, each in a thousand of the moments when they act.

@@ -3,7 +3,7 @@
 use portunus_keydist::mech::Mech;
 use portunus_signalling::Protocol;
 use portunus_sim::dialect;
-use portunus_sim::scenario::{Malice, Mishap, Node, Scenario, Weather};
+use portunus_sim::scenario::{Held, Malice, Mishap, Node, Scenario, Weather};
 use portunus_sim::world::World;
 
 const FINE: Weather = Weather { loss: 0, duplicate: 0, corrupt: 0, delay: 5, jitter: 5 };
@@ -142,4 +142,43 @@ fn a_connection_that_opens_into_silence_is_given_up_and_the_terminal_is_back() {
     world.run_to(240_000);
     good(&world);
     assert_eq!((registered(&world), world.trouble()), (12, None), "and reachable");
+}
+
+#[test]
+fn a_proxys_key_is_replaced_in_either_order_and_no_registration_fails() {
+    for direct in [false, true] {
+        let mut s = plain(15, 30, direct);
+        // Keys live so short that every terminal registers anew within each step.
+        s.life_s = 60;
+        s.mishaps =
+            [(80, Held::NewOld), (160, Held::New)].map(|(at, held)| (at * 1000, Mishap::Hold(0, held))).to_vec();
+        s.mishaps.push((140_000, Mishap::Rotate(0)));
+        if !direct {
+            let steps = [(80, Held::OldNew), (150, Held::NewOld), (220, Held::New)];
+            s.mishaps.extend(steps.map(|(at, held)| (at * 1000, Mishap::Hold(1, held))));
+            s.mishaps.push((140_000, Mishap::Rotate(1)));
+        }
+        s.mishaps.sort_by_key(|(at, _)| *at);
+        let proxies = s.proxies;
+        let mut world = World::new(s, false);
+        world.run_to(70_000);
+        let mut before = world.sessions();
+        for second in 71..300 {
+            world.run_to(second * 1_000);
+            good(&world);
+            assert_eq!(registered(&world), 30, "direct {direct}, second {second}");
+            if second % 75 == 0 && second > 75 {
+                let now = world.sessions();
+                assert!(before.iter().zip(&now).all(|(a, b)| a != b), "everybody has registered since");
+                before = now;
+            }
+        }
+        for proxy in 0..proxies {
+            let (other, failed) = world.unwrapped(proxy);
+            assert!(
+                other > 0 && failed == 0,
+                "direct {direct}, proxy {proxy}: {other} by the other key, {failed} failed"
+            );
+        }
+    }
 }

@@ -3,10 +3,10 @@
 use arrayvec::ArrayString;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use portunus_channel::kernel::Pair;
-use portunus_keydist::Idc;
 use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::ident::IDC_MAX;
 use portunus_keydist::proxy::HashKey;
+use portunus_keydist::{DeviceKeys, Idc};
 use portunus_signalling::Protocol;
 use std::sync::Arc;
 
@@ -208,6 +208,8 @@ pub enum Command {
     Resume,
     /// Another policy from now on. It was validated by [`crate::Policy::validate`]; one that was not is ignored.
     Reload(Arc<crate::Policy>),
+    /// Other long-term keys from now on. Sessions have their own and go on.
+    Rekey(Arc<DeviceKeys>),
 }
 
 /// Why the engine wants [`crate::Engine::on_timer`] at a certain time.

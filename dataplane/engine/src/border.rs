@@ -6,10 +6,9 @@ use crate::counters::Counters;
 use crate::engine::Engine;
 use crate::store::sessions::State;
 use core::cell::Cell;
-use portunus_keydist::Idc;
-use portunus_keydist::Now;
 use portunus_keydist::proxy::Veil;
 use portunus_keydist::steps::Refusal;
+use portunus_keydist::{DeviceKeys, Idc, Now};
 use portunus_signalling::{
     Border, Crossing, Fault, FaultKind, FromTerminal, Full, Hop, Marks, Noticed, Rules, SessionRef, Signalling, Text,
     Ticket, Writer,
@@ -27,8 +26,8 @@ pub(crate) enum Way {
 }
 
 /// The border of an engine with these rules.
-pub(crate) fn border(prk: &portunus_keydist::Prk, rules: &Rules) -> Arc<Border> {
-    Arc::new(Border { veil: Some(Veil::new(prk)), rules: rules.clone() })
+pub(crate) fn border(device: &DeviceKeys, rules: &Rules) -> Arc<Border> {
+    Arc::new(Border { veil: Some(Veil::of(device)), rules: rules.clone() })
 }
 
 /// What a protocol may know of a session, and what of its messages may cross.

@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use portunus_channel::{Mechanism, room};
 use portunus_keydist::mech::Mech;
 use portunus_keydist::proxy::{LockoutPolicy, ProcessKeys};
-use portunus_keydist::{Idsp, Prk, Random};
+use portunus_keydist::{DeviceKeys, Idsp, Random};
 use portunus_signalling::{Rules, Signalling, Transport};
 
 /// Most listeners of one engine.
@@ -135,15 +135,15 @@ impl Capacity {
 #[derive(Clone)]
 pub struct Keys {
     /// PRK(Ksp), or PRK(Kss) in the direct topology.
-    pub prk: Prk,
+    pub device: DeviceKeys,
     /// What challenges, cookies and hashes are keyed by; drawn afresh at every start.
     pub process: ProcessKeys,
 }
 
 impl Keys {
     /// Draws the process's own secrets.
-    pub fn new(prk: Prk, rng: &mut dyn Random) -> Self {
-        Self { prk, process: ProcessKeys::draw(rng) }
+    pub fn new(device: impl Into<DeviceKeys>, rng: &mut dyn Random) -> Self {
+        Self { device: device.into(), process: ProcessKeys::draw(rng) }
     }
 }
 

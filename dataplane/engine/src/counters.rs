@@ -114,6 +114,7 @@ counters! {
     Counter kernel_unasked "Registrations told 503: the kernel could not be asked for their ESP";
     Counter kernel_unknown "Messages out of the kernel's ESP from where no session is";
     Counter kernel_lost "Sessions ended because the kernel does not have their ESP, or their terminal's address changed";
+    Counter unwrap_other_key "s9 whose E_Ksp opened under the device's other key";
     // Load.
     Counter shed_busy "New registrations told 503 under load or while draining";
     Counter shed_dropped "New registrations dropped without a word under load";

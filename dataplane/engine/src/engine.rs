@@ -15,7 +15,7 @@ use crate::store::wheel::Wheel;
 use arrayvec::ArrayVec;
 use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::proxy::{HashKey, Proxy, Rules, Sizes, Source};
-use portunus_keydist::{Idc, Now, Prk, Random};
+use portunus_keydist::{DeviceKeys, Idc, Now, Random};
 use portunus_signalling::{Border, Marks, Text, Ticket};
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ pub struct Engine {
     pub(crate) site: Site,
     pub(crate) policy: Arc<Policy>,
     pub(crate) border: Arc<Border>,
-    pub(crate) prk: Prk,
+    pub(crate) device: DeviceKeys,
     pub(crate) hash: HashKey,
     pub(crate) role: Proxy,
     pub(crate) rng: Box<dyn Random + Send>,
@@ -110,9 +110,9 @@ impl Engine {
             rooms: Some(Box::new([const { (Marks::NONE, Text::new()) }; AHEAD])),
             first_session_timer: c.pendings as u32,
             site,
-            border: border(&keys.prk, &policy.border),
+            border: border(&keys.device, &policy.border),
             policy,
-            prk: keys.prk,
+            device: keys.device,
             hash,
             rng,
             counters: Counters::default(),
@@ -185,11 +185,15 @@ impl Engine {
             Command::Reload(policy) => {
                 if policy.validate().is_ok() {
                     self.role.set_rules(rules(&policy));
-                    self.border = border(&self.prk, &policy.border);
+                    self.border = border(&self.device, &policy.border);
                     let (mut policy, base) = (Arc::unwrap_or_clone(policy), self.policy.classes.clone());
                     policy.classes.follow(&base, &policy.mechanisms);
                     self.policy = Arc::new(policy);
                 }
+            }
+            Command::Rekey(device) => {
+                self.border = border(&device, &self.policy.border);
+                self.device = Arc::unwrap_or_clone(device);
             }
         }
         let _ = now;

@@ -16,13 +16,14 @@ use arrayvec::ArrayVec;
 use core::net::SocketAddr;
 use core::ops::Range;
 use portunus_channel::End;
-use portunus_keydist::batch::{MacJob, OpenJob, Opened, mac_batch, open_batch};
+use portunus_keydist::batch::{MacJob, OpenJob, Opened, mac_batch};
 use portunus_keydist::bugs::{Bug, planted};
+use portunus_keydist::device::Under;
 use portunus_keydist::ident::IdcBuf;
 use portunus_keydist::mech::MechList;
 use portunus_keydist::proxy::{Granted, Source};
 use portunus_keydist::steps::{Refusal, S9, S10};
-use portunus_keydist::{Idc, Now, Prk, Random};
+use portunus_keydist::{DeviceKeys, Idc, Now, Random};
 use portunus_signalling::{BINDING_MAX, Hop, Signalling, Writer};
 
 /// Most s9 of one batch.
@@ -214,11 +215,16 @@ fn collect<'a>(
     mismatched
 }
 
-/// Opens the wraps of all cases.
-fn open_all(prk: &Prk, cases: &[Case<'_>], opened: &mut ArrayVec<Option<Opened>, BATCH>) {
+/// Opens the wraps of all cases; says how many opened under the other key only.
+fn open_all(keys: &DeviceKeys, cases: &[Case<'_>], opened: &mut ArrayVec<Option<Opened>, BATCH>) -> u64 {
     let mut jobs: ArrayVec<OpenJob<'_>, BATCH> = ArrayVec::new();
     jobs.extend(cases.iter().map(|case| case.granted.open_job(case.idc, case.hop.own.idsp)));
-    open_batch(prk, &jobs, |_, result| opened.push(result.ok()));
+    let mut other = 0;
+    keys.open_batch(&jobs, |result| {
+        other += u64::from(matches!(result, Ok((_, Under::Other))));
+        opened.push(result.ok().map(|(opened, _)| opened));
+    });
+    other
 }
 
 /// Makes and puts in the MACs of all s10 that were written.
@@ -265,7 +271,7 @@ impl Engine {
         let mut cases = ArrayVec::new();
         let mut opened = ArrayVec::new();
         self.counters.core_mismatched += collect(&self.pendings, &self.site, signalling, claims, &mut cases);
-        open_all(&self.prk, &cases, &mut opened);
+        self.counters.unwrap_other_key += open_all(&self.device, &cases, &mut opened);
         let mut desk = Desk {
             site: &self.site,
             policy: &self.policy,

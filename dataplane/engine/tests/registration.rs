@@ -2,9 +2,11 @@
 mod common;
 
 use common::*;
-use portunus_engine::{Cookies, CorePacket, Policy, To};
+use portunus_engine::{Command, Cookies, CorePacket, Policy, To};
 use portunus_keydist::steps::S6;
+use portunus_keydist::{DeviceKeys, Key};
 use portunus_sip::carriage::terminal::{Answer, read_answer};
+use std::sync::Arc;
 
 #[test]
 fn a_terminal_registers_and_confirms() {
@@ -260,6 +262,55 @@ fn a_wrap_for_another_challenge_denies() {
     entry.1.eksp = world.core.proxy.prk().wrap(portunus_keydist::schedule::For::Proxy, &ctx, &key);
     assert_eq!(status(&world.one(&phone, &s7)), 403);
     assert_eq!((world.count().unwrap_failed, world.count().sessions_provisional), (1, 0));
+}
+
+#[test]
+fn the_proxys_key_is_replaced_in_either_order_and_no_registration_or_session_ends() {
+    let prk = |n: u8| Key::new([n; 32]).prk();
+    let hold = |world: &mut World, own: u8, other: Option<u8>| {
+        world.command(Command::Rekey(Arc::new(DeviceKeys::new(prk(own), other.map(prk)))));
+    };
+    let mut world = World::new();
+    let mut phones: Vec<_> = (0..8).map(|n| world.phone(&format!("t{n}@example.test"), "192.0.2.7:5060")).collect();
+    let mut phones = phones.iter_mut();
+    let mut registers = |world: &mut World| {
+        let phone = phones.next().unwrap();
+        world.register(phone);
+        world.confirm(phone);
+    };
+    // 0x5a is the key of the start. The AuC first: until it changes over the other key is tried second.
+    hold(&mut world, 1, Some(0x5a));
+    registers(&mut world);
+    assert_eq!(world.count().unwrap_other_key, 1);
+    world.core.proxy = Key::new([1; 32]);
+    registers(&mut world);
+    hold(&mut world, 1, None);
+    registers(&mut world);
+    // The proxy first.
+    hold(&mut world, 1, Some(2));
+    registers(&mut world);
+    world.core.proxy = Key::new([2; 32]);
+    registers(&mut world);
+    hold(&mut world, 2, Some(1));
+    registers(&mut world);
+    hold(&mut world, 2, None);
+    registers(&mut world);
+    let count = world.count();
+    assert_eq!((count.unwrap_other_key, count.unwrap_failed, count.sessions_active), (2, 0, 7));
+    // A registration that is under way while the keys change, and a key that the proxy has never heard of.
+    let phone = phones.next().unwrap();
+    let s1 = phone.s1(world.now);
+    let s6 = world.one(phone, &s1);
+    hold(&mut world, 3, Some(2));
+    let s7 = phone.s7(world.now, &s6);
+    assert_eq!(status(&world.one(phone, &s7)), 200);
+    hold(&mut world, 3, Some(4));
+    let mut stranger = world.phone("last@example.test", "192.0.2.9:5060");
+    let s1 = stranger.s1(world.now);
+    let s6 = world.one(&stranger, &s1);
+    let s7 = stranger.s7(world.now, &s6);
+    assert_eq!(status(&world.one(&stranger, &s7)), 403);
+    assert_eq!((world.count().unwrap_other_key, world.count().unwrap_failed), (3, 1));
 }
 
 #[test]

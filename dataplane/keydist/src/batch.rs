@@ -26,7 +26,7 @@ pub struct Opened {
 }
 
 impl Opened {
-    fn new(prk: &Prk, job: &OpenJob<'_>) -> Result<Self, WrapError> {
+    pub(crate) fn new(prk: &Prk, job: &OpenJob<'_>) -> Result<Self, WrapError> {
         let key = prk.unwrap(For::Proxy, &job.ctx, job.wrap)?;
         let secret = key.secret(job.ctx.rand);
         let mac_key = secret.mac_key();

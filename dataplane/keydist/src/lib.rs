@@ -7,6 +7,7 @@
 pub mod auc;
 pub mod batch;
 pub mod bugs;
+pub mod device;
 pub mod ident;
 pub mod mech;
 pub mod params;
@@ -18,6 +19,7 @@ pub mod terminal;
 pub mod timing;
 pub mod world;
 
+pub use device::DeviceKeys;
 pub use ident::{Idc, Idsp, N1, Rand, Word, Wrap};
 pub use schedule::{Key, MacKey, Prk, Secret, SessionKey, TrafficCtx};
 pub use world::{Now, Random, SystemRandom};

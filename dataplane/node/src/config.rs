@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use portunus_engine::{Capacity, ListenerKind, Policy};
 use portunus_io::listen::Buffers;
 use portunus_io::stream::StreamLimits;
-use portunus_keydist::Prk;
+use portunus_keydist::DeviceKeys;
 
 use crate::kernel::KernelEsp;
 use crate::node::Middleware;
@@ -103,7 +103,7 @@ pub struct NodeConfig {
     /// The digest realm of its domain.
     pub realm: String,
     /// PRK(Ksp), or PRK(Kss) in the direct topology.
-    pub prk: Prk,
+    pub device: DeviceKeys,
     /// The access side; 1 to 32.
     pub listeners: Vec<ListenerConfig>,
     /// The engine's fixed sizes, for each worker.

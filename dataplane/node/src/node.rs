@@ -15,7 +15,7 @@ use portunus_io::Link;
 use portunus_io::steer::Steer;
 use portunus_io::stream::Framing;
 use portunus_keydist::proxy::HashKey;
-use portunus_keydist::{Idc, Random, SystemRandom};
+use portunus_keydist::{DeviceKeys, Idc, Random, SystemRandom};
 use portunus_signalling::{Signalling, Transport};
 
 use crate::assemble;
@@ -221,7 +221,7 @@ impl Node {
         topology.message_max = topology.message_max.max(config.capacity.message);
         let (listeners, kernel) = (plan_listeners(&config, seed)?, config.kernel);
         let plan = Plan { topology, listeners, middleware: config.middleware.clone(), kernel };
-        let keys = Keys::new(config.prk.clone(), &mut rng);
+        let keys = Keys::new(config.device.clone(), &mut rng);
         let policy = Arc::new(config.policy.clone());
         let router = |core| -> Box<dyn Router> {
             Box::new(ByProtocol::new(protocols(&config), &config.idsp, &config.realm, core))
@@ -372,6 +372,11 @@ impl NodeHandle {
         policy.validate()?;
         self.order(Order::All(Command::Reload(Arc::new(policy))));
         Ok(())
+    }
+
+    /// Other long-term keys for all workers from now on; sessions go on.
+    pub fn rekey(&self, device: DeviceKeys) {
+        self.order(Order::All(Command::Rekey(Arc::new(device))));
     }
 
     /// Ends a terminal's session, wherever it is.

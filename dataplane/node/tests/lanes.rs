@@ -156,7 +156,7 @@ fn config(workers: usize, policy: Policy) -> NodeConfig {
         topology: Topology { cpus: Cpus::Unpinned(workers), ..Topology::default() },
         idsp: IDSP.into(),
         realm: REALM.into(),
-        prk: proxy_key().prk(),
+        device: proxy_key().prk().into(),
         listeners: vec![
             access(ALL[0], Transport::Udp),
             access(ALL[1], Transport::Udp),

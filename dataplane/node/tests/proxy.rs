@@ -44,7 +44,7 @@ fn config(workers: usize) -> NodeConfig {
         topology: Topology { cpus: Cpus::Unpinned(workers), ..Topology::default() },
         idsp: IDSP.into(),
         realm: REALM.into(),
-        prk: Key::new([0x5a; 32]).prk(),
+        device: Key::new([0x5a; 32]).prk().into(),
         listeners: vec![
             listener(access(Transport::Udp)),
             listener(ListenerKind::Protected(&Sealed)),

@@ -154,6 +154,12 @@ impl Oracle {
         oracle
     }
 
+    /// The AuC uses another key for a proxy from now on.
+    pub(crate) fn rekeyed(&mut self, name: &str, key: Key) {
+        self.leaks.watch(&format!("the new key of {name}"), key.expose());
+        self.devices.insert(name.to_owned(), key);
+    }
+
     /// Notes a violation; the first one counts.
     pub fn forbid(&mut self, what: impl Into<String>) {
         self.violation.get_or_insert_with(|| what.into());

@@ -6,10 +6,16 @@ use crate::clock::Clock;
 use crate::net::Datagram;
 use crate::phone;
 use crate::proxy::{self, Proxy};
-use crate::scenario::{Mishap, Node};
+use crate::scenario::{Held, Mishap, Node};
 use crate::secured::Segment;
 use crate::stock;
 use crate::switch::Switch;
+use portunus_keydist::{DeviceKeys, Key};
+
+/// What replaces a proxy's key.
+fn new_key(proxy: usize) -> Key {
+    Key::new([0xc0 | proxy as u8; 32])
+}
 
 impl World {
     pub(super) fn wake(&mut self, node: Node) {
@@ -82,7 +88,7 @@ impl World {
         let who = match mishap {
             Mishap::Crash(node, _) | Mishap::Torn(node, _) => self.column_of(node),
             Mishap::Move(i) | Mishap::Leave(i, _) | Mishap::Roam(i) | Mishap::Half(i) => self.column_of(Node::Phone(i)),
-            Mishap::Mute(p, _) => self.column_of(Node::Proxy(p)),
+            Mishap::Mute(p, _) | Mishap::Rotate(p) | Mishap::Hold(p, _) => self.column_of(Node::Proxy(p)),
             Mishap::Partition(..) => "softswitch".into(),
         };
         self.ladder.note(self.now_ms, &who, format!("{mishap:?}"));
@@ -102,6 +108,26 @@ impl World {
             }
             Mishap::Torn(node, down) => _ = self.torn.insert(node, down),
             Mishap::Mute(p, long) => _ = self.mute.insert(p, self.now_ms + long),
+            Mishap::Rotate(p) => {
+                let (name, new) = (proxy::name(&self.scenario, p), new_key(p));
+                if let Some(auc) = &mut self.auc.it {
+                    auc.rekey(&name, new.clone());
+                }
+                self.oracle.rekeyed(&name, new.clone());
+                self.store.add_device(&name, new);
+            }
+            Mishap::Hold(p, held) => {
+                let Some(old) = self.store.first.get(&proxy::name(&self.scenario, p)) else { return };
+                let (old, new) = (old.prk(), new_key(p).prk());
+                let keys = match held {
+                    Held::OldNew => DeviceKeys::new(old, Some(new)),
+                    Held::NewOld => DeviceKeys::new(new, Some(old)),
+                    Held::New => new.into(),
+                };
+                let now = self.proxies[p].clock.now(self.now_ms);
+                let out = self.proxies[p].it.as_mut().map(|proxy| proxy.rekey(now, &keys));
+                self.proxy_out(p, out);
+            }
             Mishap::Partition(link, long) => self.net.cut(link, self.now_ms + long),
             Mishap::Move(i) => {
                 self.phones[i].moved();

@@ -229,6 +229,11 @@ impl World {
         self.owners().map(Phone::active).collect()
     }
 
+    /// Of a proxy: wraps that opened under its other key only, and wraps that did not open.
+    pub fn unwrapped(&self, proxy: usize) -> (u64, u64) {
+        self.proxies[proxy].it.as_ref().map_or((0, 0), Proxy::unwrapped)
+    }
+
     /// Datagrams about the terminals that reached the AuC's ports, whether it was there or not, by second.
     pub fn asked(&self) -> &BTreeMap<u64, u64> {
         &self.asked

@@ -7,6 +7,7 @@
 //! of 128): the same text gives the same octets, as retransmissions need it, and no two texts share a nonce but with
 //! the probability of a collision.
 
+use crate::device::DeviceKeys;
 use crate::ident::{IDC_MAX, Idc};
 use crate::schedule::Prk;
 use core::hash::Hasher as _;
@@ -24,6 +25,8 @@ pub const VEIL_LEN: usize = NONCE + TAG;
 pub struct Veil {
     key: LessSafeKey,
     nonces: [u8; 16],
+    /// The one of the holder's other long-term key: opens only.
+    other: Option<Box<Self>>,
 }
 
 impl core::fmt::Debug for Veil {
@@ -69,9 +72,21 @@ impl Veil {
         let unbound = UnboundKey::new(&AES_256_GCM, &key);
         key.zeroize();
         match unbound {
-            Ok(unbound) => Self { key: LessSafeKey::new(unbound), nonces },
+            Ok(unbound) => Self { key: LessSafeKey::new(unbound), nonces, other: None },
             Err(_) => unreachable!("an AES-256-GCM key is 32 octets"),
         }
+    }
+
+    /// The veil of whoever holds these long-term keys: what was hidden under the other one is still read.
+    pub fn of(keys: &DeviceKeys) -> Self {
+        let mut veil = Self::new(keys.own());
+        veil.other = keys.other().map(|prk| Box::new(Self::new(prk)));
+        veil
+    }
+
+    /// The veil of the other long-term key, where the holder has two.
+    pub fn other(&self) -> Option<&Self> {
+        self.other.as_deref()
     }
 
     /// Seals, for `name` and for the purpose that `domain` is, the text that stands in `room` between the first 12 and
