@@ -50,7 +50,7 @@ modules() {
 # The peers and instruments, by the command that each package brings.
 tools() {
     missing=""
-    for pair in openssl:openssl make:make tshark:tshark kamailio:kamailio sipp:sip-tester sipsak:sipsak baresip:baresip-core escript:erlang-megaco osmo-mgw:osmo-mgw freeDiameterd:freediameter valgrind:valgrind clang:clang cc:gcc; do
+    for pair in openssl:openssl make:make tshark:tshark kamailio:kamailio sipp:sip-tester sipsak:sipsak baresip:baresip-core escript:erlang-megaco softhsm2-util:softhsm2 pkcs11-tool:opensc argon2:argon2 osmo-mgw:osmo-mgw freeDiameterd:freediameter valgrind:valgrind clang:clang cc:gcc; do
         have "${pair%%:*}" || missing="$missing ${pair##*:}"
     done
     # What its relay's white list is an extension of.

@@ -28,9 +28,10 @@ const CONTROL: &[(&str, &[&str])] = &[
     ("softswitch", &["aaa"]),
     ("terminal", &[]),
     ("agent", &["terminal"]),
-    ("config", &[]),
+    ("config", &["passphrase"]),
+    ("passphrase", &[]),
     ("sim", &["aaa", "auc", "softswitch", "terminal"]),
-    ("portunus", &["aaa", "agent", "auc", "config", "softswitch", "terminal"]),
+    ("portunus", &["aaa", "agent", "auc", "config", "passphrase", "softswitch", "terminal"]),
     ("tidy", &[]),
 ];
 
