@@ -10,8 +10,13 @@
 //!               decoy  keys of identities that do not exist
 //! ```
 //!
+//! Where a token holds the master key ([`crate::token`]), it wraps the working keys of the envelope and a key for each
+//! backup itself, and stores of the time before there were envelopes are not for it.
+//!
 //! AES-GCM-SIV, because its nonces are drawn at random and a repeated one costs no key (RFC 8452).
 
+use crate::envelope::Wrapping;
+use crate::token::Token;
 use aes_gcm_siv::aead::{AeadInPlace as _, KeyInit as _};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce, Tag};
 use core::fmt;
@@ -21,6 +26,7 @@ use ring::hkdf;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::Arc;
 use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
 
 /// The environment variable that may hold the master key.
@@ -87,24 +93,7 @@ impl MasterKey {
     /// # Errors
     /// [`CustodyError`]: the file cannot be read, others can read it, somebody else owns it, or it holds no key.
     pub fn from_file(path: &Path) -> Result<Self, CustodyError> {
-        let at = path.display();
-        // Opened first and asked afterwards, so that what is checked is what is read.
-        let mut file = std::fs::File::open(path).map_err(|e| fault(&at, e))?;
-        let meta = file.metadata().map_err(|e| fault(&at, e))?;
-        if !meta.is_file() {
-            return Err(fault(&at, "not a file"));
-        }
-        if meta.mode() & 0o077 != 0 {
-            let mode = meta.mode() & 0o777;
-            return Err(fault(
-                &at,
-                format!("mode {mode:04o} lets others in: chmod 600 it, and consider the key known"),
-            ));
-        }
-        if meta.uid() != 0 && meta.uid() != rustix::process::getuid().as_raw() {
-            return Err(fault(&at, format!("user {} owns it, not the one who runs this", meta.uid())));
-        }
-        Self::read(&mut file, &at)
+        Self::read(&mut private_file(path)?, &path.display())
     }
 
     /// From a systemd credential (`LoadCredential=`, `LoadCredentialEncrypted=`): the file `name` in
@@ -113,15 +102,7 @@ impl MasterKey {
     /// # Errors
     /// [`CustodyError`]: there is no such directory or file, or it holds no key.
     pub fn from_credential(name: &str) -> Result<Self, CustodyError> {
-        let at = format!("credential {name}");
-        let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
-            return Err(fault(at, "$CREDENTIALS_DIRECTORY is not set: is this run by systemd with LoadCredential=?"));
-        };
-        if name.is_empty() || name.contains('/') {
-            return Err(fault(at, "a credential's name has no slash"));
-        }
-        let mut file = std::fs::File::open(Path::new(&folder).join(name)).map_err(|e| fault(&at, e))?;
-        Self::read(&mut file, &at)
+        Self::read(&mut credential_file(name)?, &format!("credential {name}"))
     }
 
     /// From an environment variable, by custom [`MASTER_KEY_VARIABLE`], as hex or base64.
@@ -135,9 +116,7 @@ impl MasterKey {
     }
 
     fn read(file: &mut std::fs::File, at: &dyn fmt::Display) -> Result<Self, CustodyError> {
-        // Room enough from the start: growing would leave copies behind.
-        let mut octets = Zeroizing::new(Vec::with_capacity(FILE_MAX as usize + 1));
-        file.take(FILE_MAX).read_to_end(&mut octets).map_err(|e| fault(at, e))?;
+        let octets = short(file, at)?;
         if let Ok(raw) = <[u8; 32]>::try_from(octets.as_slice()) {
             return Ok(Self(raw));
         }
@@ -175,6 +154,104 @@ impl MasterKey {
         let filled = prk.expand(&[label], Len).and_then(|okm| okm.fill(out.as_mut_slice()));
         debug_assert!(filled.is_ok(), "32 octets are within HKDF's limit");
         out
+    }
+}
+
+/// Opens a file that nobody but its owner can read, the owner being the one who runs this or root.
+fn private_file(path: &Path) -> Result<std::fs::File, CustodyError> {
+    let at = path.display();
+    // Opened first and asked afterwards, so that what is checked is what is read.
+    let file = std::fs::File::open(path).map_err(|e| fault(&at, e))?;
+    let meta = file.metadata().map_err(|e| fault(&at, e))?;
+    if !meta.is_file() {
+        return Err(fault(&at, "not a file"));
+    }
+    if meta.mode() & 0o077 != 0 {
+        let mode = meta.mode() & 0o777;
+        let what = format!("mode {mode:04o} lets others in: chmod 600 it, and consider what is in it known");
+        return Err(fault(&at, what));
+    }
+    if meta.uid() != 0 && meta.uid() != rustix::process::getuid().as_raw() {
+        return Err(fault(&at, format!("user {} owns it, not the one who runs this", meta.uid())));
+    }
+    Ok(file)
+}
+
+fn credential_file(name: &str) -> Result<std::fs::File, CustodyError> {
+    let at = format!("credential {name}");
+    let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
+        return Err(fault(at, "$CREDENTIALS_DIRECTORY is not set: is this run by systemd with LoadCredential=?"));
+    };
+    if name.is_empty() || name.contains('/') {
+        return Err(fault(at, "a credential's name has no slash"));
+    }
+    std::fs::File::open(Path::new(&folder).join(name)).map_err(|e| fault(&at, e))
+}
+
+fn short(file: &mut std::fs::File, at: &dyn fmt::Display) -> Result<Zeroizing<Vec<u8>>, CustodyError> {
+    // Room enough from the start: growing would leave copies behind.
+    let mut octets = Zeroizing::new(Vec::with_capacity(FILE_MAX as usize + 1));
+    file.take(FILE_MAX).read_to_end(&mut octets).map_err(|e| fault(at, e))?;
+    Ok(octets)
+}
+
+fn text_of(file: &mut std::fs::File, at: &dyn fmt::Display) -> Result<Zeroizing<String>, CustodyError> {
+    let octets = short(file, at)?;
+    let text = core::str::from_utf8(&octets).map_err(|_| fault(at, "not text"))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// A short text from a file that nobody but its owner can read.
+pub(crate) fn private_text(path: &Path) -> Result<Zeroizing<String>, CustodyError> {
+    text_of(&mut private_file(path)?, &path.display())
+}
+
+/// A short text from a systemd credential.
+pub(crate) fn credential_text(name: &str) -> Result<Zeroizing<String>, CustodyError> {
+    text_of(&mut credential_file(name)?, &format!("credential {name}"))
+}
+
+/// What everything else is kept under: a key that is held here, or one that a token holds.
+pub trait Master: fmt::Debug {
+    /// What it is to envelopes and backups.
+    fn wrapping(&self) -> Wrapping;
+
+    /// The secret behind the keys of nobody, for a store that is new: the nodes of one master key tell the same of who
+    /// does not exist.
+    ///
+    /// # Errors
+    /// [`CustodyError`]: the token does not answer.
+    fn decoy(&self) -> Result<Key, CustodyError>;
+
+    /// The key itself, where it is held here.
+    fn held(&self) -> Option<&MasterKey>;
+}
+
+impl Master for MasterKey {
+    fn wrapping(&self) -> Wrapping {
+        Wrapping::new(self)
+    }
+
+    fn decoy(&self) -> Result<Key, CustodyError> {
+        Ok(Custody::new(self).decoy())
+    }
+
+    fn held(&self) -> Option<&MasterKey> {
+        Some(self)
+    }
+}
+
+impl Master for Arc<Token> {
+    fn wrapping(&self) -> Wrapping {
+        Wrapping::of_token(self)
+    }
+
+    fn decoy(&self) -> Result<Key, CustodyError> {
+        Token::decoy(self)
+    }
+
+    fn held(&self) -> Option<&MasterKey> {
+        None
     }
 }
 

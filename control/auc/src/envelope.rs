@@ -8,9 +8,11 @@
 //! is touched and both master keys open the store in between. The epoch counts new working keys, so that a process
 //! that holds older ones sees it.
 
-use crate::custody::{self, Custody, MasterKey, SEAL_OVERHEAD};
+use crate::custody::{self, Custody, CustodyError, MasterKey, SEAL_OVERHEAD};
+use crate::token::Token;
 use core::fmt;
 use portunus_keydist::Random;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 const VERSION: u8 = 1;
@@ -19,11 +21,19 @@ pub const MASTERS_MAX: usize = 2;
 const NAME: usize = 8;
 const SEALED: usize = 64 + SEAL_OVERHEAD;
 
-/// What a master key is to an envelope: a name that tells nothing of it, and the key that wraps.
+/// What a master key is to an envelope: a name that tells nothing of it, and what wraps.
 #[derive(Clone)]
 pub struct Wrapping {
     name: [u8; NAME],
-    key: Zeroizing<[u8; 32]>,
+    by: By,
+}
+
+#[derive(Clone)]
+enum By {
+    /// A key of one held here.
+    Key(Zeroizing<[u8; 32]>),
+    /// The one in a token.
+    Token(Arc<Token>),
 }
 
 impl fmt::Debug for Wrapping {
@@ -33,22 +43,48 @@ impl fmt::Debug for Wrapping {
 }
 
 impl Wrapping {
-    /// Of a master key.
+    /// Of a master key that is held here.
     pub fn new(master: &MasterKey) -> Self {
         let mut name = [0u8; NAME];
         name.copy_from_slice(&master.derive(b"portunus master name")[..NAME]);
-        Self { name, key: master.derive(b"portunus wrap") }
+        Self { name, by: By::Key(master.derive(b"portunus wrap")) }
+    }
+
+    /// Of a master key in a token.
+    pub(crate) fn of_token(token: &Arc<Token>) -> Self {
+        Self { name: token.name(), by: By::Token(Arc::clone(token)) }
     }
 
     /// The master key's name: 16 hex digits that say which it is and nothing about it.
     pub fn name(&self) -> String {
         self.name.iter().map(|octet| format!("{octet:02x}")).collect()
     }
+
+    /// Seals: nonce, ciphertext, tag.
+    pub(crate) fn seal(&self, bound: &[u8], plain: &[u8], rng: &mut dyn Random) -> Result<Vec<u8>, CustodyError> {
+        match &self.by {
+            By::Key(key) => Ok(custody::seal(key, bound, plain, rng)),
+            By::Token(token) => token.seal(bound, plain, rng),
+        }
+    }
+
+    /// Opens what was sealed for the same place; `None` when it does not open.
+    pub(crate) fn open(&self, bound: &[u8], sealed: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, CustodyError> {
+        match &self.by {
+            By::Key(key) => Ok(custody::open(key, bound, sealed).ok()),
+            By::Token(token) => token.open_sealed(bound, sealed),
+        }
+    }
 }
 
-/// Two master keys open the store already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Full;
+/// Why a master key was not admitted.
+#[derive(Debug)]
+pub(crate) enum NotAdmitted {
+    /// Two master keys open the store already.
+    Full,
+    /// Its token did not answer.
+    Custody(CustodyError),
+}
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,14 +106,15 @@ impl Envelope {
     }
 
     /// Lets another master key open it. One that may already is left as it is.
-    pub(crate) fn admit(&mut self, custody: &Custody, to: &Wrapping, rng: &mut dyn Random) -> Result<(), Full> {
+    pub(crate) fn admit(&mut self, custody: &Custody, to: &Wrapping, rng: &mut dyn Random) -> Result<(), NotAdmitted> {
         if self.wraps.iter().any(|(name, _)| *name == to.name) {
             return Ok(());
         }
         if self.wraps.len() == MASTERS_MAX {
-            return Err(Full);
+            return Err(NotAdmitted::Full);
         }
-        let sealed = custody::seal(&to.key, &bound(self.epoch, &to.name), custody.to_octets().as_slice(), rng);
+        let sealed = to.seal(&bound(self.epoch, &to.name), custody.to_octets().as_slice(), rng);
+        let sealed = sealed.map_err(NotAdmitted::Custody)?;
         self.wraps.push((to.name, sealed));
         Ok(())
     }
@@ -90,10 +127,13 @@ impl Envelope {
     }
 
     /// The working keys; `None` for a master key that was not admitted, or an altered envelope.
-    pub(crate) fn open(&self, with: &Wrapping) -> Option<Custody> {
-        let (name, sealed) = self.wraps.iter().find(|(name, _)| *name == with.name)?;
-        let opened = custody::open(&with.key, &bound(self.epoch, name), sealed).ok()?;
-        Custody::from_octets(&opened)
+    ///
+    /// # Errors
+    /// [`CustodyError`]: the token does not answer.
+    pub(crate) fn open(&self, with: &Wrapping) -> Result<Option<Custody>, CustodyError> {
+        let Some((name, sealed)) = self.wraps.iter().find(|(name, _)| *name == with.name) else { return Ok(None) };
+        let opened = with.open(&bound(self.epoch, name), sealed)?;
+        Ok(opened.and_then(|octets| Custody::from_octets(&octets)))
     }
 
     /// Names of the master keys that open it.
@@ -145,15 +185,15 @@ mod tests {
         envelope.admit(&custody, &old, rng).unwrap();
         envelope.admit(&custody, &new, rng).unwrap();
         envelope.admit(&custody, &old, rng).unwrap();
-        assert_eq!(envelope.admit(&custody, &other, rng), Err(Full));
+        assert!(matches!(envelope.admit(&custody, &other, rng), Err(NotAdmitted::Full)));
         let read = Envelope::read(&envelope.to_octets()).unwrap();
         assert_eq!(read, envelope);
         for with in [&old, &new] {
-            assert_eq!(read.open(with).unwrap().to_octets(), custody.to_octets());
+            assert_eq!(read.open(with).unwrap().unwrap().to_octets(), custody.to_octets());
         }
-        assert!(read.open(&other).is_none());
+        assert!(read.open(&other).unwrap().is_none());
         assert_eq!(envelope.keep_only(&new), 1);
-        assert!(envelope.open(&old).is_none() && envelope.open(&new).is_some());
+        assert!(envelope.open(&old).unwrap().is_none() && envelope.open(&new).unwrap().is_some());
         assert_eq!(envelope.masters(), [new.name()]);
     }
 
@@ -170,7 +210,7 @@ mod tests {
         for bit in 0..octets.len() * 8 {
             let mut bad = octets.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(Envelope::read(&bad).and_then(|e| e.open(&wrapping(1))).is_none(), "bit {bit}");
+            assert!(Envelope::read(&bad).and_then(|e| e.open(&wrapping(1)).unwrap()).is_none(), "bit {bit}");
         }
     }
 

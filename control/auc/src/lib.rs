@@ -3,7 +3,7 @@
 //! | to | use |
 //! |---|---|
 //! | answer questions without I/O | [`auc::Auc`] over [`subscribers::InMemory`] or [`subscribers::Cached`] |
-//! | keep keys and registrations | [`store::Store`], opened with a [`custody::MasterKey`] |
+//! | keep keys and registrations | [`store::Store`], opened with a [`custody::Master`]: a [`custody::MasterKey`], or one in a [`token::Token`] |
 //! | import rows `id,key` | [`import::import`] |
 //! | check, save and bring back a store; change its master key | [`store::Store::verify`], [`store::backup`], [`store::Store::admit_master`] |
 //! | run it on sockets | [`run::start`] |
@@ -22,6 +22,7 @@ mod overlap;
 pub mod run;
 pub mod store;
 pub mod subscribers;
+pub mod token;
 
 pub use auc::{Auc, AucConfig, AucCounters, Notice, Verdict};
 pub use run::{AucHandle, AucStatus, RunConfig, start};

@@ -21,7 +21,7 @@ pub trait Subscribers {
     /// [`StoreError`].
     fn previous(&mut self, now: Now, idc: &str) -> Result<Option<Key>, StoreError>;
 
-    /// The key shared with a proxy or softswitch.
+    /// The key shared with a proxy or softswitch; while it is being replaced, the one before.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -95,6 +95,8 @@ pub struct Cached {
     /// Former keys, with the end of their time in milliseconds since 1970.
     previous: Clock<(Key, u64)>,
     devices: Clock<Credential>,
+    /// Former keys of devices likewise.
+    former: Clock<(Key, u64)>,
     changes: u64,
     generation: u64,
     look_at: u64,
@@ -107,6 +109,7 @@ impl Cached {
             subscribers: Clock::new(capacity, blank()),
             previous: Clock::new(capacity, (Key::new([0; 32]), 0)),
             devices: Clock::new(4_096, blank()),
+            former: Clock::new(4_096, (Key::new([0; 32]), 0)),
             changes: store.changes(),
             generation: store.generation().unwrap_or_default(),
             look_at: 0,
@@ -132,6 +135,7 @@ impl Cached {
         if stale {
             self.subscribers.clear();
             self.devices.clear();
+            self.former.clear();
             self.previous.clear();
         }
         Ok(())
@@ -141,46 +145,31 @@ impl Cached {
 impl Subscribers for Cached {
     fn subscriber(&mut self, now: Now, idc: &str) -> Result<Option<Credential>, StoreError> {
         self.freshen(now)?;
-        if let Some(known) = self.subscribers.get(idc) {
-            return Ok(known);
-        }
-        let found = self.store.credential(Space::Subscriber, idc)?;
-        self.subscribers.insert(idc, found.clone());
-        Ok(found)
+        self.subscribers.get_or(idc, || self.store.credential(Space::Subscriber, idc))
     }
 
     fn previous(&mut self, now: Now, idc: &str) -> Result<Option<Key>, StoreError> {
         self.freshen(now)?;
-        let found = match self.previous.get(idc) {
-            Some(known) => known,
-            None => {
-                let found = self.store.previous(idc)?;
-                self.previous.insert(idc, found.clone());
-                found
-            }
-        };
-        Ok(found.filter(|(_, until_ms)| now.wall_ms < *until_ms).map(|(key, _)| key))
+        let found = self.previous.get_or(idc, || self.store.previous(Space::Subscriber, idc))?;
+        Ok(still(now, found))
     }
 
     fn device(&mut self, now: Now, idsp: &str) -> Result<Option<Key>, StoreError> {
         self.freshen(now)?;
-        let found = match self.devices.get(idsp) {
-            Some(known) => known,
-            None => {
-                let found = self.store.credential(Space::Device, idsp)?;
-                self.devices.insert(idsp, found.clone());
-                found
-            }
-        };
-        Ok(match found {
-            Some(Credential::Key(key)) => Some(key),
-            _ => None,
-        })
+        let found = self.devices.get_or(idsp, || self.store.credential(Space::Device, idsp))?;
+        let Some(Credential::Key(key)) = found else { return Ok(None) };
+        let former = self.former.get_or(idsp, || self.store.previous(Space::Device, idsp))?;
+        Ok(Some(still(now, former).unwrap_or(key)))
     }
 
     fn decoy(&self) -> Decoy {
         self.store.decoy()
     }
+}
+
+/// A former key whose time is not over.
+fn still(now: Now, former: Option<(Key, u64)>) -> Option<Key> {
+    former.filter(|(_, until_ms)| now.wall_ms < *until_ms).map(|(key, _)| key)
 }
 
 /// What stands for a credential that does not exist.
@@ -229,6 +218,20 @@ impl<V: Clone> Clock<V> {
         place.used = true;
         let value = std::hint::black_box(place.value.clone());
         Some(place.exists.then_some(value))
+    }
+
+    /// As it is known, or as `look` finds it, which is then known.
+    fn get_or(
+        &mut self,
+        id: &str,
+        look: impl FnOnce() -> Result<Option<V>, StoreError>,
+    ) -> Result<Option<V>, StoreError> {
+        if let Some(known) = self.get(id) {
+            return Ok(known);
+        }
+        let found = look()?;
+        self.insert(id, found.clone());
+        Ok(found)
     }
 
     fn insert(&mut self, id: &str, value: Option<V>) {

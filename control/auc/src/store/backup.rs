@@ -1,18 +1,19 @@
 //! Backups: one moment of the store in one file that is of no use to whoever lacks the master key.
 //!
 //! ```text
-//! "portunus backup" | version 1 | salt 16 | chunks
+//! "portunus backup" | version 1 or 2 | salt 16 | in version 2 only: nonce 12, sealed key 32, tag 16 | chunks
 //! chunk: length of what follows u32 | nonce 12 | sealed | tag 16
 //! sealed: last u8 | rows; in the last chunk: number of rows u64
 //! row: table u8 | length u16 | key | length u32 | value
 //! ```
 //!
-//! Everything is sealed, identities and registrations too: AES-256-GCM-SIV under HKDF(master key, salt), bound to the
+//! Everything is sealed, identities and registrations too: AES-256-GCM-SIV under HKDF(master key, salt), or, where a
+//! token holds the master key (version 2), under a random key that the token sealed; bound to the
 //! head and the chunk's number, so that chunks can neither be altered, left out, moved nor taken from another backup.
 //! A backup opens with the master key of its day: keep that as long as the backup.
 
 use super::{DEVICES, META, PREVIOUS, REGISTRATIONS, SUBSCRIBERS, Store, StoreError};
-use crate::custody::{self, MasterKey};
+use crate::custody::{self, Master, MasterKey};
 use core::fmt;
 use portunus_keydist::Random;
 use redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
@@ -22,8 +23,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-const MAGIC: &[u8; 16] = b"portunus backup\x01";
+const MAGIC: &[u8; 15] = b"portunus backup";
+/// The key follows from the master key.
+const DERIVED: u8 = 1;
+/// The key is in the head, sealed by the token that holds the master key.
+const WRAPPED: u8 = 2;
 const HEAD: usize = 32;
+/// What follows the head in the second version.
+const SEALED_KEY: usize = 32 + custody::SEAL_OVERHEAD;
 /// Rows are gathered up to this before they are sealed, octets.
 const CHUNK: usize = 64 << 10;
 /// No chunk is longer: a row of any store fits beside a full chunk.
@@ -81,9 +88,40 @@ struct Seal {
 }
 
 impl Seal {
-    fn new(master: &MasterKey, head: [u8; HEAD]) -> Self {
-        let label = [b"portunus backup".as_slice(), &head[MAGIC.len()..]].concat();
+    fn derived(master: &MasterKey, head: [u8; HEAD]) -> Self {
+        // The label is as in the first version of all: the version's octet stands before the salt.
+        let label = [b"portunus backup".as_slice(), &head[MAGIC.len() + 1..]].concat();
         Self { key: master.derive(&label), head, chunk: 0 }
+    }
+
+    /// For a new backup, with all that stands before the chunks.
+    fn make(master: &dyn Master, rng: &mut dyn Random) -> Result<(Self, Vec<u8>), StoreError> {
+        let mut head = [0u8; HEAD];
+        head[..MAGIC.len()].copy_from_slice(MAGIC);
+        rng.fill(&mut head[MAGIC.len() + 1..]);
+        if let Some(held) = master.held() {
+            head[MAGIC.len()] = DERIVED;
+            return Ok((Self::derived(held, head), head.to_vec()));
+        }
+        head[MAGIC.len()] = WRAPPED;
+        let mut key = Zeroizing::new([0u8; 32]);
+        rng.fill(key.as_mut_slice());
+        let sealed = master.wrapping().seal(&head, key.as_slice(), rng)?;
+        Ok((Self { key, head, chunk: 0 }, [head.as_slice(), &sealed].concat()))
+    }
+
+    /// Of a backup that begins here; `None` when it is of another master key.
+    fn find(master: &dyn Master, head: [u8; HEAD], file: &mut impl Read) -> Result<Option<Self>, StoreError> {
+        if head[MAGIC.len()] == DERIVED {
+            return Ok(master.held().map(|held| Self::derived(held, head)));
+        }
+        let mut sealed = [0u8; SEALED_KEY];
+        if master.held().is_some() || file.read_exact(&mut sealed).is_err() {
+            return Ok(None);
+        }
+        let opened = master.wrapping().open(&head, &sealed)?;
+        let key = opened.and_then(|key| Some(Zeroizing::new(<[u8; 32]>::try_from(key.as_slice()).ok()?)));
+        Ok(key.map(|key| Self { key, head, chunk: 0 }))
     }
 
     /// What the next chunk is bound to.
@@ -101,7 +139,7 @@ impl Seal {
 /// [`BackupError`].
 pub fn write(
     store: &Store,
-    master: &MasterKey,
+    master: &dyn Master,
     to: &Path,
     told: &mut dyn FnMut(u64),
     rng: &mut dyn Random,
@@ -120,7 +158,7 @@ pub fn write(
 
 fn write_rows(
     store: &Store,
-    master: &MasterKey,
+    master: &dyn Master,
     (file, to): (File, &Path),
     told: &mut dyn FnMut(u64),
     rng: &mut dyn Random,
@@ -128,10 +166,7 @@ fn write_rows(
     let failed = |e: io::Error| BackupError::Io(to.to_path_buf(), e);
     let fault =
         |e: redb::Error| BackupError::Store(StoreError::Backend { path: store.path.clone(), what: e.to_string() });
-    let mut head = [0u8; HEAD];
-    head[..MAGIC.len()].copy_from_slice(MAGIC);
-    rng.fill(&mut head[MAGIC.len()..]);
-    let mut seal = Seal::new(master, head);
+    let (mut seal, head) = Seal::make(master, rng)?;
     let mut out = BufWriter::new(file);
     out.write_all(&head).map_err(failed)?;
     let mut put = |rows: &mut Vec<u8>, rng: &mut dyn Random| {
@@ -178,7 +213,7 @@ fn push(rows: &mut Vec<u8>, table: u8, key: &str, value: &[u8]) {
 ///
 /// # Errors
 /// [`BackupError`]; then nothing is at `to` that was not there before.
-pub fn restore(from: &Path, master: &MasterKey, to: &Path, told: &mut dyn FnMut(u64)) -> Result<u64, BackupError> {
+pub fn restore(from: &Path, master: &dyn Master, to: &Path, told: &mut dyn FnMut(u64)) -> Result<u64, BackupError> {
     if to.exists() {
         return Err(BackupError::Exists(to.to_path_buf()));
     }
@@ -209,19 +244,20 @@ fn sync_folder(of: &Path) -> Result<(), BackupError> {
     File::open(folder).and_then(|f| f.sync_all()).map_err(|e| BackupError::Io(folder.to_path_buf(), e))
 }
 
-fn restore_rows(from: &Path, master: &MasterKey, to: &Path, told: &mut dyn FnMut(u64)) -> Result<u64, BackupError> {
+fn restore_rows(from: &Path, master: &dyn Master, to: &Path, told: &mut dyn FnMut(u64)) -> Result<u64, BackupError> {
     let failed = |e: io::Error| BackupError::Io(from.to_path_buf(), e);
     let fault =
         |e: redb::Error| BackupError::Store(StoreError::Backend { path: to.to_path_buf(), what: e.to_string() });
     let mut file = BufReader::new(File::open(from).map_err(failed)?);
     let mut head = [0u8; HEAD];
     let whole = file.read_exact(&mut head);
-    if whole.is_err() || !head.starts_with(MAGIC) {
+    if whole.is_err() || !head.starts_with(MAGIC) || ![DERIVED, WRAPPED].contains(&head[MAGIC.len()]) {
         return Err(BackupError::NoBackup(from.to_path_buf()));
     }
     super::private_file(to).map_err(|e| BackupError::Io(to.to_path_buf(), e))?;
     let db = Builder::new().create(to).map_err(|e| fault(e.into()))?;
-    let mut seal = Seal::new(master, head);
+    let found = Seal::find(master, head, &mut file)?;
+    let mut seal = found.ok_or_else(|| BackupError::WrongMasterKey(from.to_path_buf()))?;
     let mut count = 0;
     loop {
         let chunk = seal.chunk;

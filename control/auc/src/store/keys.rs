@@ -2,8 +2,8 @@
 
 use super::record::{self, Head};
 use super::{CHECK, ENVELOPE, Kind, SCHEMA, Space, StoreError};
-use crate::custody::{Custody, MasterKey};
-use crate::envelope::{Envelope, Wrapping};
+use crate::custody::{Custody, Master};
+use crate::envelope::{Envelope, NotAdmitted, Wrapping};
 use portunus_keydist::Random;
 use redb::ReadableTable;
 use std::path::Path;
@@ -76,10 +76,10 @@ impl Keys {
     pub(super) fn open(
         table: &mut redb::Table<'_, &'static str, &'static [u8]>,
         path: &Path,
-        master: &MasterKey,
+        master: &dyn Master,
         rng: &mut dyn Random,
     ) -> Result<Self, StoreError> {
-        let wrapping = Wrapping::new(master);
+        let wrapping = master.wrapping();
         let wrong = || StoreError::WrongMasterKey { path: path.to_path_buf() };
         let found = version(&reader(table, path))?;
         let (custody, epoch) = match found {
@@ -87,18 +87,19 @@ impl Keys {
                 return Err(StoreError::Newer { path: path.to_path_buf(), version, known: VERSION });
             }
             Some(1) => {
-                let custody = Custody::new(master);
+                let held = master.held();
+                let custody = Custody::new(held.ok_or_else(|| StoreError::Unwrapped { path: path.to_path_buf() })?);
                 let check = reader(table, path)(CHECK)?.unwrap_or_default();
                 custody.open(CHECK.as_bytes(), &check).map_err(|_| wrong())?;
                 (custody, 0)
             }
             Some(_) => {
                 let envelope = envelope(&reader(table, path))?;
-                (envelope.open(&wrapping).ok_or_else(wrong)?, envelope.epoch)
+                (envelope.open(&wrapping)?.ok_or_else(wrong)?, envelope.epoch)
             }
             None => {
                 // The nodes of one master key tell the same of who does not exist.
-                let custody = Custody::renewed(Custody::new(master).decoy(), rng);
+                let custody = Custody::renewed(master.decoy()?, rng);
                 write(table, path, &custody, 1, &[&wrapping], rng)?;
                 (custody, 1)
             }
@@ -125,10 +126,18 @@ impl Keys {
         if envelope.epoch == self.now().epoch {
             return Ok(false);
         }
-        let custody = envelope.open(&self.wrapping);
+        let custody = envelope.open(&self.wrapping)?;
         let custody = custody.ok_or_else(|| StoreError::WrongMasterKey { path: path.to_path_buf() })?;
         self.set(custody, envelope.epoch, rng);
         Ok(true)
+    }
+}
+
+/// Why a master key was not admitted to the store at this path.
+pub(super) fn refused(e: NotAdmitted, path: &Path) -> StoreError {
+    match e {
+        NotAdmitted::Full => StoreError::Masters { path: path.to_path_buf() },
+        NotAdmitted::Custody(e) => StoreError::Custody(e),
     }
 }
 
@@ -143,7 +152,7 @@ pub(super) fn write(
 ) -> Result<(), StoreError> {
     let mut envelope = Envelope::new(epoch);
     for master in masters {
-        envelope.admit(custody, master, rng).map_err(|_| StoreError::Masters { path: path.to_path_buf() })?;
+        envelope.admit(custody, master, rng).map_err(|e| refused(e, path))?;
     }
     put(table, path, &envelope)?;
     let fault = |e: redb::StorageError| StoreError::Backend { path: path.to_path_buf(), what: e.to_string() };

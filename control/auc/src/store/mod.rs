@@ -15,7 +15,7 @@ mod verify;
 pub use types::{Credential, Entry, IfThere, Kind, Listed, Space, StoreError, Stored};
 pub use verify::{Depth, Verified};
 
-use crate::custody::{Custody, MasterKey};
+use crate::custody::{Custody, Master};
 use core::fmt;
 use keys::Keys;
 use portunus_aaa::Account;
@@ -35,7 +35,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const SUBSCRIBERS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("subscribers");
 const DEVICES: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("devices");
 const REGISTRATIONS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("registrations");
-/// Keys that subscribers had before, while they still work.
+/// Keys that identities had before, while they still work.
 const PREVIOUS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("previous");
 const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
 /// Sealed at the store's making, to tell a wrong master key before anything else is tried.
@@ -75,8 +75,9 @@ impl Store {
     /// Opens the store, or makes one, readable by its owner only.
     ///
     /// # Errors
-    /// [`StoreError::WrongMasterKey`]; [`StoreError::Backend`] for anything else.
-    pub fn open(path: &Path, master: &MasterKey, rng: &mut dyn Random) -> Result<Self, StoreError> {
+    /// [`StoreError::WrongMasterKey`]; [`StoreError::Custody`] when a token does not answer; [`StoreError::Unwrapped`];
+    /// [`StoreError::Backend`] for anything else.
+    pub fn open(path: &Path, master: &dyn Master, rng: &mut dyn Random) -> Result<Self, StoreError> {
         let backend = |what: String| StoreError::Backend { path: path.to_path_buf(), what };
         private_file(path).map_err(|e| backend(e.to_string()))?;
         let mut builder = Builder::new();
@@ -180,8 +181,8 @@ impl Store {
             let mut value = head.to_vec();
             value.extend(keys.custody.seal(&record::bound(space, id, &head), plain.as_slice(), rng));
             table.insert(id.as_str(), value.as_slice()).map_err(|e| self.fault(e))?;
-            if old.is_some() && space == Space::Subscriber {
-                self.forget_previous(txn, id)?;
+            if old.is_some() {
+                self.forget_previous(txn, space, id)?;
             }
             *(if old.is_some() { &mut stored.replaced } else { &mut stored.added }) += 1;
         }
@@ -202,8 +203,8 @@ impl Store {
             if table.remove(id).map_err(|e| self.fault(e))?.is_none() {
                 return Err(StoreError::Missing { space, id: id.to_owned() });
             }
+            self.forget_previous(&txn, space, id)?;
             if space == Space::Subscriber {
-                self.forget_previous(&txn, id)?;
                 let mut registrations = txn.open_table(REGISTRATIONS).map_err(|e| self.fault(e))?;
                 registrations.remove(id).map_err(|e| self.fault(e))?;
             }

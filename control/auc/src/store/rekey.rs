@@ -1,8 +1,7 @@
 //! Another layout, another master key, other working keys: while the store is in use.
 
 use super::{META, PREVIOUS, Space, Store, StoreError, definition, keys, previous, record};
-use crate::custody::{Custody, MasterKey};
-use crate::envelope::Wrapping;
+use crate::custody::{Custody, Master};
 use portunus_keydist::Random;
 use redb::ReadableTable as _;
 
@@ -63,17 +62,17 @@ impl Store {
     /// Lets another master key open the store, beside the present one. Processes that have it open go on.
     ///
     /// # Errors
-    /// [`StoreError::Older`], [`StoreError::Masters`] when two do already, [`StoreError::Backend`].
-    pub fn admit_master(&self, next: &MasterKey, rng: &mut dyn Random) -> Result<(), StoreError> {
+    /// [`StoreError::Older`], [`StoreError::Masters`] when two do already, [`StoreError::Custody`] when a token does not answer,
+    /// [`StoreError::Backend`].
+    pub fn admit_master(&self, next: &dyn Master, rng: &mut dyn Random) -> Result<(), StoreError> {
         let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
         {
             let mut meta = txn.open_table(META).map_err(|e| self.fault(e))?;
             let mut envelope = self.envelope(&meta)?;
             let custody = envelope
-                .open(&self.keys.wrapping)
+                .open(&self.keys.wrapping)?
                 .ok_or_else(|| StoreError::WrongMasterKey { path: self.path.clone() })?;
-            let full = envelope.admit(&custody, &Wrapping::new(next), rng);
-            full.map_err(|_| StoreError::Masters { path: self.path.clone() })?;
+            envelope.admit(&custody, &next.wrapping(), rng).map_err(|e| keys::refused(e, &self.path))?;
             keys::put(&mut meta, &self.path, &envelope)?;
         }
         txn.commit().map_err(|e| self.fault(e))
@@ -90,7 +89,7 @@ impl Store {
             let mut meta = txn.open_table(META).map_err(|e| self.fault(e))?;
             let mut envelope = self.envelope(&meta)?;
             // Whoever was shut out shuts nobody out.
-            if envelope.open(&self.keys.wrapping).is_none() {
+            if envelope.open(&self.keys.wrapping)?.is_none() {
                 return Err(StoreError::WrongMasterKey { path: self.path.clone() });
             }
             let retired = envelope.keep_only(&self.keys.wrapping);

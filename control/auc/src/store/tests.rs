@@ -1,4 +1,5 @@
 use super::*;
+use crate::custody::MasterKey;
 use core::net::IpAddr;
 use portunus_keydist::steps::Registration;
 use portunus_keydist::{Key, SystemRandom};

@@ -170,6 +170,11 @@ pub enum StoreError {
         /// Its layout.
         version: u32,
     },
+    /// The store has no envelope, and its master key is in a token, which only opens envelopes.
+    Unwrapped {
+        /// The store's file.
+        path: PathBuf,
+    },
     /// Two master keys open the store already.
     Masters {
         /// The store's file.
@@ -219,6 +224,9 @@ impl fmt::Display for StoreError {
             }
             Self::Older { path, version } => {
                 write!(f, "{}: of layout {version}, which has no envelope for a second master key", path.display())
+            }
+            Self::Unwrapped { path } => {
+                write!(f, "{}: of layout 1, which a master key in a token does not open", path.display())
             }
             Self::Masters { path } => write!(f, "{}: two master keys open it already", path.display()),
             Self::Record { noun, id } => {
@@ -270,4 +278,10 @@ pub struct Stored {
     pub replaced: u64,
     /// Identities left as they were.
     pub kept: u64,
+}
+
+impl From<CustodyError> for StoreError {
+    fn from(e: CustodyError) -> Self {
+        Self::Custody(e)
+    }
 }

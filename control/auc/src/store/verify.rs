@@ -92,7 +92,7 @@ impl Store {
             let whole = previous::parts(octets.value()).is_some_and(|(until, sealed)| {
                 depth == Depth::Heads || keys.custody.open(&previous::bound(id.value(), until), sealed).is_ok()
             });
-            // A whole one is part of its subscriber.
+            // A whole one is part of its identity.
             if !whole {
                 found.add("former key of", id.value(), false);
             }
