@@ -43,6 +43,9 @@ impl Difference {
     }
 }
 
+/// Sections that a running process takes over and gives up as a whole: policies, and the keys that it shares with the AuC.
+const COME_AND_GO: &[&str] = &["policy[", "proxy.key.", "softswitch.direct.key."];
+
 /// Compares two configurations key by key; secrets by digest, so that a changed one is seen and never shown.
 pub fn difference(running: &Loaded, new: &Loaded) -> Difference {
     let keys: std::collections::BTreeSet<&String> = running.settings.keys().chain(new.settings.keys()).collect();
@@ -52,13 +55,13 @@ pub fn difference(running: &Loaded, new: &Loaded) -> Difference {
         if from.map(|s| &s.compare) == to.map(|s| &s.compare) {
             continue;
         }
-        // A key that came or went: with its whole section, which takes a restart but for policies, or by itself.
+        // A key that came or went: with its whole section, which takes a restart but for these, or by itself.
         let section = key.rsplit_once('.').map_or("", |(section, _)| section);
         let stays = |file: &Loaded| {
             let mut beside = file.settings.range(format!("{section}.")..).take_while(|(k, _)| k.starts_with(section));
             beside.any(|(k, _)| k != key)
         };
-        let goes = key.starts_with("policy[") || stays(running) && stays(new);
+        let goes = COME_AND_GO.iter().any(|s| key.starts_with(s)) || stays(running) && stays(new);
         let live = from.map_or(goes, |s| s.live) && to.map_or(goes, |s| s.live);
         let value = |s: Option<&crate::Setting>| s.map(|s| s.value.clone());
         changes.push(Change { key: key.clone(), from: value(from), to: value(to), live });

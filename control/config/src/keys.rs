@@ -1,6 +1,9 @@
 //! Reading the keys and secrets that a configuration names. What is read is erased by whoever asked for it.
 
-use crate::model::{AucListener, Config, Edge, KeySource, SecretSource};
+use crate::model::{
+    Agent, AgentGateways, AucListener, Config, Edge, KeySource, MasterSource, PhoneKey, PinSource, SecretSource,
+    TokenKey,
+};
 use crate::read::Gather;
 use core::fmt;
 use std::path::Path;
@@ -179,7 +182,12 @@ pub(crate) fn check_files(config: &Config, gather: &Gather<'_>) {
             let _ = read_key(source, identity, lab).map_err(|e| note(&format!("{path}.{part}"), e));
         }
     };
-    let edge = |path: &str, e: &Edge, identity: &str| key_at(&format!("{path}.key"), &e.key, identity);
+    let edge = |path: &str, e: &Edge, identity: &str| {
+        key_at(&format!("{path}.key"), &e.key, identity);
+        if let Some(other) = &e.other_key {
+            key_at(&format!("{path}.key.other"), other, identity);
+        }
+    };
     if let Some(p) = &config.proxy {
         edge("proxy", &p.edge, &p.identity);
     }
@@ -197,14 +205,44 @@ pub(crate) fn check_files(config: &Config, gather: &Gather<'_>) {
             readable("softswitch.aaa", tls, gather);
         }
     }
-    for (n, phone) in config.agent.iter().flat_map(|a| a.phones.iter().enumerate()) {
-        if let KeySource::File(path) = &phone.key {
-            let _ = read_key_file(path, &phone.id, lab).map_err(|e| note(&format!("agent.phone[{n}].key_file"), e));
-        }
+    if let Some(agent) = &config.agent {
+        agent_files(agent, lab, &note);
     }
     if let Some(a) = &config.auc {
         auc_files(a, lab, gather, &note, &key_at);
     }
+}
+
+fn agent_files(agent: &Agent, lab: bool, note: &dyn Fn(&str, KeyError)) {
+    let gateways = |of: &Option<AgentGateways>| of.as_ref().map_or_else(Vec::new, |of| of.list.clone());
+    let lists = [
+        ("agent.phone", agent.phones.clone()),
+        ("agent.mgcp.gateway", gateways(&agent.mgcp)),
+        ("agent.h248.gateway", gateways(&agent.h248)),
+    ];
+    for (path, list) in lists {
+        for (n, one) in list.iter().enumerate() {
+            let (key, found) = match &one.key {
+                PhoneKey::Key(KeySource::File(file)) => ("key_file", read_key_file(file, &one.id, lab).map(drop)),
+                PhoneKey::Key(_) => continue,
+                PhoneKey::Passphrase(file) => {
+                    ("passphrase_file", read_passphrase(file, &one.id, &agent.realm).map(drop))
+                }
+            };
+            let _ = found.map_err(|e| note(&format!("{path}[{n}].{key}"), e));
+        }
+    }
+}
+
+/// Reads a passphrase from the first line of a file that only its owner may read, and sees that it is strong enough.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn read_passphrase(file: &Path, idc: &str, realm: &str) -> Result<Zeroizing<String>, KeyError> {
+    let text = read_secret(&SecretSource::File(file.to_path_buf()), false)?;
+    let checked = portunus_passphrase::check(&text, idc, realm);
+    checked.map_err(|e| KeyError::new(format!("{}: {e}", file.display()), e.next()))?;
+    Ok(text)
 }
 
 fn auc_files(
@@ -214,14 +252,16 @@ fn auc_files(
     note: &dyn Fn(&str, KeyError),
     key_at: &dyn Fn(&str, &KeySource, &str),
 ) {
-    let absent = matches!(&auc.master_key, KeySource::File(p) if !p.exists());
-    if !(auc.create_master_key && absent) {
+    match &auc.master_key {
+        // Made at the first start.
+        MasterSource::Key(KeySource::File(path)) if auc.create_master_key && !path.exists() => {}
         // A laboratory's master key is created by us with mode 0600 like any other: no reason for a lax one.
-        if let KeySource::File(path) = &auc.master_key {
+        MasterSource::Key(KeySource::File(path)) => {
             let _ = read_private(path, false).map_err(|e| note("auc.master_key.file", e));
-        } else {
-            key_at("auc.master_key", &auc.master_key, "");
         }
+        MasterSource::Key(source) => key_at("auc.master_key", source, ""),
+        // The PIN is not tried here: a wrong one, tried at every check, would lock the token.
+        MasterSource::Token(token) => token_files(token, note),
     }
     if let Some(csv) = &auc.import {
         let checked = read_private(csv, lab).and_then(|text| rows(&text).try_for_each(|r| r.map(|_| ())));
@@ -240,6 +280,16 @@ fn auc_files(
                 }
             }
         }
+    }
+}
+
+fn token_files(token: &TokenKey, note: &dyn Fn(&str, KeyError)) {
+    if let Err(e) = std::fs::File::open(&token.module) {
+        let problem = format!("{} cannot be read: {e}", token.module.display());
+        note("auc.master_key.pkcs11", KeyError::new(problem, "install the token's software, or correct module-path="));
+    }
+    if let PinSource::File(path) = &token.pin {
+        let _ = read_private(path, false).map_err(|e| note("auc.master_key.pkcs11", e));
     }
 }
 

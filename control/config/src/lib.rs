@@ -10,14 +10,16 @@ mod diff;
 mod keys;
 mod mistake;
 pub mod model;
+mod pkcs11;
 mod read;
 mod schema;
 mod value;
 
 pub use diff::{Change, Difference, difference};
-pub use keys::{KeyError, read_key, read_key_file, read_rows, read_secret, rows};
+pub use keys::{KeyError, read_key, read_key_file, read_passphrase, read_rows, read_secret, rows};
 pub use mistake::{Mistake, Mistakes};
 pub use model::Config;
+pub use pkcs11::{SCHEME as PKCS11, pkcs11_uri};
 pub use read::Setting;
 pub use value::duration;
 pub use value::{Secret, Size};

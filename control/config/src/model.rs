@@ -75,6 +75,45 @@ pub enum KeySource {
     Inline(Secret),
 }
 
+/// Where the key is that a store is kept under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MasterSource {
+    /// It is read.
+    Key(KeySource),
+    /// It stays in a PKCS#11 token.
+    Token(TokenKey),
+}
+
+/// A key in a PKCS#11 token, in the words of RFC 7512.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenKey {
+    /// The shared library of the token's maker.
+    pub module: PathBuf,
+    /// The token's label.
+    pub token: Option<String>,
+    /// The token's serial number.
+    pub serial: Option<String>,
+    /// The key's label.
+    pub object: Option<String>,
+    /// The key's identifier.
+    pub id: Option<Vec<u8>>,
+    /// Where the PIN is.
+    pub pin: PinSource,
+    /// Folders that the module reads and writes while an AuC runs.
+    pub folders: Vec<PathBuf>,
+}
+
+/// Where a token's PIN is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinSource {
+    /// On the first line of a file that nobody but its owner may be able to read.
+    File(PathBuf),
+    /// A systemd credential of this name.
+    Credential(String),
+    /// The token has a keypad of its own.
+    Keypad,
+}
+
 /// The AuC.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Auc {
@@ -83,7 +122,7 @@ pub struct Auc {
     /// The subscriber store (redb), created when absent.
     pub store: PathBuf,
     /// The key that seals stored keys.
-    pub master_key: KeySource,
+    pub master_key: MasterSource,
     /// True: a master key file that does not exist is created with a fresh key, mode 0600.
     pub create_master_key: bool,
     /// A CSV (`id,key`) from which subscribers and devices that the store does not know yet are added at start.

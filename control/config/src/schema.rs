@@ -90,11 +90,12 @@ impl Place<'_> {
     }
 
     /// A section that says where a 32-octet key is: exactly one of `file`, `credential`, `environment`, `hex`.
-    pub(crate) fn key_source(self, s: &mut Section<'_, '_, '_>) -> Option<KeySource> {
-        let file = s.key::<PathBuf>("file").optional().map(|p| KeySource::File(self.join(p)));
-        let credential = s.key::<String>("credential").optional().map(KeySource::Credential);
-        let environment = s.key::<String>("environment").optional().map(KeySource::Environment);
-        let hex = s.key::<Secret>("hex").check(is_key_hex).optional();
+    /// `live`: a reload takes another one over.
+    pub(crate) fn key_source(self, s: &mut Section<'_, '_, '_>, live: bool) -> Option<KeySource> {
+        let file = s.key::<PathBuf>("file").live_if(live).optional().map(|p| KeySource::File(self.join(p)));
+        let credential = s.key::<String>("credential").live_if(live).optional().map(KeySource::Credential);
+        let environment = s.key::<String>("environment").live_if(live).optional().map(KeySource::Environment);
+        let hex = s.key::<Secret>("hex").live_if(live).check(is_key_hex).optional();
         if hex.is_some() && !self.lab {
             let write = "use `file`, `credential` or `environment`; or say `lab = true` at the top";
             s.gather.note_at(&s.path_of("hex"), "a key in the configuration itself", write);

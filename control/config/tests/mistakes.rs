@@ -378,3 +378,39 @@ fn an_agent_says_who_its_phones_are_and_where() {
         assert!(found.iter().any(|m| m.contains(start)), "{start}: {found:?}");
     }
 }
+
+#[test]
+fn a_master_key_in_a_token_has_a_uri_and_no_pin_in_the_file() {
+    const MASTER: &str = "file = \"lab-state/auc.master\"\ncreate = true\n";
+    const URI: &str = "pkcs11:token=t;object=k?module-path=/m.so&pin-source=file:/pin";
+    let good = format!("pkcs11 = \"{URI}\"\npkcs11_folders = [\"tokens\"]\n");
+    assert_eq!(lab_with(MASTER, &good), Vec::<String>::new());
+    let other = |uri: &str| format!("pkcs11 = \"{uri}\"\n");
+    for (to, expected) in [
+        (format!("{good}create = true\n"), "auc.master_key: `create` makes no key in a token; remove it"),
+        (format!("{good}{MASTER}"), "auc.master_key: both `pkcs11` and `file`; keep one of them"),
+        (other("pkcs11:token=t?module-path=/m.so"), "auc.master_key.pkcs11: no key: neither object= nor id="),
+        (other("/usr/lib/m.so"), "auc.master_key.pkcs11: no pkcs11: URI; write it like"),
+        (other(&URI.replace("source=file:/pin", "value=1234")), "pin-value: a PIN stands in no configuration"),
+        ("pkcs11_folders = [\"tokens\"]\nfile = \"m\"\n".to_owned(), "auc.master_key.pkcs11_folders: unknown key"),
+    ] {
+        let found = lab_with(MASTER, &to);
+        assert!(found.iter().any(|m| m.contains(expected)), "{to}: {found:?}");
+        assert!(!found.iter().any(|m| m.contains("1234")), "{found:?}");
+    }
+}
+
+#[test]
+fn a_device_may_hold_a_second_key_which_is_told_as_the_first_is() {
+    const KEY: &str = "[proxy.key]\nfile = \"lab-subscribers.csv\"\n";
+    let other = |more: &str| format!("{KEY}[proxy.key.other]\n{more}\n");
+    assert_eq!(lab_with(KEY, &other("credential = \"sp1.next\"")), Vec::<String>::new());
+    for (to, expected) in [
+        (other(""), "proxy.key.other: no key; add one of"),
+        (other("file = \"a\"\ncredential = \"b\""), "proxy.key.other: more than one place for one key"),
+        (other("hex = \"00\""), "proxy.key.other.hex: "),
+    ] {
+        let found = lab_with(KEY, &to);
+        assert!(found.iter().any(|m| m.contains(expected)), "{to}: {found:?}");
+    }
+}

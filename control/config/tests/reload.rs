@@ -40,6 +40,21 @@ fn a_section_that_comes_or_goes_needs_a_restart() {
 }
 
 #[test]
+fn a_devices_other_key_comes_and_goes_without_one() {
+    const KEY: &str = "[proxy.key]\nfile = \"lab-subscribers.csv\"\n";
+    let one = lab("lab = true", "lab = true");
+    let two = lab(KEY, "[proxy.key]\nfile = \"new.key\"\n[proxy.key.other]\nfile = \"lab-subscribers.csv\"\n");
+    for (from, to) in [(&one, &two), (&two, &one)] {
+        let d = difference(from, to);
+        let live: Vec<_> = d.live().map(|c| c.key.as_str()).collect();
+        assert_eq!((live, d.restart().count()), (vec!["proxy.key.file", "proxy.key.other.file"], 0));
+    }
+    assert_eq!(difference(&one, &lab(KEY, "[proxy.key]\ncredential = \"sp1\"\n")).restart().count(), 0);
+    let master = lab("lab-state/auc.master", "lab-state/other.master");
+    assert_eq!(difference(&one, &master).restart().count(), 1, "the master key is what the store is open with");
+}
+
+#[test]
 fn defaults_are_the_specifications() {
     let s = lab("lab = true", "lab = true").settings;
     let value = |key: &str| s.get(key).map(|s| (s.value.as_str(), s.written));

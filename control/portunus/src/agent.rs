@@ -10,7 +10,7 @@ use crate::run::notify;
 use crate::signals::Signals;
 use portunus_agent::run::{Runner, StartError};
 use portunus_agent::{Config, Gateways, Notice, PhoneConfig};
-use portunus_config::model::{Agent as Model, AgentPhone, Mechanism};
+use portunus_config::model::{Agent as Model, AgentPhone, Mechanism, PhoneKey};
 use portunus_keydist::Key;
 use portunus_keydist::timing::Repeat;
 use portunus_signalling::Protocol;
@@ -82,7 +82,13 @@ fn profile(
 fn config(model: &Model, lab: bool) -> Result<Config, Failure> {
     let list = |list: &[AgentPhone]| -> Result<Vec<PhoneConfig>, Failure> {
         let one = |p: &AgentPhone| -> Result<PhoneConfig, Failure> {
-            let key = Key::new(*portunus_config::read_key(&p.key, &p.id, lab)?);
+            let key = match &p.key {
+                PhoneKey::Key(source) => Key::new(*portunus_config::read_key(source, &p.id, lab)?),
+                PhoneKey::Passphrase(file) => {
+                    let text = portunus_config::read_passphrase(file, &p.id, &model.realm)?;
+                    crate::passphrase::derive(&text, &p.id, &model.realm)?
+                }
+            };
             Ok(PhoneConfig { id: p.id.clone(), key, from: p.from.clone() })
         };
         list.iter().map(one).collect()

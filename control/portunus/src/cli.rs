@@ -1,5 +1,9 @@
 //! The command line.
 
+mod register;
+
+pub use register::{PassphraseArgs, RegisterArgs};
+
 use crate::exit::EXIT_CODES;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use portunus_keydist::mech::Mech;
@@ -226,44 +230,6 @@ pub struct AgentArgs {
     pub limit: u64,
 }
 
-/// `register`
-#[derive(Debug, Args)]
-pub struct RegisterArgs {
-    /// The signalling protocol.
-    #[arg(long, value_enum, default_value = "sip")]
-    pub protocol: ProtocolArg,
-    /// The proxy (or softswitch), as HOST:PORT.
-    #[arg(long, value_name = "HOST:PORT")]
-    pub server: String,
-    /// The terminal's identity (IDc): alice@example.test (SIP), gw1.example.test (MGCP, H.248), an alias (H.323).
-    #[arg(long, value_name = "IDC")]
-    pub id: String,
-    /// The identity of the proxy (IDsp), or of the softswitch that serves terminals directly.
-    #[arg(long, value_name = "IDSP")]
-    pub proxy_id: String,
-    /// A file with the terminal's key: 64 hex digits, or rows `id,key` of which the terminal's is taken.
-    #[arg(long, value_name = "FILE")]
-    pub key_file: PathBuf,
-    /// What carries the registration; TCP for SIP and H.248.
-    #[arg(long, value_enum, default_value = "udp")]
-    pub transport: Carrier,
-    /// The mechanism to offer for everything after the registration; tls for SIP and H.248.
-    #[arg(long, value_enum, default_value = "sealed")]
-    pub mechanism: MechanismArg,
-    /// The digest realm (SIP); by default the part of IDC after `@`.
-    #[arg(long)]
-    pub realm: Option<String>,
-    /// The lifetime to ask for, in seconds (SIP, H.323).
-    #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    pub expires: u32,
-    /// Register so many times, one after the other.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub count: u32,
-    /// Give one registration up after so many seconds.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
-    pub limit: u64,
-}
-
 /// Where an AuC's store is.
 #[derive(Debug, Args)]
 pub struct StoreArgs {
@@ -273,8 +239,9 @@ pub struct StoreArgs {
     /// The store itself; needs --master-key.
     #[arg(long, value_name = "FILE", requires = "master_key")]
     pub store: Option<PathBuf>,
-    /// The file with the store's master key; made with mode 0600 when store and key do not exist yet.
-    #[arg(long, value_name = "FILE", requires = "store")]
+    /// The file with the store's master key, made with mode 0600 when store and key do not exist yet; or the `pkcs11:`
+    /// URI of one in a token.
+    #[arg(long, value_name = "FILE|URI", requires = "store")]
     pub master_key: Option<PathBuf>,
 }
 
@@ -320,7 +287,8 @@ pub enum KeyCommand {
         /// Whose, and which.
         #[command(flatten)]
         key: KeyAddArgs,
-        /// How long a terminal's key until now works beside the new one, like `7d`, `24h` or `10m`.
+        /// How long a terminal's key until now works beside the new one, like `7d`, `24h` or `10m`; of a device, how long
+        /// the key until now is used before the new one is.
         #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = portunus_config::duration)]
         overlap: Duration,
     },
@@ -347,14 +315,22 @@ pub struct KeyAddArgs {
     /// Whose key it is.
     #[arg(long, value_enum, default_value = "terminal")]
     pub kind: Kind,
+    /// What the key is made of, where a person remembers it.
+    #[command(flatten)]
+    pub passphrase: PassphraseArgs,
+    /// The realm that a passphrase's key is for; by default the part of the identity after `@`.
+    #[arg(long)]
+    pub realm: Option<String>,
     /// The key as 64 hex digits. Anybody who lists processes can read it: prefer --key-file.
-    #[arg(long, value_name = "HEX", conflicts_with_all = ["key_file", "out"])]
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["key_file", "out", "passphrase", "passphrase_file"])]
     pub hex: Option<String>,
     /// A file with the key: 64 hex digits, or rows `id,key`; `-` reads standard input.
-    #[arg(long, value_name = "FILE", conflicts_with = "out")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "passphrase", "passphrase_file"])]
     pub key_file: Option<PathBuf>,
     /// Generate the key and write it, once, to this new file (mode 0600).
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["hex", "key_file"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["hex", "key_file", "passphrase", "passphrase_file"],
+        conflicts_with_all = ["passphrase", "passphrase_file"]
+    )]
     pub out: Option<PathBuf>,
 }
 
@@ -403,9 +379,20 @@ pub enum MasterCommand {
         /// The store.
         #[command(flatten)]
         store: StoreArgs,
-        /// The file with the next master key; made with mode 0600 when it does not exist.
-        #[arg(long, value_name = "FILE")]
+        /// The file with the next master key, made with mode 0600 when it does not exist; or the `pkcs11:` URI of one in
+        /// a token.
+        #[arg(long, value_name = "FILE|URI")]
         next: PathBuf,
+    },
+    /// Make a master key in a PKCS#11 token, which it never leaves.
+    Create {
+        /// A configuration whose [auc.master_key] names token and key.
+        #[arg(long, short, value_name = "FILE", required_unless_present = "uri", conflicts_with = "uri")]
+        config: Option<PathBuf>,
+        /// Token and key as a URI:
+        /// pkcs11:token=TOKEN;object=KEY?module-path=/usr/lib/MODULE.so&pin-source=file:/etc/portunus/token.pin
+        #[arg(long = "at", value_name = "URI")]
+        uri: Option<PathBuf>,
     },
     /// Shut out every master key but the one that is named here.
     Retire(StoreArgs),

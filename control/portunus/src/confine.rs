@@ -14,7 +14,7 @@ use landlock::{
     RulesetStatus,
 };
 use portunus_config::Config;
-use portunus_config::model::{Auc, AucListener, KeySource, SecretSource};
+use portunus_config::model::{Auc, AucListener, KeySource, MasterSource, SecretSource};
 use rustix::mm::MlockAllFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
@@ -57,22 +57,24 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_io_uring_setup,
 ];
 
-/// What is in force, in words for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Confined(pub Vec<String>);
-
-/// Confines this process as its configuration calls for. Before the roles start: what comes later is confined with it.
+/// Keeps the memory of a process with an AuC to itself: before it holds any key. What is in force, in words for the log.
 ///
 /// # Errors
 /// What the system refused that every Linux of today grants.
-pub fn confine(config: &Config, file: &Path) -> Result<Confined, Failure> {
-    let Some(auc) = &config.auc else { return Ok(Confined(Vec::new())) };
-    let mut words = vec![uncored()?, locked()];
-    if crate::check::roles(config) == ["auc"] {
-        words.push(fenced(auc, file)?);
-        words.push(filtered()?);
+pub fn memory(config: &Config) -> Result<Vec<String>, Failure> {
+    if config.auc.is_none() { Ok(Vec::new()) } else { Ok(vec![uncored()?, locked()]) }
+}
+
+/// Fences a process with nothing but an AuC in. After a token's module is loaded, and before the roles start: what comes
+/// later is confined with it. What is in force, in words for the log.
+///
+/// # Errors
+/// What the system refused that every Linux of today grants.
+pub fn fence(config: &Config, file: &Path) -> Result<Vec<String>, Failure> {
+    match &config.auc {
+        Some(auc) if crate::check::roles(config) == ["auc"] => Ok(vec![fenced(auc, file)?, filtered()?]),
+        _ => Ok(Vec::new()),
     }
-    Ok(Confined(words))
 }
 
 fn refused(what: &str, e: impl core::fmt::Display) -> Failure {
@@ -117,8 +119,13 @@ fn folders(auc: &Auc, file: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     // A file that is replaced by another of its name is still read when its folder may be.
     let mut reads = vec![folder(file)];
     reads.extend(auc.import.as_deref().map(folder));
-    if let KeySource::File(path) = &auc.master_key {
-        if auc.create_master_key { &mut writes } else { &mut reads }.push(folder(path));
+    match &auc.master_key {
+        MasterSource::Key(KeySource::File(path)) => {
+            if auc.create_master_key { &mut writes } else { &mut reads }.push(folder(path));
+        }
+        MasterSource::Key(_) => {}
+        // Its module is loaded by now and the PIN was given; what the module still needs is said there.
+        MasterSource::Token(token) => writes.extend(token.folders.iter().filter(|f| f.exists()).cloned()),
     }
     if let Some(credentials) = std::env::var_os("CREDENTIALS_DIRECTORY") {
         reads.push(credentials.into());

@@ -5,6 +5,7 @@ use crate::assembly::store::{fault, wall_ms};
 use crate::cli::{KeyAddArgs, KeyCommand, Kind as KindArg, StoreArgs};
 use crate::exit::{Exit, Failure};
 use crate::out::Out;
+use crate::passphrase;
 use portunus_auc::import::{ImportError, ImportOptions};
 use portunus_auc::store::{Credential, Entry, IfThere, Kind, Space, Store, Stored};
 use portunus_config::model::Auc;
@@ -73,6 +74,13 @@ fn secret(args: &KeyAddArgs, kind: Kind) -> Result<(Credential, Option<PathBuf>)
         let key = portunus_config::rows(&row).next().transpose()?;
         let key = key.ok_or_else(|| Failure::new(Exit::Usage, "no key", "write 64 hex digits"))?.1;
         return Ok((Credential::Key(Key::new(*key)), None));
+    }
+    if let Some(key) = passphrase::key(&args.passphrase, &args.id, args.realm.as_deref(), true)? {
+        if kind != Kind::Terminal {
+            let what = format!("{} is no terminal: nobody remembers the key of a {}", args.id, kind.name());
+            return Err(Failure::new(Exit::Usage, what, "take --out instead, which draws one at random"));
+        }
+        return Ok((Credential::Key(key), None));
     }
     if let Some(path) = &args.key_file {
         return Ok((from_file(path, &args.id, kind)?, None));
@@ -159,8 +167,8 @@ fn rotate(args: &KeyAddArgs, overlap: Duration, out: Out) -> Result<(), Failure>
     if let Some(file) = &file {
         hand_over(file, &credential)?;
     }
-    if kind != Kind::Terminal && !overlap.is_zero() {
-        let what = format!("{} is a {}: no former key of one works", args.id, kind.name());
+    if kind == Kind::Digest && !overlap.is_zero() {
+        let what = format!("{} is a stock phone's: no former secret of one works", args.id);
         return Err(Failure::new(Exit::Usage, what, "leave --overlap out"));
     }
     let times = (wall_ms(), u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX));
@@ -168,6 +176,15 @@ fn rotate(args: &KeyAddArgs, overlap: Duration, out: Out) -> Result<(), Failure>
     undo_on_failure(rotated.map_err(fault), file.as_deref())?;
     opened.place.audit("key.rotate", &[("kind", kind.name()), ("id", &args.id)])?;
     done("rotated", args, kind, file.as_deref(), out);
+    if kind == Kind::Device && overlap.is_zero() {
+        out.say("it is used from now on: a device that does not hold it yet gives out no key");
+    } else if kind == Kind::Device {
+        out.say(format!(
+            "the key until now is used for {} s more: before that, give the device this one as its key and the old one \
+             as key.other, and reload it",
+            overlap.as_secs()
+        ));
+    }
     Ok(())
 }
 

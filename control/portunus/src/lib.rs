@@ -17,6 +17,7 @@ pub mod latency;
 pub mod logging;
 pub mod manual;
 pub mod out;
+pub mod passphrase;
 pub mod register;
 pub mod run;
 pub mod signals;

@@ -5,6 +5,7 @@ use crate::exit::{Exit, Failure};
 use crate::ladder;
 use crate::latency::Latency;
 use crate::out::Out;
+use crate::passphrase;
 use core::net::SocketAddr;
 use portunus_keydist::{Idc, Key};
 use portunus_terminal::fleet::{Arrivals, Fleet, FleetConfig, FleetResult, Goal};
@@ -84,11 +85,17 @@ fn profile(args: &RegisterArgs) -> Result<Profile, Failure> {
 
 fn key(args: &RegisterArgs) -> Result<Key, Failure> {
     use std::os::unix::fs::PermissionsExt as _;
-    if std::fs::metadata(&args.key_file).is_ok_and(|m| m.permissions().mode() & 0o077 != 0) {
-        // A terminal's key is its owner's business, and a laboratory's is public: a word, no refusal.
-        eprintln!("portunus: {} can be read by others; `chmod 600` keeps it private", args.key_file.display());
+    if let Some(key) = passphrase::key(&args.passphrase, &args.id, args.realm.as_deref(), false)? {
+        return Ok(key);
     }
-    Ok(Key::new(*portunus_config::read_key_file(&args.key_file, &args.id, true)?))
+    // The command line demands one of both.
+    let none = || Failure::new(Exit::Usage, "no key", "add --key-file or --passphrase");
+    let file = args.key_file.as_ref().ok_or_else(none)?;
+    if std::fs::metadata(file).is_ok_and(|m| m.permissions().mode() & 0o077 != 0) {
+        // A terminal's key is its owner's business, and a laboratory's is public: a word, no refusal.
+        eprintln!("portunus: {} can be read by others; `chmod 600` keeps it private", file.display());
+    }
+    Ok(Key::new(*portunus_config::read_key_file(file, &args.id, true)?))
 }
 
 fn once(args: &RegisterArgs, profile: &Profile, key: &Key, ladder: bool) -> Result<FleetResult, Failure> {

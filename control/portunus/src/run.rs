@@ -8,6 +8,7 @@ use crate::logging::Logging;
 use crate::out::Out;
 use crate::signals::Signals;
 use portunus_auc::AucHandle;
+use portunus_auc::custody::Master;
 use portunus_config::model::{AucListener, Edge, ListenTransport};
 use portunus_config::{Config, Loaded, Mistakes, difference};
 use portunus_softswitch::Listeners;
@@ -42,11 +43,15 @@ pub fn run(args: &ConfigArgs, out: Out) -> Result<(), Failure> {
     }
     let logging = Logging::start(loaded.config.log);
     let signals = Signals::catch()?;
-    let confined = crate::confine::confine(&loaded.config, &args.config)?;
-    if !confined.0.is_empty() {
-        tracing::info!("confined: {}", confined.0.join(", "));
+    let mut confined = crate::confine::memory(&loaded.config)?;
+    let master = loaded.config.auc.as_ref().map(auc::master).transpose()?;
+    confined.extend(crate::confine::fence(&loaded.config, &args.config)?);
+    if !confined.is_empty() {
+        tracing::info!("confined: {}", confined.join(", "));
     }
-    let roles = Roles::start(&loaded.config)?;
+    let roles = Roles::start(&loaded.config, master.as_deref())?;
+    // The store keeps what it needs of it.
+    drop(master);
     ready(&roles, &loaded.config, out);
     let ended = look_after(&args.config, &mut loaded, &roles, &logging, &signals, out);
     notify(&[NotifyState::Stopping]);
@@ -66,24 +71,24 @@ pub(crate) fn notify(state: &[NotifyState<'_>]) {
 
 impl Roles {
     /// The AuC first, the proxy last: each finds the one that it asks.
-    fn start(config: &Config) -> Result<Self, Failure> {
+    fn start(config: &Config, master: Option<&dyn Master>) -> Result<Self, Failure> {
         let lab = config.lab;
         let mut roles = Self { proxy: None, direct: None, softswitch: None, auc: None };
-        if let Some(model) = &config.auc {
-            roles.auc = Some(auc::start(model, lab)?);
+        if let (Some(model), Some(master)) = (&config.auc, master) {
+            roles.auc = Some(auc::start(model, master, lab)?);
         }
         if let Some(model) = &config.softswitch {
             let links = aaa::client(&model.aaa, &model.identity, &model.realm, lab)?;
             if let Some(edge) = &model.direct {
-                let prk = proxy::device_prk(edge, &model.identity, lab)?;
-                roles.direct = Some(proxy::start_direct(model, prk, links, None)?);
+                let device = proxy::device_keys(edge, &model.identity, lab)?;
+                roles.direct = Some(proxy::start_direct(model, device, links, None)?);
             } else if let Some(listen) = model.listen {
                 roles.softswitch = Some(softswitch::start(softswitch::config(model, listen, None), links, None)?);
             }
         }
         if let Some(model) = &config.proxy {
-            let prk = proxy::device_prk(&model.edge, &model.identity, lab)?;
-            roles.proxy = Some(proxy::start(model, prk)?);
+            let device = proxy::device_keys(&model.edge, &model.identity, lab)?;
+            roles.proxy = Some(proxy::start(model, device)?);
         }
         for warning in roles.edges().flat_map(|e| &e.node().report().warnings) {
             tracing::warn!("{warning}");
@@ -286,12 +291,21 @@ fn reload(path: &Path, running: &mut Loaded, roles: &Roles, logging: &Logging, o
 fn take_over(new: &Config, running: &mut Loaded, roles: &Roles, logging: &Logging) {
     logging.set(new.log.level);
     running.config.log.level = new.log.level;
-    let give = |edge: Option<&Edge>, to: Option<&proxy::Proxy>| {
+    let give = |edge: Option<&Edge>, to: Option<&proxy::Proxy>, identity: &str| {
         let (Some(edge), Some(proxy)) = (edge, to) else { return };
         if let Err(e) = proxy.node().reload(proxy::policy(edge)) {
             tracing::error!(error = %e, "the policy was not taken over");
         }
+        // Read anew at every reload: a key is replaced by another file of the same name, too.
+        match proxy::device_keys(edge, identity, new.lab) {
+            Ok(keys) => proxy.node().rekey(keys),
+            Err(e) => tracing::error!("the device key stays as it was: {}; {}", e.what, e.next),
+        }
     };
-    give(new.proxy.as_ref().map(|p| &p.edge), roles.proxy.as_ref());
-    give(new.softswitch.as_ref().and_then(|s| s.direct.as_ref()), roles.direct.as_ref());
+    // Another identity takes a restart, so the keys are those of the present one.
+    let name = |identity: Option<&String>| identity.cloned().unwrap_or_default();
+    let (sp, ss) = (running.config.proxy.as_ref(), running.config.softswitch.as_ref());
+    let (idsp, idss) = (name(sp.map(|p| &p.identity)), name(ss.map(|s| &s.identity)));
+    give(new.proxy.as_ref().map(|p| &p.edge), roles.proxy.as_ref(), &idsp);
+    give(new.softswitch.as_ref().and_then(|s| s.direct.as_ref()), roles.direct.as_ref(), &idss);
 }

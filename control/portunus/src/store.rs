@@ -1,15 +1,16 @@
 //! `portunus store`: what an operator does to an AuC's store as a whole.
 
 use crate::assembly::place::Place;
-use crate::assembly::store::{fault, master_key};
+use crate::assembly::store::{fault, master_key, named, token_place};
 use crate::cli::{MasterCommand, StoreCommand};
 use crate::exit::{Exit, Failure};
 use crate::out::Out;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use portunus_auc::envelope::Wrapping;
+use portunus_auc::custody::Master as _;
 use portunus_auc::store::backup::{self, BackupError};
 use portunus_auc::store::{Depth, Verified};
-use portunus_config::model::KeySource;
+use portunus_auc::token::Token;
+use portunus_config::model::MasterSource;
 use portunus_keydist::SystemRandom;
 use serde_json::json;
 use std::path::Path;
@@ -27,6 +28,7 @@ pub fn store(command: &StoreCommand, out: Out) -> Result<(), Failure> {
         StoreCommand::Reseal(args) => reseal(&Place::of(args, false, out)?, out),
         StoreCommand::Master(MasterCommand::List(args)) => masters(&Place::of(args, false, out)?, out),
         StoreCommand::Master(MasterCommand::Admit { store, next }) => admit(&Place::of(store, false, out)?, next, out),
+        StoreCommand::Master(MasterCommand::Create { config, uri }) => create(config.as_deref(), uri.as_deref(), out),
         StoreCommand::Master(MasterCommand::Retire(args)) => retire(&Place::of(args, false, out)?, out),
     }
 }
@@ -90,10 +92,10 @@ fn verify(place: &Place, out: Out) -> Result<(), Failure> {
 fn save(place: &Place, to: &Path, out: Out) -> Result<(), Failure> {
     let store = place.existing()?;
     let bar = counting("saved", out);
-    let rows = backup::write(&store, &place.master, to, &mut |n| bar.set_position(n), &mut SystemRandom::new());
+    let rows = backup::write(&store, &*place.master, to, &mut |n| bar.set_position(n), &mut SystemRandom::new());
     bar.finish_and_clear();
     let rows = rows.map_err(backup_fault)?;
-    let name = Wrapping::new(&place.master).name();
+    let name = store.master();
     place.audit("store.backup", &[("rows", &rows.to_string()), ("master", &name)])?;
     out.say(format!("{rows} rows saved to {}; master key {name} opens it: keep the two apart", to.display()));
     out.machine(&json!({ "done": "saved", "rows": rows, "backup": to, "master": name }));
@@ -118,7 +120,7 @@ fn restore(place: &Place, from: &Path, replace: bool, out: Out) -> Result<(), Fa
     // The old store goes aside only when the new one is whole, so it is built under another name.
     let fresh = aside.with_extension("restored");
     let bar = counting("restored", out);
-    let rows = backup::restore(from, &place.master, &fresh, &mut |n| bar.set_position(n));
+    let rows = backup::restore(from, &*place.master, &fresh, &mut |n| bar.set_position(n));
     bar.finish_and_clear();
     let rows = rows.map_err(backup_fault)?;
     let moving = |e: std::io::Error| Failure::io(&format!("putting {} in its place", fresh.display()), &e);
@@ -176,13 +178,39 @@ fn masters(place: &Place, out: Out) -> Result<(), Failure> {
 
 fn admit(place: &Place, next: &Path, out: Out) -> Result<(), Failure> {
     let store = place.existing()?;
-    let key = master_key(&KeySource::File(next.to_path_buf()), true)?;
-    store.admit_master(&key, &mut SystemRandom::new()).map_err(fault)?;
-    let name = Wrapping::new(&key).name();
+    let key = master_key(&named(next)?, true)?;
+    store.admit_master(&*key, &mut SystemRandom::new()).map_err(fault)?;
+    let name = key.wrapping().name();
     place.audit("store.master.admit", &[("master", &name)])?;
     out.say(format!("master key {name} opens the store too"));
     out.say("next: name it in [auc.master_key], restart the AuC, then `portunus store master retire`");
     out.machine(&json!({ "done": "admitted", "master": name, "key_file": next }));
+    Ok(())
+}
+
+/// Makes a master key where it is to stay: in a token.
+fn create(config: Option<&Path>, uri: Option<&Path>, out: Out) -> Result<(), Failure> {
+    let source = match (config, uri) {
+        (_, Some(uri)) => named(uri)?,
+        (Some(config), None) => crate::key::section(config, out)?.master_key,
+        (None, None) => {
+            return Err(Failure::new(Exit::Usage, "no place for a key", "name --config, or --at with a URI"));
+        }
+    };
+    let MasterSource::Token(key) = source else {
+        let next = "a key in a file makes itself: `portunus store master admit --next FILE`, or `create = true`";
+        return Err(Failure::configuration("this is no key in a token", next));
+    };
+    let made = Token::create(&token_place(&key), &mut SystemRandom::new());
+    let made = std::sync::Arc::new(made.map_err(|e| Failure::configuration(e.to_string(), "correct the place"))?);
+    let name = made.wrapping().name();
+    out.say(format!(
+        "master key {name} made; it stays in the token: losing the token loses every store under it alone"
+    ));
+    out.say(
+        "next: name it in [auc.master_key] of a new AuC, or let it open a store with `portunus store master admit`",
+    );
+    out.machine(&json!({ "done": "created", "master": name }));
     Ok(())
 }
 

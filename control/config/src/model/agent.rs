@@ -3,6 +3,7 @@
 use super::{KeySource, Mechanism};
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
+use std::path::PathBuf;
 
 /// The agent.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,13 +43,22 @@ pub struct AgentGateways {
     pub list: Vec<AgentPhone>,
 }
 
+/// Where a phone's key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PhoneKey {
+    /// It is read.
+    Key(KeySource),
+    /// It is derived from the passphrase on the first line of a file.
+    Passphrase(PathBuf),
+}
+
 /// A phone beside an agent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentPhone {
     /// Its identity (IDc).
     pub id: String,
     /// Its key.
-    pub key: KeySource,
+    pub key: PhoneKey,
     /// Addresses that it may send from; none: this host's loopback.
     pub from: Vec<IpAddr>,
 }

@@ -10,6 +10,8 @@ use core::time::Duration;
 pub struct Edge {
     /// Ksp, or Kss in the direct topology.
     pub key: KeySource,
+    /// While one key replaces another: the other one. Whichever of both the AuC uses is understood.
+    pub other_key: Option<KeySource>,
     /// Worker threads, one shard of terminals each.
     pub workers: usize,
     /// Cores that the workers are pinned to, in order; empty: not pinned.

@@ -2,7 +2,7 @@
 
 use super::{Place, edge};
 use crate::defaults as d;
-use crate::model::{Agent, AgentGateways, AgentPhone, KeySource, Mechanism};
+use crate::model::{Agent, AgentGateways, AgentPhone, KeySource, Mechanism, PhoneKey};
 use crate::read::Section;
 use crate::value::{Device, Gateway, OneOf, Phone, Realm};
 use core::net::{IpAddr, SocketAddr};
@@ -105,16 +105,23 @@ fn keyed(
 ) -> Option<AgentPhone> {
     let file = p.key::<PathBuf>("key_file").optional();
     let credential = p.key::<String>("key_credential").optional();
-    let key = match (file, credential) {
-        (Some(file), None) => Some(KeySource::File(place.join(file))),
-        (None, Some(name)) => Some(KeySource::Credential(name)),
+    let passphrase = p.key::<PathBuf>("passphrase_file").optional();
+    let all = [
+        file.map(|file| PhoneKey::Key(KeySource::File(place.join(file)))),
+        credential.map(|name| PhoneKey::Key(KeySource::Credential(name))),
+        passphrase.map(|file| PhoneKey::Passphrase(place.join(file))),
+    ];
+    let mut given = all.into_iter().flatten();
+    let key = match (given.next(), given.next()) {
+        (Some(key), None) => Some(key),
         (Some(_), Some(_)) => {
-            p.note("more than one place for one key", "keep one of `key_file`, `key_credential`");
+            p.note("more than one place for one key", "keep one of `key_file`, `key_credential`, `passphrase_file`");
             None
         }
-        (None, None) => {
-            if !p.has("key_file") && !p.has("key_credential") {
-                p.note("no key", "add `key_file = \"PATH\"` or `key_credential = \"NAME\"`");
+        (None, _) => {
+            if !["key_file", "key_credential", "passphrase_file"].iter().any(|key| p.has(key)) {
+                let write = "add `key_file = \"PATH\"`, `key_credential = \"NAME\"` or `passphrase_file = \"PATH\"`";
+                p.note("no key", write);
             }
             None
         }

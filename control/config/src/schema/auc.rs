@@ -2,7 +2,7 @@
 
 use super::{Place, count};
 use crate::defaults as d;
-use crate::model::{Auc, AucListener, Digest, KeySource, RadiusClient};
+use crate::model::{Auc, AucListener, Digest, KeySource, MasterSource, RadiusClient, TokenKey};
 use crate::read::Section;
 use crate::value::{Device, OneOf, Realm, Word};
 use core::net::{IpAddr, SocketAddr};
@@ -63,18 +63,39 @@ fn not_empty(realms: &[Realm]) -> Result<(), (String, String)> {
     if realms.is_empty() { Err(problem()) } else { Ok(()) }
 }
 
-/// `[auc.master_key]`; without it, a file beside the configuration that is created at the first start.
-fn master_key(s: &mut Section<'_, '_, '_>, place: Place<'_>) -> (Option<KeySource>, bool) {
+/// `[auc.master_key]`: a token, or what a key is read from; without it, a file beside the configuration that is created at the first start.
+fn master_key(s: &mut Section<'_, '_, '_>, place: Place<'_>) -> (Option<MasterSource>, bool) {
     let Some(mut m) = s.section("master_key") else {
-        return (Some(KeySource::File(place.join(PathBuf::from(d::AUC_MASTER_KEY)))), true);
+        let beside = KeySource::File(place.join(PathBuf::from(d::AUC_MASTER_KEY)));
+        return (Some(MasterSource::Key(beside)), true);
     };
     let create = m.key("create").or(false);
-    let source = place.key_source(&mut m);
+    if m.has("pkcs11") {
+        let token = token_key(&mut m, place);
+        if create {
+            m.note("`create` makes no key in a token", "remove it; `portunus store master create` makes one, once");
+        }
+        m.finish();
+        return (token.map(MasterSource::Token), false);
+    }
+    let source = place.key_source(&mut m, false);
     if create && matches!(source, Some(KeySource::Credential(_) | KeySource::Environment(_) | KeySource::Inline(_))) {
         m.note("`create` works with `file` only", "remove `create`, or name a `file`");
     }
     m.finish();
-    (source, create)
+    (source.map(MasterSource::Key), create)
+}
+
+/// `pkcs11` and `pkcs11_folders`.
+fn token_key(m: &mut Section<'_, '_, '_>, place: Place<'_>) -> Option<TokenKey> {
+    if let Some(other) = ["file", "credential", "environment", "hex"].into_iter().find(|key| m.has(key)) {
+        m.note(format!("both `pkcs11` and `{other}`"), "keep one of them");
+        let _ = place.key_source(m, false);
+    }
+    let folders = m.key::<Vec<PathBuf>>("pkcs11_folders").or(Vec::new());
+    let uri = m.key::<String>("pkcs11").check(|text| crate::pkcs11_uri(text).map(|_| ())).required()?;
+    let key = crate::pkcs11_uri(&uri).ok()?;
+    Some(TokenKey { folders: folders.into_iter().map(|folder| place.join(folder)).collect(), ..key })
 }
 
 fn listener(mut l: Section<'_, '_, '_>, place: Place<'_>) -> Option<AucListener> {

@@ -83,9 +83,14 @@ fn some_address(list: &[SocketAddr]) -> Result<(), (String, String)> {
 pub(super) fn edge(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Edge> {
     let key = match s.section("key") {
         Some(mut k) => {
-            let source = place.key_source(&mut k);
+            let source = place.key_source(&mut k, true);
+            let other = k.section("other").map(|mut o| {
+                let other = place.key_source(&mut o, true);
+                o.finish();
+                other
+            });
             k.finish();
-            source
+            source.map(|source| (source, other.flatten()))
         }
         None => {
             s.note("no device key", format!("add [{}.key] with `file = \"PATH\"`", s.path));
@@ -121,8 +126,10 @@ pub(super) fn edge(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Edge>
     let lockout = lockout(s.section_or_empty("lockout"));
     let io = io(s.section_or_empty("io"));
     s.finish();
+    let (key, other_key) = key?;
     Some(Edge {
-        key: key?,
+        key,
+        other_key,
         workers,
         cores,
         control_core,

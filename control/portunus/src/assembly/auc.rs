@@ -5,7 +5,7 @@ use crate::exit::Failure;
 use crate::key::import_csv;
 use portunus_aaa::net::Listen;
 use portunus_auc::audit::Audit;
-use portunus_auc::custody::MasterKey;
+use portunus_auc::custody::{Master, MasterKey};
 use portunus_auc::store::{Credential, Entry, IfThere, Kind, Store};
 use portunus_auc::{AucConfig, AucHandle, RunConfig};
 use portunus_config::model::{Auc as Model, Digest};
@@ -16,13 +16,22 @@ use std::sync::Arc;
 /// Octets after which a new audit file is begun.
 pub const AUDIT_MAX: u64 = 64 << 20;
 
+/// The master key of an AuC: apart from its start, because a token's module is loaded from places and with calls that the
+/// process gives up afterwards.
+///
+/// # Errors
+/// What is wrong with its place.
+pub fn master(model: &Model) -> Result<Box<dyn Master>, Failure> {
+    store::master_key(&model.master_key, model.create_master_key)
+}
+
 /// Starts an AuC: opens its store, imports what it does not know yet, opens its listeners.
 ///
 /// # Errors
 /// What is wrong with the store, the files or the addresses.
-pub fn start(model: &Model, lab: bool) -> Result<AucHandle, Failure> {
+pub fn start(model: &Model, master: &dyn Master, lab: bool) -> Result<AucHandle, Failure> {
     let listen = aaa::listeners(model, lab)?;
-    let store = store::looked_at(store::open(model)?)?;
+    let store = store::looked_at(store::open_with(&model.store, master)?)?;
     if let Some(csv) = &model.import {
         let stored = import_csv(&store, csv, lab, &model.devices, None, IfThere::Keep)?;
         tracing::info!(added = stored.added, known = stored.kept, "subscribers imported");

@@ -1,14 +1,13 @@
 //! An AuC's store as a command line names it: where it is, what opens it, and who is told of changes.
 
 use super::auc;
-use super::store::{master_key, open_with, wall_ms};
+use super::store::{master_key, named, open_with, wall_ms};
 use crate::cli::StoreArgs;
 use crate::exit::{Exit, Failure};
 use crate::out::Out;
 use portunus_auc::audit::{Audit, AuditEntry};
-use portunus_auc::custody::MasterKey;
+use portunus_auc::custody::Master;
 use portunus_auc::store::Store;
-use portunus_config::model::KeySource;
 use std::path::PathBuf;
 
 /// See the module.
@@ -16,7 +15,7 @@ pub struct Place {
     /// The store's file.
     pub path: PathBuf,
     /// What opens it.
-    pub master: MasterKey,
+    pub master: Box<dyn Master>,
     /// Which identities a configuration says are devices.
     pub devices: Vec<String>,
     /// The configuration's audit log; a store that is named alone has none.
@@ -46,7 +45,7 @@ impl Place {
             return Err(Failure::new(Exit::Usage, "no store", "name --config, or --store and --master-key"));
         };
         // A key is made for a new store only: with an old one it could not be the right one.
-        let master = master_key(&KeySource::File(master.clone()), may_make && !path.exists())?;
+        let master = master_key(&named(master)?, may_make && !path.exists())?;
         Ok(Self { path: path.clone(), master, devices: Vec::new(), audit: None })
     }
 
@@ -55,7 +54,7 @@ impl Place {
     /// # Errors
     /// What is wrong with it.
     pub fn open(&self) -> Result<Store, Failure> {
-        open_with(&self.path, &self.master)
+        open_with(&self.path, &*self.master)
     }
 
     /// Opens the store that is there.

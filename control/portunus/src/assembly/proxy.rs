@@ -17,7 +17,7 @@ use portunus_h323::Ras;
 use portunus_io::listen::Buffers;
 use portunus_keydist::mech::Mech;
 use portunus_keydist::proxy::LockoutPolicy;
-use portunus_keydist::{Key, Prk};
+use portunus_keydist::{DeviceKeys, Key};
 use portunus_mgcp::Mgcp;
 use portunus_node::{
     Cpus, KernelEsp, LanesConfig, LanesUpstream, Links, ListenerConfig, Node, NodeConfig, NodeHandle, Pace, StartError,
@@ -201,8 +201,8 @@ fn topology(edge: &Edge) -> Topology {
     t
 }
 
-/// What a node is told. `prk` is the extract of Ksp (or Kss).
-pub fn node_config(edge: &Edge, identity: &str, realm: &str, prk: Prk) -> NodeConfig {
+/// What a node is told. `device`: the extract of Ksp (or Kss), of both while one replaces the other.
+pub fn node_config(edge: &Edge, identity: &str, realm: &str, device: DeviceKeys) -> NodeConfig {
     let mut listeners: Vec<ListenerConfig> = edge.listeners.iter().map(listener).collect();
     listeners.extend(edge.protected().filter_map(|(mechanism, place)| {
         let kind = ListenerKind::Protected(protection(mechanism)?);
@@ -222,7 +222,7 @@ pub fn node_config(edge: &Edge, identity: &str, realm: &str, prk: Prk) -> NodeCo
         topology: topology(edge),
         idsp: identity.to_owned(),
         realm: realm.to_owned(),
-        prk,
+        device,
         listeners,
         capacity: capacity(edge),
         kernel: edge.kernel_esp.map(|kernel| KernelEsp { outer: kernel.address, sessions: kernel.sessions }),
@@ -231,12 +231,14 @@ pub fn node_config(edge: &Edge, identity: &str, realm: &str, prk: Prk) -> NodeCo
     }
 }
 
-/// Reads the device key of an edge.
+/// Reads the device key of an edge, or both.
 ///
 /// # Errors
-/// What is wrong with its place.
-pub fn device_prk(edge: &Edge, identity: &str, lab: bool) -> Result<Prk, Failure> {
-    Ok(Key::new(*portunus_config::read_key(&edge.key, identity, lab)?).prk())
+/// What is wrong with their places.
+pub fn device_keys(edge: &Edge, identity: &str, lab: bool) -> Result<DeviceKeys, Failure> {
+    let read =
+        |source| -> Result<_, Failure> { Ok(Key::new(*portunus_config::read_key(source, identity, lab)?).prk()) };
+    Ok(DeviceKeys::new(read(&edge.key)?, edge.other_key.as_ref().map(read).transpose()?))
 }
 
 /// A proxy that runs, or the access side of a softswitch that does. Dropping it stops it.
@@ -273,9 +275,9 @@ fn links(model: &Model) -> Links {
 ///
 /// # Errors
 /// What its configuration or the host has wrong.
-pub fn start(model: &Model, prk: Prk) -> Result<Proxy, Failure> {
+pub fn start(model: &Model, device: DeviceKeys) -> Result<Proxy, Failure> {
     let upstream = links(model);
-    let config = node_config(&model.edge, &model.identity, &model.realm, prk);
+    let config = node_config(&model.edge, &model.identity, &model.realm, device);
     Node::start(config, Box::new(upstream)).map(|node| Proxy { node }).map_err(start_failure)
 }
 
@@ -286,7 +288,7 @@ pub fn start(model: &Model, prk: Prk) -> Result<Proxy, Failure> {
 /// What its configuration or the host has wrong, or that it has no [softswitch.direct].
 pub fn start_direct(
     model: &SoftswitchModel,
-    prk: Prk,
+    device: DeviceKeys,
     aaa: RunnerConfig,
     witness: Option<Witness>,
 ) -> Result<Proxy, Failure> {
@@ -302,7 +304,7 @@ pub fn start_direct(
         std::io::ErrorKind::InvalidInput => Failure::configuration(e.to_string(), "correct [softswitch]"),
         _ => Failure::io("opening the softswitch", &e),
     })?;
-    let config = node_config(edge, &model.identity, &model.realm, prk);
+    let config = node_config(edge, &model.identity, &model.realm, device);
     Node::start(config, Box::new(upstream)).map(|node| Proxy { node }).map_err(start_failure)
 }
 

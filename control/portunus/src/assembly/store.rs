@@ -1,11 +1,13 @@
 //! The AuC's store: opening it with its master key, and putting keys into it.
 
 use crate::exit::{Exit, Failure};
-use portunus_auc::custody::MasterKey;
+use portunus_auc::custody::{Master, MasterKey};
 use portunus_auc::store::{Store, StoreError};
-use portunus_config::model::{Auc, KeySource};
+use portunus_auc::token::{self, Pin, Token};
+use portunus_config::model::{KeySource, MasterSource, PinSource, TokenKey};
 use portunus_keydist::SystemRandom;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970 UTC.
@@ -17,8 +19,14 @@ pub fn wall_ms() -> u64 {
 pub fn fault(e: StoreError) -> Failure {
     let text = e.to_string();
     match e {
-        StoreError::WrongMasterKey { .. } | StoreError::Custody(_) => {
+        StoreError::WrongMasterKey { .. } => {
             Failure::configuration(text, "name the master key that the store was made with")
+        }
+        StoreError::Custody(_) => Failure::configuration(text, "correct [auc.master_key]"),
+        StoreError::Unwrapped { .. } => {
+            let next =
+                "with the master key that it has now: `portunus store migrate`, then `portunus store master admit`";
+            Failure::new(Exit::Failed, text, next)
         }
         StoreError::Exists { .. } => Failure::new(Exit::Failed, text, "`portunus key rotate` gives it a new key"),
         StoreError::Missing { .. } => Failure::new(Exit::Failed, text, "`portunus key list` shows who is there"),
@@ -46,7 +54,15 @@ pub fn fault(e: StoreError) -> Failure {
 ///
 /// # Errors
 /// What is wrong with its place.
-pub fn master_key(source: &KeySource, create: bool) -> Result<MasterKey, Failure> {
+pub fn master_key(source: &MasterSource, create: bool) -> Result<Box<dyn Master>, Failure> {
+    let next = "correct [auc.master_key], or what the command line names";
+    let source = match source {
+        MasterSource::Key(source) => source,
+        MasterSource::Token(key) => {
+            let token = Token::open(&token_place(key)).map_err(|e| Failure::configuration(e.to_string(), next))?;
+            return Ok(Box::new(Arc::new(token)));
+        }
+    };
     let made = match source {
         KeySource::File(path) if create && !path.exists() => {
             folder_of(path)?;
@@ -56,11 +72,42 @@ pub fn master_key(source: &KeySource, create: bool) -> Result<MasterKey, Failure
         KeySource::Credential(name) => MasterKey::from_credential(name),
         KeySource::Environment(name) => MasterKey::from_environment(name),
         KeySource::Inline(text) => {
-            return MasterKey::parse(text.expose())
-                .ok_or_else(|| Failure::configuration("auc.master_key.hex is no key", "write 64 hex digits"));
+            let key = MasterKey::parse(text.expose());
+            return match key {
+                Some(key) => Ok(Box::new(key)),
+                None => Err(Failure::configuration("auc.master_key.hex is no key", "write 64 hex digits")),
+            };
         }
     };
-    made.map_err(|e| Failure::configuration(e.to_string(), "correct [auc.master_key]"))
+    match made {
+        Ok(key) => Ok(Box::new(key)),
+        Err(e) => Err(Failure::configuration(e.to_string(), next)),
+    }
+}
+
+/// The same place in the AuC's words.
+pub fn token_place(key: &TokenKey) -> token::Place {
+    let TokenKey { module, token, serial, object, id, pin, .. } = key.clone();
+    let pin = match pin {
+        PinSource::File(path) => Pin::File(path),
+        PinSource::Credential(name) => Pin::Credential(name),
+        PinSource::Keypad => Pin::Keypad,
+    };
+    token::Place { module, token, serial, object, id, pin }
+}
+
+/// What a command line names as a master key: a file, or the URI of a key in a token.
+///
+/// # Errors
+/// A URI that is wrong.
+pub fn named(named: &Path) -> Result<MasterSource, Failure> {
+    match named.to_str().filter(|text| text.starts_with(portunus_config::PKCS11)) {
+        None => Ok(MasterSource::Key(KeySource::File(PathBuf::from(named)))),
+        Some(uri) => match portunus_config::pkcs11_uri(uri) {
+            Ok(key) => Ok(MasterSource::Token(key)),
+            Err((problem, write)) => Err(Failure::new(Exit::Usage, problem, write)),
+        },
+    }
 }
 
 /// Makes the folder of a file.
@@ -88,20 +135,11 @@ pub fn looked_at(store: Store) -> Result<Store, Failure> {
     }
 }
 
-/// Opens the store of a configuration, making it when it does not exist.
+/// Opens a store, making it when it does not exist.
 ///
 /// # Errors
-/// A master key that cannot be read or is not this store's, or what the file system says.
-pub fn open(auc: &Auc) -> Result<Store, Failure> {
-    let master = master_key(&auc.master_key, auc.create_master_key)?;
-    open_with(&auc.store, &master)
-}
-
-/// Opens a store.
-///
-/// # Errors
-/// As [`open`].
-pub fn open_with(path: &Path, master: &MasterKey) -> Result<Store, Failure> {
+/// A master key that is not this store's, or what the file system says.
+pub fn open_with(path: &Path, master: &dyn Master) -> Result<Store, Failure> {
     folder_of(path)?;
     Store::open(path, master, &mut SystemRandom::new()).map_err(fault)
 }

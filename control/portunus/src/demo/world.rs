@@ -255,15 +255,15 @@ fn proxied(args: &DemoArgs, keys: &Keys, aaa: RunnerConfig, watch: &Watch) -> Re
         edge("proxy", args)
     );
     let model = configuration(&text)?.proxy.ok_or_else(missing)?;
-    let prk = Key::new(keys.key(IDSP)).prk();
-    Ok((proxy::start(&model, prk)?, Some(handle)))
+    let device = Key::new(keys.key(IDSP)).prk().into();
+    Ok((proxy::start(&model, device)?, Some(handle)))
 }
 
 fn direct(args: &DemoArgs, keys: &Keys, aaa: RunnerConfig, watch: &Watch) -> Result<proxy::Proxy, Failure> {
     let more = format!("[softswitch.direct]\nworkers = {}\n{}", args.workers, edge("softswitch.direct", args));
     let model = configuration(&softswitch_text("", &more))?.softswitch.ok_or_else(missing)?;
-    let prk = Key::new(keys.key(IDSS)).prk();
-    proxy::start_direct(&model, prk, aaa, Some(watch.witness()))
+    let device = Key::new(keys.key(IDSS)).prk().into();
+    proxy::start_direct(&model, device, aaa, Some(watch.witness()))
 }
 
 fn missing() -> Failure {

@@ -121,6 +121,13 @@ pub fn bounded(command: &mut Command, limit: Duration) -> Report {
 /// A process that ends with the test, and with it whatever it started: it leads a group of its own.
 pub struct Running(Child);
 
+impl Running {
+    /// Of a process that leads its own group.
+    pub fn of(child: Child) -> Self {
+        Self(child)
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         // A server that is killed alone leaves its workers behind.
@@ -468,6 +475,21 @@ realm = "example.test"
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Starts what was prepared, under a configuration that the test has changed since.
+    pub fn start_prepared(mut self) -> Self {
+        self.run();
+        self
+    }
+
+    /// Has the configuration read anew, and says what came of it.
+    pub fn reload(&self) -> String {
+        let pid = self.process.as_ref().expect("it runs").0.id().to_string();
+        let said = Command::new("kill").args(["-HUP", &pid]).status();
+        assert!(said.is_ok_and(|status| status.success()));
+        let line = self.said.as_ref().and_then(|said| said.recv_timeout(Duration::from_secs(10)).ok());
+        line.expect("a line about the reload")
     }
 
     pub fn kill_and_restart(&mut self) {
