@@ -235,7 +235,10 @@ impl Proxy {
                 u64::from(named.copied().unwrap_or_default()) % workers
             }
             Some(ListenerKind::Tls { .. }) => return out,
-            Some(ListenerKind::Access { .. }) | None => u64::from(datagram.from.port()) % workers,
+            // Whoever does ESP in a kernel has a port for each worker; no simulated proxy does.
+            Some(ListenerKind::Access { .. } | ListenerKind::Kernel { .. }) | None => {
+                u64::from(datagram.from.port()) % workers
+            }
         };
         let meta = Meta { source: datagram.from, listener: listener as u8, conn: 0 };
         let mut sink = Collect::default();
