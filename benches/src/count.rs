@@ -87,11 +87,12 @@ impl Crypto {
 }
 
 /// The pieces of work, and how many units each does in one run.
-pub const WORK: [(&str, u64); 12] = [
+pub const WORK: [(&str, u64); 13] = [
     ("sip-index-17-headers", 1_000),
     ("sip-read-s1", 1_000),
     ("mgcp-s1-to-s2", 1_000),
     ("h248-s1-to-s2", 1_000),
+    ("h248-s1-to-s10", 500),
     ("ras-s1-to-s2", 1_000),
     ("ras-s7-to-s10", 1_000),
     ("crypto-s9-to-s10-batch-of-32", 32),
@@ -124,6 +125,7 @@ pub fn work(name: &str) -> io::Result<bool> {
         })?,
         "mgcp-s1-to-s2" => paths::pass_s1(Protocol::Mgcp, units).ok_or_else(wrong)?,
         "h248-s1-to-s2" => paths::pass_s1(Protocol::H248, units).ok_or_else(wrong)?,
+        "h248-s1-to-s10" => crate::ladder::pass(units).ok_or_else(wrong)?,
         "ras-s7-to-s10" => paths::pass_s7_to_s10(units).ok_or_else(wrong)?,
         "ras-s1-to-s2" => paths::pass_s1(Protocol::Ras, units).ok_or_else(wrong)?,
         "crypto-s9-to-s10-batch-of-32" => {

@@ -16,6 +16,7 @@ pub mod cpu;
 pub mod element;
 pub mod floor;
 pub mod keys;
+pub mod ladder;
 pub mod memory;
 pub mod paths;
 pub mod plot;

@@ -67,7 +67,7 @@ pub fn pass_s1(protocol: Protocol, times: u64) -> Option<()> {
             signalling.acknowledge(&hop, message, &mut Writer::new(&mut out));
             let mut w = Writer::new(&mut out);
             signalling.write_s2(&hop, message, &s1, &mut w).ok()?;
-            core::hint::black_box(signalling.transaction(w.written()));
+            core::hint::black_box(signalling.step_transaction(w.written()));
         }
         Some(())
     })

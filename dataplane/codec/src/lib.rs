@@ -14,5 +14,5 @@ pub use base64url::{b64_decode, b64_encode, b64_len};
 pub use hex::{hex_decode, hex_encode, hex_u64, parse_hex_u64};
 pub use num::{Decimal, parse_u32, parse_u64};
 pub use per::{Echo, Opened, PerReader, PerWriter, Range};
-pub use scan::find;
+pub use scan::{find, find_or_unprintable, first_word};
 pub use writer::{Full, Writer};

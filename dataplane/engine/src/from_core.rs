@@ -75,11 +75,15 @@ impl Engine {
         let mut texts = [const { Text::new() }; AHEAD];
         let mut reads = ArrayVec::<_, AHEAD>::new();
         for (packet, text) in packets.iter().zip(&mut texts) {
+            let read = signalling.read_answer(packet.bytes, text);
             if signalling.lanes() {
-                self.acknowledge_core(signalling, packet, sink);
+                self.acknowledge_core(signalling, packet, read.as_ref().ok().map(|(read, _)| read), sink);
             }
-            match signalling.read_answer(packet.bytes, text) {
-                Ok(read) => reads.push((packet, read)),
+            match read {
+                Ok((read, salt)) => {
+                    let way = Way { packet, salt, transaction: transaction(signalling, packet, &read) };
+                    reads.push((way, read));
+                }
                 Err(_) => self.counters.core_unreadable += 1,
             }
         }

@@ -19,7 +19,7 @@ use crate::store::pendings::Task;
 use crate::store::sessions::State;
 use portunus_keydist::proxy::Exchange;
 use portunus_keydist::{N1, Rand};
-use portunus_signalling::{Protocol, Signalling, Writer};
+use portunus_signalling::{FromCore, Protocol, Signalling, Writer};
 
 /// What names a registration that waits for the core, besides its lane.
 #[derive(Debug, Clone, Copy)]
@@ -132,16 +132,27 @@ impl Engine {
         self.counters.asked_lost += u64::from(!self.asked.put(kid, transaction, wish));
     }
 
-    /// Sends what the protocol owes the core at once for a step of its, also for one that nothing waits for.
+    /// Sends what the protocol owes the core at once for a step of its, also for one that nothing waits for. `read` is what
+    /// the message was read as; `None`: it could not be read, which a step may be owed a receipt for all the same.
     pub(crate) fn acknowledge_core(
         &mut self,
         signalling: &dyn Signalling,
         packet: &CorePacket<'_>,
+        read: Option<&FromCore<'_>>,
         sink: &mut dyn Sink,
     ) {
+        use FromCore::{Answer, Challenge, Key, Own, Refused, Request};
+        if matches!(read, Some(Answer { .. } | Request { .. } | Own)) {
+            return;
+        }
         let hop = self.site.own_hop(0);
         let mut w = Writer::new(&mut self.scratch);
-        signalling.acknowledge_core(&hop, packet.bytes, &mut w);
+        match read {
+            Some(Challenge { .. } | Key { .. } | Refused { .. }) => {
+                signalling.acknowledge_step(&hop, packet.bytes, &mut w);
+            }
+            _ => signalling.acknowledge_core(&hop, packet.bytes, &mut w),
+        }
         let Some(octets) = w.finish().ok().filter(|len| *len > 0).and_then(|len| self.scratch.get(..len)) else {
             return;
         };

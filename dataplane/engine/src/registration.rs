@@ -21,7 +21,7 @@ pub(crate) type WriteAnswer<'w> =
 
 /// What names the transaction of the command that was just written, where answers to it bear no handle.
 fn own_transaction(signalling: &dyn Signalling, w: &Writer<'_>) -> Option<u32> {
-    if signalling.lanes() { signalling.transaction(w.written()) } else { None }
+    if signalling.lanes() { signalling.step_transaction(w.written()) } else { None }
 }
 
 /// What there is room for. Protected traffic and s7 with a valid N2 are never asked (spec section 6).

@@ -67,6 +67,34 @@ fn every_step_is_read_as_it_was_written() {
     }
 }
 
+/// A step of the core's that was read already is acknowledged as one that is read for that.
+#[test]
+fn a_step_that_was_read_is_acknowledged_as_one_that_was_not() {
+    for w in World::all() {
+        let mut steps = 0;
+        for sent in ladder(&w).into_iter().chain(refusals(&w)).filter(|s| s.from == w.softswitch) {
+            let read = H248.read_core(&sent.octets).unwrap();
+            let anew = put(|o| H248.acknowledge_core(&w.hop(), &sent.octets, o));
+            if matches!(read, FromCore::Challenge { .. } | FromCore::Key { .. } | FromCore::Refused { .. }) {
+                assert_eq!(
+                    text(&put(|o| H248.acknowledge_step(&w.hop(), &sent.octets, o))),
+                    text(&anew),
+                    "{}",
+                    sent.name
+                );
+                steps += 1;
+            } else {
+                assert_eq!(text(&anew), "", "{}: no step", sent.name);
+            }
+        }
+        assert_eq!(steps, 4, "s5, s9 and two refusals");
+        for name in ["s2", "s8"] {
+            let written = named(&ladder(&w), name).to_vec();
+            assert_eq!(H248.step_transaction(&written), H248.transaction(&written), "{name}");
+        }
+    }
+}
+
 /// What is written from a step is the same with what was noted when it was read as without; and what is no step of a
 /// gateway's leaves no note.
 #[test]

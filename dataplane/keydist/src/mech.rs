@@ -415,8 +415,10 @@ impl Sel {
     /// # Errors
     /// [`MechError`] with the offset in `value`; a mechanism that nobody knows is [`MechFault::Unknown`].
     pub fn parse(value: &str) -> Result<Self, MechError> {
-        let entry = value.trim_matches(|c: char| c.is_ascii() && is_blank(c as u8));
-        let at = value.find(entry).unwrap_or(0);
+        let blank = |c: char| c.is_ascii() && is_blank(c as u8);
+        let begun = value.trim_start_matches(blank);
+        let entry = begun.trim_end_matches(blank);
+        let at = if entry.is_empty() { 0 } else { value.len() - begun.len() };
         let token = check_entry(entry, at)?;
         let mech = Mech::from_token(token).ok_or(MechError { fault: MechFault::Unknown, at })?;
         let text = ArrayString::from(entry).map_err(|_| MechError { fault: MechFault::TooLong, at: at + SEL_MAX })?;

@@ -201,6 +201,17 @@ fn messages_of_the_core_find_their_way() {
     // A step that rides on an answer is still a step.
     let riding = [b"200 8 OK\r\n.\r\n", octets(&sent, "s9")].concat();
     assert!(matches!(Mgcp.read_core(&riding), Ok(FromCore::Key { .. })));
+    for name in ["s2", "s8"] {
+        assert_eq!(Mgcp.step_transaction(octets(&sent, name)), Mgcp.transaction(octets(&sent, name)), "{name}");
+    }
+    // What was read is acknowledged as what is read for that.
+    let late = refusals(&w).into_iter().find(|s| s.name == "late fail").unwrap().octets;
+    let dotted = [octets(&sent, "s5"), b".\r\n"].concat();
+    for step in [octets(&sent, "s5"), octets(&sent, "s9"), &riding, &late, &dotted] {
+        let step_ack = put(|o| Mgcp.acknowledge_step(&w.hop(), step, o));
+        assert!(step_ack.starts_with(b"200 50"));
+        assert_eq!(step_ack, put(|o| Mgcp.acknowledge_core(&w.hop(), step, o)));
+    }
     assert_eq!(Message::parse(octets(&sent, "s9")).unwrap().transaction(), 502);
 }
 

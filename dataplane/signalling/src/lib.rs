@@ -309,11 +309,22 @@ pub trait Signalling: Send + Sync {
     /// the salt is 0 here.
     fn acknowledge_core(&self, _hop: &Hop<'_>, _msg: &[u8], _w: &mut Writer<'_>) {}
 
+    /// As [`Signalling::acknowledge_core`], for a message that [`Signalling::read_answer`] has just read as a step (s5, s9, a
+    /// refusal): it need not be read a second time.
+    fn acknowledge_step(&self, hop: &Hop<'_>, msg: &[u8], w: &mut Writer<'_>) {
+        self.acknowledge_core(hop, msg, w);
+    }
+
     /// What names the transaction of a request or an answer (the first one, where there are several): an answer on a
     /// lane is by this known to belong to a refresh or a de-registration that left by it. `None` where a message has
     /// none, and where handles name transactions (SIP).
     fn transaction(&self, _msg: &[u8]) -> Option<u32> {
         None
+    }
+
+    /// As [`Signalling::transaction`], of an s2 or s8 that this protocol has just written.
+    fn step_transaction(&self, msg: &[u8]) -> Option<u32> {
+        self.transaction(msg)
     }
 
     /// s1 as received, to s2.

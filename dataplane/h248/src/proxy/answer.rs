@@ -34,12 +34,23 @@ pub(super) fn acknowledge_core(hop: &Hop<'_>, octets: &[u8], w: &mut Writer<'_>)
         return;
     }
     let Ok(msg) = Message::parse(octets) else { return };
-    let begun = w.len();
     if let Ok(Some(Step::Signal { id, name: Signal::Chal | Signal::Key | Signal::Fail, .. })) = Step::of(&msg) {
-        write::begin_own(msg.version(), &hop.own, w);
-        if write::reply(id, "MF=ROOT", w).is_err() {
-            w.truncate(begun);
-        }
+        reply_to_signal(hop, (msg.version(), id), w);
+    }
+}
+
+/// [`portunus_signalling::Signalling::acknowledge_step`]: a step is the only command of its message.
+pub(super) fn acknowledge_step(hop: &Hop<'_>, octets: &[u8], w: &mut Writer<'_>) {
+    if let Some((version, Some(id))) = Message::salvage(octets) {
+        reply_to_signal(hop, (version, id), w);
+    }
+}
+
+fn reply_to_signal(hop: &Hop<'_>, (version, id): (u8, u32), w: &mut Writer<'_>) {
+    let begun = w.len();
+    write::begin_own(version, &hop.own, w);
+    if write::reply(id, "MF=ROOT", w).is_err() {
+        w.truncate(begun);
     }
 }
 

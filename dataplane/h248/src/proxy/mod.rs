@@ -7,6 +7,7 @@ mod relay;
 mod steps;
 
 use crate::MAC_PLACEHOLDER;
+use crate::view::Message;
 use core::ops::Range;
 use portunus_codec::{Full, Writer, hex_encode};
 use portunus_keydist::ident::{Idc, N1};
@@ -87,8 +88,16 @@ impl Signalling for H248 {
         answer::acknowledge_core(hop, msg, w);
     }
 
+    fn acknowledge_step(&self, hop: &Hop<'_>, msg: &[u8], w: &mut Writer<'_>) {
+        answer::acknowledge_step(hop, msg, w);
+    }
+
     fn transaction(&self, msg: &[u8]) -> Option<u32> {
         read::transaction(msg)
+    }
+
+    fn step_transaction(&self, msg: &[u8]) -> Option<u32> {
+        Message::salvage(msg)?.1
     }
 
     fn write_s2(&self, hop: &Hop<'_>, s1_msg: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) -> Result<(), Full> {

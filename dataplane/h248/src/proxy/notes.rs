@@ -25,13 +25,27 @@ pub(super) enum Which<'m> {
         /// The version of the protocol that the gateway proposes.
         version: u8,
         /// What it says of itself.
-        services: Services<'m>,
+        services: Place<'m>,
     },
     /// s7.
     Response {
         /// The request that it answers.
         request_id: u32,
     },
+}
+
+/// Where a services descriptor begins: it is read by who needs it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'m> {
+    octets: &'m [u8],
+    at: usize,
+}
+
+impl<'m> Place<'m> {
+    /// The descriptor.
+    pub(super) fn read(self) -> Option<Services<'m>> {
+        Services::read(self.octets, self.at)
+    }
 }
 
 /// The first of the words that say which step it is.
@@ -51,7 +65,9 @@ impl<'m> Noted<'m> {
     /// `None` for what only the core sends.
     fn of(msg: &Message<'m>, step: &Step<'m>) -> Option<Self> {
         let (id, which) = match *step {
-            Step::Register { id, version, services, .. } => (id, Which::Register { version, services }),
+            Step::Register { id, version, services, .. } => {
+                (id, Which::Register { version, services: Place { octets: msg.octets(), at: services.at() } })
+            }
             Step::Response { id, request_id, .. } => (id, Which::Response { request_id }),
             Step::Signal { .. } => return None,
         };
@@ -64,7 +80,7 @@ impl<'m> Noted<'m> {
         let Some(noted) = Self::of(msg, step) else { return };
         let (_, (from, to), _) = msg.places();
         let [which, a, b] = match noted.which {
-            Which::Register { version, services } => [REGISTER, version.into(), services.at() as u16],
+            Which::Register { version, services } => [REGISTER, version.into(), services.at as u16],
             Which::Response { request_id } => {
                 let [high, low] = halves(request_id);
                 [RESPONSE, high, low]
@@ -83,7 +99,7 @@ impl<'m> Noted<'m> {
         };
         let mid = octets.get(from.into()..)?.get(..len.into())?;
         let which = match which {
-            REGISTER => Which::Register { version: a as u8, services: Services::read(octets, b.into())? },
+            REGISTER => Which::Register { version: a as u8, services: Place { octets, at: b.into() } },
             _ => Which::Response { request_id: whole(a, b) },
         };
         Some(Self { version: version as u8, mid, id: whole(high, low), which })

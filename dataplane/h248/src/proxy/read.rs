@@ -102,8 +102,14 @@ pub(super) fn route(octets: &[u8]) -> Route {
 /// [`portunus_signalling::Signalling::transaction`]: the one that changes ROOT, where one does.
 pub(super) fn transaction(octets: &[u8]) -> Option<u32> {
     let msg = Message::reread(octets).ok()?;
-    let numbered = || msg.transactions().filter(|t| !matches!(t.kind, Kind::ResponseAck | Kind::Error));
-    numbered().find(changes_root).or_else(|| numbered().next()).map(|t| t.id)
+    let mut first = None;
+    for t in msg.transactions().filter(|t| !matches!(t.kind, Kind::ResponseAck | Kind::Error)) {
+        if changes_root(&t) {
+            return Some(t.id);
+        }
+        first = first.or(Some(t.id));
+    }
+    first
 }
 
 /// [`portunus_signalling::Signalling::answers_registration`].

@@ -41,6 +41,7 @@ pub(super) fn s2(hop: &Hop<'_>, octets: &[u8], s1: &S1<'_>, w: &mut Writer<'_>) 
     let Noted { version, mid, which: Which::Register { services, .. }, .. } = noted(hop, octets)? else {
         return Err(Full);
     };
+    let services = services.read().ok_or(Full)?;
     write::begin(version, mid, w);
     write::request(id(hop, Own::S2), w, |w| {
         w.put(b"SC=ROOT{SV{");

@@ -4,7 +4,7 @@ use super::element::is_stamp;
 use super::mid::is_path;
 use super::{
     Action, Bad, Command, CommandKind, Element, Elements, ErrorDescriptor, Kind, Message, TRANSACTIONS_MAX, Tok,
-    Transaction, Transactions, descriptors, services,
+    Transaction, descriptors, lex, services,
 };
 use portunus_codec::parse_u32;
 use portunus_signalling::{Fault, FaultKind};
@@ -37,20 +37,24 @@ impl<'m> Message<'m> {
         Self::head(octets).map_err(Into::into)
     }
 
-    pub(super) fn check_body(&self) -> Result<(), Bad> {
-        let mut parts = Transactions { s: self.octets, at: self.body };
-        let mut n = 0;
+    /// Says where brackets of the first transaction close.
+    pub(super) fn check_body(&self) -> Result<lex::Pairs, Bad> {
+        let mut parts = self.transactions();
+        let (mut n, mut pairs) = (0, lex::Pairs::default());
         while let Some(t) = parts.try_next()? {
             n += 1;
             if n > TRANSACTIONS_MAX {
                 return Err(Bad { kind: FaultKind::TooBig, what: "transactions", at: t.element.span().0 });
+            }
+            if n == 1 {
+                pairs = t.element.pairs();
             }
             transaction(&t)?;
             if t.kind == Kind::Error && (n > 1 || parts.try_next()?.is_some()) {
                 return Err(t.element.bad("error descriptor"));
             }
         }
-        if n == 0 { Err(Bad::at("body", self.body)) } else { Ok(()) }
+        if n == 0 { Err(Bad::at("body", self.body)) } else { Ok(pairs) }
     }
 }
 

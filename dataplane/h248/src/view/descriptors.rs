@@ -2,7 +2,7 @@
 
 use super::check::{each, error, is_audit_item, some};
 use super::element::is_stamp;
-use super::{Bad, Element, Tok, is};
+use super::{Bad, Element, Tok, is, lex};
 use portunus_codec::parse_u32;
 
 type Checked = Result<(), Bad>;
@@ -112,9 +112,7 @@ fn is_package_version(word: &[u8]) -> bool {
 
 /// NAME: `ALPHA *63(ALPHA / DIGIT / "_")`.
 pub(super) fn is_name(word: &[u8]) -> bool {
-    (1..=64).contains(&word.len())
-        && word.first().is_some_and(u8::is_ascii_alphabetic)
-        && word.iter().all(|c| c.is_ascii_alphanumeric() || *c == b'_')
+    (1..=64).contains(&word.len()) && word.first().is_some_and(u8::is_ascii_alphabetic) && lex::all_name(word)
 }
 
 /// `… relation value`, with a list of values where the relation is `=`.

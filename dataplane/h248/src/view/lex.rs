@@ -1,50 +1,66 @@
 //! The characters of H.248.1 annex B.2, and how far a word, a string, white space or a block goes. All positions are
 //! octet offsets in the message.
 
-use super::{Bad, Tok, is};
+use super::{Bad, Tok, Word};
+use portunus_codec::find_or_unprintable;
 use portunus_signalling::FaultKind;
 
 /// Deepest nesting of brackets that is looked into. The grammar's own deepest is 10.
 pub const DEPTH_MAX: usize = 16;
 
-const SAFE: u8 = 1;
-const REST: u8 = 2;
-const WSP: u8 = 4;
-const EOL: u8 = 8;
-const QUOTE: u8 = 16;
+const SAFE: u16 = 1;
+const REST: u16 = 2;
+const WSP: u16 = 4;
+const EOL: u16 = 8;
+const QUOTE: u16 = 16;
 /// What neither opens, closes nor separates anything: between brackets it is passed over.
-const PLAIN: u8 = 32;
-/// What stands in a quoted string.
-const QUOTED: u8 = 64;
+const PLAIN: u16 = 32;
+/// What white space and comments begin with.
+const BLANK: u16 = 64;
+/// What a domain name consists of.
+const DOMAIN: u16 = 128;
+/// What a NAME consists of.
+const NAME: u16 = 256;
 
-static CLASS: [u8; 256] = {
-    let mut table = [0u8; 256];
+static CLASS: [u16; 256] = {
+    let mut table = [0u16; 256];
     let mut i = 0;
     while i < 256 {
         let c = i as u8;
         table[i] = match c {
-            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => SAFE,
-            b'+' | b'-' | b'&' | b'!' | b'_' | b'/' | b'\'' | b'?' | b'@' | b'^' | b'`' | b'~' | b'*' | b'$'
-            | b'\\' | b'(' | b')' | b'%' | b'|' | b'.' => SAFE,
-            b';' | b'[' | b']' | b'{' | b'}' | b':' | b',' | b'#' | b'<' | b'>' | b'=' => REST,
-            b' ' | b'\t' => WSP,
-            b'\r' | b'\n' => EOL,
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => SAFE | DOMAIN | NAME,
+            b'-' | b'.' => SAFE | DOMAIN,
+            b'_' => SAFE | NAME,
+            b'+' | b'&' | b'!' | b'/' | b'\'' | b'?' | b'@' | b'^' | b'`' | b'~' | b'*' | b'$' | b'\\' | b'('
+            | b')' | b'%' | b'|' => SAFE,
+            b';' => REST | BLANK,
+            b'[' | b']' | b'{' | b'}' | b':' | b',' | b'#' | b'<' | b'>' | b'=' => REST,
+            b' ' | b'\t' => WSP | BLANK,
+            b'\r' | b'\n' => EOL | BLANK,
             b'"' => QUOTE,
             _ => 0,
         };
         if table[i] & (SAFE | WSP | EOL) != 0 || matches!(c, b'[' | b']' | b':' | b'#' | b'<' | b'>' | b'=') {
             table[i] |= PLAIN;
         }
-        if table[i] & (SAFE | REST | WSP) != 0 {
-            table[i] |= QUOTED;
-        }
         i += 1;
     }
     table
 };
 
-fn of_class(c: u8, class: u8) -> bool {
+#[inline]
+fn of_class(c: u8, class: u16) -> bool {
     CLASS[usize::from(c)] & class != 0
+}
+
+/// True for what consists of a domain name's characters.
+pub(super) fn all_domain(text: &[u8]) -> bool {
+    text.iter().all(|c| of_class(*c, DOMAIN))
+}
+
+/// True for what consists of a NAME's characters.
+pub(super) fn all_name(text: &[u8]) -> bool {
+    text.iter().all(|c| of_class(*c, NAME))
 }
 
 /// True for SafeChar.
@@ -52,23 +68,28 @@ pub(super) fn is_safe(c: u8) -> bool {
     of_class(c, SAFE)
 }
 
-fn end_while(s: &[u8], at: usize, class: u8) -> usize {
+fn end_while(s: &[u8], at: usize, class: u16) -> usize {
     let rest = s.get(at..).unwrap_or_default();
     at + rest.iter().position(|c| !of_class(*c, class)).unwrap_or(rest.len())
 }
 
 /// As [`end_while`], for a single class of which many are expected: eight octets at a time.
 #[inline]
-fn end_of_run(s: &[u8], at: usize, class: u8) -> usize {
+fn end_of_run(s: &[u8], at: usize, class: u16) -> usize {
     let rest = s.get(at..).unwrap_or_default();
-    let of = |word: &&[u8; 8]| word.iter().fold(u8::MAX, |all, c| all & CLASS[usize::from(*c)]) & class != 0;
+    let of = |word: &&[u8; 8]| word.iter().fold(u16::MAX, |all, c| all & CLASS[usize::from(*c)]) & class != 0;
     let words = rest.as_chunks::<8>().0.iter().take_while(of).count();
     end_while(s, at + 8 * words, class)
 }
 
 /// Where white space, line ends and comments that begin at `at` end.
 #[inline]
-pub(super) fn lwsp(s: &[u8], mut at: usize) -> usize {
+pub(super) fn lwsp(s: &[u8], at: usize) -> usize {
+    // Mostly there is none.
+    if s.get(at).is_some_and(|c| of_class(*c, BLANK)) { behind_blanks(s, at) } else { at }
+}
+
+fn behind_blanks(s: &[u8], mut at: usize) -> usize {
     loop {
         at = end_while(s, at, WSP | EOL);
         if s.get(at) != Some(&b';') {
@@ -86,10 +107,15 @@ pub(super) fn word(s: &[u8], at: usize) -> usize {
 
 /// Where the quoted string ends whose first mark is at `at`: behind its last mark.
 pub(super) fn quoted(s: &[u8], at: usize) -> Result<usize, Bad> {
-    let end = end_of_run(s, at + 1, QUOTED);
-    match s.get(end) {
-        Some(b'"') => Ok(end + 1),
-        _ => Err(Bad::at("quoted string", end)),
+    let mut end = at + 1;
+    loop {
+        let rest = s.get(end..).unwrap_or_default();
+        end += find_or_unprintable(rest, b'"').unwrap_or(rest.len());
+        match s.get(end) {
+            Some(b'"') => return Ok(end + 1),
+            Some(b'\t') => end += 1,
+            _ => return Err(Bad::at("quoted string", end)),
+        }
     }
 }
 
@@ -118,33 +144,89 @@ pub(super) fn octets(s: &[u8], open: usize) -> Result<usize, Bad> {
 }
 
 /// True where what stands between brackets behind this name is an octet string.
-pub(super) fn holds_octets(name: &[u8]) -> bool {
-    is(name, Tok::LOCAL) || is(name, Tok::REMOTE) || is(name, Tok::DIGIT_MAP)
+pub(super) fn holds_octets(name: Word<'_>) -> bool {
+    name.is(Tok::LOCAL) || name.is(Tok::REMOTE) || name.is(Tok::DIGIT_MAP)
 }
 
-/// The block whose opening bracket is at `open`: where its closing one is. Octet strings, quoted strings and comments
-/// inside are passed over as what they are.
-pub(super) fn block(s: &[u8], open: usize) -> Result<usize, Bad> {
+/// Brackets noted on the way through a block.
+const PAIRS: usize = 8;
+
+/// Where brackets of a block close that were passed on the way through it, the block's own among them: what stands inside
+/// needs no second look for its end. The first few are noted; the end of others is looked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pairs {
+    /// Opening and closing brackets, in the order of the former; 0: not closed.
+    at: [(u16, u16); PAIRS],
+    noted: u8,
+}
+
+impl Pairs {
+    /// Notes a bracket that opens, where there is room and the offset can be said.
+    fn open(&mut self, at: usize) {
+        if let (Some(place), Ok(at)) = (self.at.get_mut(usize::from(self.noted)), u16::try_from(at)) {
+            *place = (at, 0);
+            self.noted += 1;
+        }
+    }
+
+    /// Where the bracket at `open` closes, if it was noted.
+    fn close(&self, open: usize) -> Option<usize> {
+        let noted = self.at.iter().take(self.noted.into());
+        noted
+            .map(|(from, to)| (usize::from(*from), usize::from(*to)))
+            .find(|(from, to)| *from == open && *to > 0)
+            .map(|(_, to)| to)
+    }
+}
+
+/// The block whose opening bracket is at `open`: where its closing one is. `pairs` may know; what they know afterwards is
+/// of this block and its inside.
+#[inline]
+pub(super) fn block(s: &[u8], open: usize, pairs: &mut Pairs) -> Result<usize, Bad> {
+    match pairs.close(open) {
+        Some(close) => Ok(close),
+        None => pass(s, open, pairs),
+    }
+}
+
+/// As [`block`], of which nothing is known. Octet strings, quoted strings and comments inside are passed over as what they
+/// are.
+fn pass(s: &[u8], open: usize, pairs: &mut Pairs) -> Result<usize, Bad> {
+    *pairs = Pairs::default();
+    pairs.open(open);
+    // Which of the noted brackets are open; those that are not noted are not among them.
+    let mut unclosed = [0u8; DEPTH_MAX];
     let (mut at, mut depth, mut first) = (open + 1, 1, true);
     loop {
         if core::mem::take(&mut first) {
             at = lwsp(s, at);
-            let end = word(s, at);
-            let name = s.get(at..end).unwrap_or_default();
-            at = if holds_octets(name) { behind_octets(s, name, end)? } else { end };
+            // Most names need no look at all of them to be none of those.
+            if s.get(at).is_some_and(|c| matches!(c | 0x20, b'l' | b'r' | b'd')) {
+                let end = word(s, at);
+                let name = Word::new(s.get(at..end).unwrap_or_default());
+                at = if holds_octets(name) { behind_octets(s, name, end)? } else { end };
+            }
         }
         at = end_of_run(s, at, PLAIN);
         match s.get(at) {
             Some(b'{') => {
-                depth += 1;
-                if depth > DEPTH_MAX {
+                if depth >= DEPTH_MAX {
                     return Err(Bad { kind: FaultKind::TooBig, what: "nesting", at });
                 }
+                if let Some(place) = unclosed.get_mut(depth) {
+                    *place = pairs.noted;
+                }
+                depth += 1;
+                pairs.open(at);
                 first = true;
                 at += 1;
             }
             Some(b'}') => {
                 depth -= 1;
+                let noted = unclosed.get(depth).and_then(|nth| pairs.at.get_mut(usize::from(*nth)));
+                if let (Some(noted), Ok(at)) = (noted, u16::try_from(at)) {
+                    noted.1 = at;
+                }
                 if depth == 0 {
                     return Ok(at);
                 }
@@ -163,9 +245,9 @@ pub(super) fn block(s: &[u8], open: usize) -> Result<usize, Bad> {
 }
 
 /// Behind the octet string of the name that ends at `end`, where it has one.
-fn behind_octets(s: &[u8], name: &[u8], end: usize) -> Result<usize, Bad> {
+fn behind_octets(s: &[u8], name: Word<'_>, end: usize) -> Result<usize, Bad> {
     let mut at = lwsp(s, end);
-    if is(name, Tok::DIGIT_MAP) && s.get(at) == Some(&b'=') {
+    if name.is(Tok::DIGIT_MAP) && s.get(at) == Some(&b'=') {
         at = lwsp(s, at + 1);
         at = lwsp(s, word(s, at));
     }
@@ -194,10 +276,10 @@ mod tests {
                 Some(b'}') if depth == 1 => return Ok(at),
                 Some(b'}') => (depth, at) = (depth - 1, at + 1),
                 Some(b',') => (first, at) = (true, at + 1),
-                Some(b'"') => at = quoted(s, at)?,
+                Some(b'"') => at = plain_quoted(s, at)?,
                 Some(c) if is_safe(*c) => {
                     let end = word(s, at);
-                    let name = s.get(at..end).unwrap_or_default();
+                    let name = Word::new(s.get(at..end).unwrap_or_default());
                     at = if was_first && holds_octets(name) { behind_octets(s, name, end)? } else { end };
                 }
                 Some(c) if of_class(*c, REST) => at += 1,
@@ -207,15 +289,34 @@ mod tests {
         }
     }
 
+    fn plain_quoted(s: &[u8], at: usize) -> Result<usize, Bad> {
+        match end_while(s, at + 1, SAFE | REST | WSP) {
+            end if s.get(end) == Some(&b'"') => Ok(end + 1),
+            end => Err(Bad::at("quoted string", end)),
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_string_ends_where_the_grammar_says(text in prop::collection::vec(
+            prop_oneof![Just(b'"'), Just(b'\t'), 0x20u8..0x7f, 0x20u8..0x7f, 0x20u8..0x7f, 0x1eu8..0x82], 0..60,
+        )) {
+            prop_assert_eq!(quoted(&text, 0), plain_quoted(&text, 0));
+        }
+
         #[test]
         fn a_block_ends_where_the_grammar_says(parts in prop::collection::vec(prop::sample::select(vec![
             "{", "}", "}", ",", "\"", " ", "\r\n", ";", "=", "L", "Local", "dm", "DigitMap", "R", "\\", "abcdefghij", "0x1f",
             "[", "]", ":", "\"q{x}\"", "; c }\n", "\u{7}", "\0",
         ]), 0..60)) {
+            let mut pairs = Pairs::default();
             let text = format!("{{{}", parts.concat());
-            let (found, plain) = (block(text.as_bytes(), 0), plain_block(text.as_bytes(), 0));
+            let (found, plain) = (block(text.as_bytes(), 0, &mut pairs), plain_block(text.as_bytes(), 0));
+            let inside: Vec<_> = (0..text.len()).filter_map(|open| Some((open, pairs.close(open)?))).collect();
             prop_assert_eq!(found.map_err(|e| (e.what, e.at)), plain.map_err(|e| (e.what, e.at)), "{}", text);
+            for (open, close) in inside {
+                prop_assert_eq!(plain_block(text.as_bytes(), open).ok(), Some(close), "{} {}", text, open);
+            }
         }
     }
 }

@@ -96,8 +96,7 @@ impl<'m> Mid<'m> {
 
 /// domainName: `(ALPHA / DIGIT) *63(ALPHA / DIGIT / "-" / ".")`.
 pub(crate) fn is_domain(name: &[u8]) -> bool {
-    let good = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.');
-    (1..=64).contains(&name.len()) && name.first().is_some_and(u8::is_ascii_alphanumeric) && name.iter().all(good)
+    (1..=64).contains(&name.len()) && name.first().is_some_and(u8::is_ascii_alphanumeric) && lex::all_domain(name)
 }
 
 /// pathNAME, as wide as implementations use it: the first character may be a digit.

@@ -24,7 +24,7 @@ pub(crate) use mid::is_domain;
 pub use mid::{MID_MAX, Mid, MidForm};
 pub use services::{Method, Services};
 pub(crate) use services::{is_address, is_pkd};
-pub(crate) use token::{Tok, is};
+pub(crate) use token::{Tok, Word, is};
 
 pub(crate) use element::Span;
 use portunus_codec::{parse_u32, parse_u64};
@@ -65,6 +65,8 @@ pub struct Message<'m> {
     mid: Mid<'m>,
     mid_at: usize,
     body: usize,
+    /// Where brackets of the first transaction close; none are known of what was not checked.
+    pairs: lex::Pairs,
 }
 
 /// What a part of a message's body is.
@@ -164,8 +166,8 @@ impl<'m> Message<'m> {
     /// A [`Fault`] with the place: `Unreadable` where not even the header is H.248 text, `Unsupported` for the binary
     /// encoding (`encoding`) and for versions other than 1 to 3 (`version`), `TooBig` past a limit.
     pub fn parse(octets: &'m [u8]) -> Result<Self, Fault> {
-        let msg = Self::head(octets)?;
-        msg.check_body()?;
+        let mut msg = Self::head(octets)?;
+        msg.pairs = msg.check_body()?;
         Ok(msg)
     }
 
@@ -197,7 +199,7 @@ impl<'m> Message<'m> {
         let mid_at = separated(octets, end)?;
         let (mid, end) = Mid::read(octets, mid_at)?;
         let body = separated(octets, end)?;
-        Ok(Self { octets, auth, start, version, mid, mid_at, body })
+        Ok(Self { octets, auth, start, version, mid, mid_at, body, pairs: lex::Pairs::default() })
     }
 
     /// What a message that was not taken says of itself, for an answer to it: its version and its first transaction.
@@ -241,7 +243,7 @@ impl<'m> Message<'m> {
 
     /// The parts of the body, in order.
     pub fn transactions(&self) -> Transactions<'m> {
-        Transactions { s: self.octets, at: self.body }
+        Transactions { s: self.octets, at: self.body, pairs: self.pairs }
     }
 
     /// The one command that the message is, where it is a single request of a single command in the null context.
@@ -281,6 +283,7 @@ fn separated(s: &[u8], at: usize) -> Result<usize, Bad> {
 pub struct Transactions<'m> {
     s: &'m [u8],
     at: usize,
+    pairs: lex::Pairs,
 }
 
 impl<'m> Transactions<'m> {
@@ -289,7 +292,7 @@ impl<'m> Transactions<'m> {
         if at >= self.s.len() {
             return Ok(None);
         }
-        let element = Element::read(self.s, at)?;
+        let element = Element::read(self.s, at, self.pairs)?;
         self.at = element.span().1;
         Transaction::of(element).map(Some).ok_or(element.bad("transaction"))
     }
@@ -361,8 +364,8 @@ impl<'m> Transaction<'m> {
 
     /// True when it says that something failed, at whichever level.
     pub fn failed(&self) -> bool {
-        let command = |c: Command<'m>| c.error().is_some();
-        self.error().is_some() || self.actions().any(|a| a.error().is_some() || a.commands().any(command))
+        let part = |e: Element<'m>| ErrorDescriptor::of(&e).or_else(|| Command::of(e)?.error()).is_some();
+        self.error().is_some() || self.actions().any(|a| a.elements().any(part))
     }
 }
 
@@ -418,7 +421,8 @@ impl<'m> Command<'m> {
             _ => false,
         };
         let (optional, wildcard) = (prefixed(b'O'), prefixed(b'W'));
-        let kind = KINDS.into_iter().find(|(token, _)| is(name, *token))?.1;
+        let name = Word::new(name);
+        let kind = KINDS.into_iter().find(|(token, _)| name.is(*token))?.1;
         (element.relation() == b'=').then_some(Self { kind, optional, wildcard, element })
     }
 
@@ -456,8 +460,11 @@ impl<'m> Command<'m> {
 
 impl<'m> ErrorDescriptor<'m> {
     pub(crate) fn of(element: &Element<'m>) -> Option<Self> {
-        let code = parse_u32(element.value()).and_then(|code| u16::try_from(code).ok());
+        if !element.is(Tok::ERROR) {
+            return None;
+        }
+        let code = parse_u32(element.value()).and_then(|code| u16::try_from(code).ok())?;
         let text = element.elements().next().map_or(&b""[..], |e| element::unquoted(e.name()));
-        element.is(Tok::ERROR).then_some(Self { code: code?, text })
+        Some(Self { code, text })
     }
 }

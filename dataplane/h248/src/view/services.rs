@@ -1,7 +1,8 @@
 //! What a ServiceChange says: H.248.1 section 7.2.8 and annex B.2, `serviceChangeDescriptor`.
 
 use super::element::is_stamp;
-use super::{Bad, Element, Elements, Mid, Tok, is};
+use super::lex::Pairs;
+use super::{Bad, Element, Elements, Mid, Tok, Word};
 use portunus_codec::{parse_u32, parse_u64};
 
 /// The methods of a ServiceChange.
@@ -33,7 +34,8 @@ impl Method {
             (Tok::HAND_OFF, Method::HandOff),
             (Tok::FAILOVER, Method::Failover),
         ];
-        let known = METHODS.into_iter().find(|(token, _)| is(word, *token)).map(|(_, method)| method);
+        let name = Word::new(word);
+        let known = METHODS.into_iter().find(|(token, _)| name.is(*token)).map(|(_, method)| method);
         known.or_else(|| is_extension(word).then_some(Self::Other))
     }
 
@@ -50,7 +52,7 @@ pub struct Services<'m>(pub(super) Element<'m>);
 impl<'m> Services<'m> {
     /// The descriptor that begins at `at` of a message that was checked.
     pub(crate) fn read(octets: &'m [u8], at: usize) -> Option<Self> {
-        Element::read(octets, at).ok().map(Self)
+        Element::read(octets, at, Pairs::default()).ok().map(Self)
     }
 
     /// Where it begins in the message.

@@ -1,20 +1,77 @@
 //! The tokens of H.248.1 annex B.2, long and short. They are compared without regard to case.
 
-/// A token: its long and its short form.
+use portunus_codec::first_word;
+
+/// A token: its long and its short form, and what [`Word`] knows of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tok(pub(crate) &'static [u8], pub(crate) &'static [u8]);
+pub(crate) struct Tok {
+    long: &'static [u8],
+    short: &'static [u8],
+    keys: (u64, u64),
+}
+
+/// A word, and what tells it from nearly every other without regard to case: its first eight octets with the bit set
+/// that is all the difference between a letter's two cases.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Word<'m> {
+    octets: &'m [u8],
+    key: u64,
+}
+
+/// The bit that makes a capital small, in every octet.
+const SMALL: u64 = 0x2020_2020_2020_2020;
+
+impl<'m> Word<'m> {
+    #[inline]
+    pub(crate) fn new(octets: &'m [u8]) -> Self {
+        Self { octets, key: first_word(octets) | SMALL }
+    }
+
+    /// True where it is this token, in its long or short form.
+    #[inline]
+    pub(crate) fn is(self, token: Tok) -> bool {
+        token.may_be(self.key)
+            && (self.octets.eq_ignore_ascii_case(token.short) || self.octets.eq_ignore_ascii_case(token.long))
+    }
+
+    /// What [`Tok::may_be`] goes by.
+    pub(crate) fn key(self) -> u64 {
+        self.key
+    }
+}
+
+impl Tok {
+    /// False where a word of this key is another one.
+    #[inline]
+    pub(crate) fn may_be(self, key: u64) -> bool {
+        key == self.keys.1 || key == self.keys.0
+    }
+}
 
 /// True where a word is this token.
 #[inline]
 pub(crate) fn is(word: &[u8], token: Tok) -> bool {
-    word.eq_ignore_ascii_case(token.1) || word.eq_ignore_ascii_case(token.0)
+    Word::new(word).is(token)
+}
+
+/// As [`Word::new`] finds it.
+const fn key(text: &[u8]) -> u64 {
+    let (mut key, mut i) = (0, 0);
+    while i < text.len() && i < 8 {
+        key |= (text[i] as u64) << (8 * i);
+        i += 1;
+    }
+    key | SMALL
 }
 
 macro_rules! tokens {
     ($($name:ident $long:literal $short:literal;)*) => {
         impl Tok {
-            $(pub(crate) const $name: Self = Self($long, $short);)*
+            $(pub(crate) const $name: Self = Self { long: $long, short: $short, keys: (key($long), key($short)) };)*
         }
+
+        #[cfg(test)]
+        const ALL: &[Tok] = &[$(Tok::$name),*];
     };
 }
 
@@ -102,4 +159,33 @@ tokens! {
     BOTH_WAY b"Bothway" b"BW";
     ONE_WAY_EXTERNAL b"OnewayExternal" b"OWE";
     ONE_WAY_BOTH b"OnewayBoth" b"OWB";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_known_in_both_forms_and_any_case_and_nothing_else_is() {
+        for token in ALL {
+            for form in [token.long, token.short] {
+                assert!(is(form, *token));
+                assert!(is(&form.to_ascii_lowercase(), *token) && is(&form.to_ascii_uppercase(), *token));
+                assert!(!is(&[form, b"\0"].concat(), *token) && !is(&[form, b"x"].concat(), *token));
+                let others = ALL.iter().filter(|other| other != &token);
+                let also: Vec<_> = others.filter(|other| is(form, **other)).collect();
+                assert!(also.is_empty(), "{form:?} {also:?}");
+                for at in 0..form.len() {
+                    let mut other = form.to_vec();
+                    other[at] ^= 0x40;
+                    assert!(!is(&other, *token));
+                    // What differs in the bit of the case, and is no letter.
+                    if !form[at].is_ascii_alphabetic() {
+                        other[at] = form[at] ^ 0x20;
+                        assert!(!is(&other, *token));
+                    }
+                }
+            }
+        }
+    }
 }

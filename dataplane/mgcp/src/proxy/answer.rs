@@ -23,6 +23,15 @@ pub(super) fn acknowledge_core(datagram: &[u8], w: &mut Writer<'_>) {
     }
 }
 
+/// [`portunus_signalling::Signalling::acknowledge_step`]: what is alone in its datagram is the step.
+pub(super) fn acknowledge_step(datagram: &[u8], w: &mut Writer<'_>) {
+    let alone = Parts::new(datagram).next().is_some_and(|first| first.len() == datagram.len());
+    match Message::salvage(datagram).filter(|_| alone) {
+        Some(transaction) => response(code::OK, transaction, w),
+        None => acknowledge_core(datagram, w),
+    }
+}
+
 /// One response for every command of a datagram, piggy-backed as they were; none for responses. False when there was
 /// nothing to answer.
 fn each_command(

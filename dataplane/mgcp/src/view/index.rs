@@ -2,7 +2,7 @@
 
 use super::{DATAGRAM_MAX, Endpoint, LINES_MAX, Line, Message, Name, Start, TRANSACTION_MAX, Verb, fault};
 use crate::code::{Code, what};
-use portunus_codec::parse_u32;
+use portunus_codec::{find, parse_u32};
 use portunus_signalling::{Fault, FaultKind};
 
 const fn is_blank(c: u8) -> bool {
@@ -42,7 +42,7 @@ fn is_verb(text: &[u8]) -> bool {
 
 pub(super) fn command_transaction(octets: &[u8]) -> Option<u32> {
     // The whole line: a limit in it would cut an identifier behind many blanks short.
-    let end = octets.iter().position(|c| matches!(c, b'\r' | b'\n')).unwrap_or(octets.len());
+    let end = find(octets, [b'\r', b'\n']).unwrap_or(octets.len());
     let (verb, rest) = word(octets.get(..end)?);
     if !is_verb(verb) { None } else { transaction(word(rest).0) }
 }
