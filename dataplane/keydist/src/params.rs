@@ -366,7 +366,7 @@ impl Field {
     ];
 
     fn of(name: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|(_, n)| n.as_bytes().eq_ignore_ascii_case(name)).map(|(field, _)| field)
+        Self::ALL.iter().find(|(_, n)| n.as_bytes().eq_ignore_ascii_case(name)).map(|(field, _)| *field)
     }
 
     fn name(self) -> &'static str {

@@ -171,8 +171,8 @@ fn signalled<'m>(msg: &Message<'m>, id: u32, command: &Command<'m>) -> Result<St
     let bad = || fault(msg, "Signals", command.element().whole());
     let mut signals = command.descriptors().filter(|d| d.is(Tok::SIGNALS)).flat_map(|d| d.elements());
     let signal = signals.next().filter(|_| signals.next().is_none()).ok_or_else(bad)?;
-    let name = item(&signal).and_then(|i| NAMES.into_iter().find(|(n, _)| i.eq_ignore_ascii_case(n)));
-    let (_, name) = name.ok_or_else(bad)?;
+    let name = item(&signal).and_then(|i| NAMES.iter().find(|(n, _)| i.eq_ignore_ascii_case(n)));
+    let &(_, name) = name.ok_or_else(bad)?;
     Ok(Step::Signal { id, name, params: params(msg, &signal)? })
 }
 

@@ -168,7 +168,7 @@ fn topology(e: &Element<'_>) -> Result<(), Bad> {
     const DIRECTIONS: [Tok; 5] = [Tok::BOTH_WAY, Tok::ONE_WAY, Tok::ISOLATE, Tok::ONE_WAY_EXTERNAL, Tok::ONE_WAY_BOTH];
     let bare = e.relation() == 0 && !e.has_block();
     let stream = e.is(Tok::STREAM) && e.relation() == b'=' && parse_u32(e.value()).is_some();
-    if stream || bare && (DIRECTIONS.into_iter().any(|d| e.is(d)) || is_termination(e.name())) {
+    if stream || bare && (DIRECTIONS.iter().any(|d| e.is(*d)) || is_termination(e.name())) {
         Ok(())
     } else {
         Err(e.bad("topology"))
@@ -243,7 +243,7 @@ fn once(seen: &mut u16, e: &Element<'_>, check: impl Fn(&Element<'_>) -> Result<
         Tok::MUX,
         Tok::MODEM,
     ];
-    if let Some(place) = ALL.into_iter().position(|t| e.is(t)) {
+    if let Some(place) = ALL.iter().position(|t| e.is(*t)) {
         if *seen & 1 << place != 0 {
             return Err(e.bad("descriptor twice"));
         }
@@ -321,5 +321,5 @@ pub(super) fn is_audit_item(e: &Element<'_>) -> bool {
         Tok::EVENT_BUFFER,
         Tok::EVENTS,
     ];
-    e.relation() == 0 && !e.has_block() && !is_stamp(e.name()) && ITEMS.into_iter().any(|t| e.is(t))
+    e.relation() == 0 && !e.has_block() && !is_stamp(e.name()) && ITEMS.iter().any(|t| e.is(*t))
 }

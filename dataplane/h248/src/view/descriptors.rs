@@ -87,7 +87,7 @@ pub(super) fn audit(e: &Element<'_>) -> Checked {
         if is_audit_item(i) || i.is(Tok::DIGIT_MAP) {
             return Ok(());
         }
-        match SELECTIVE.into_iter().any(|t| i.is(t)) {
+        match SELECTIVE.iter().any(|t| i.is(*t)) {
             true => form(i, true),
             false => Err(i.bad("audit item")),
         }
@@ -238,7 +238,7 @@ fn events(e: &Element<'_>, embedded: bool) -> Checked {
 fn event_parameter(e: &Element<'_>, embedded: bool) -> Checked {
     const BARE: [Tok; 4] = [Tok::KEEP_ACTIVE, Tok::NOTIFY_IMMEDIATE, Tok::NOTIFY_NEVER, Tok::RESET_EVENTS];
     if e.relation() == 0 {
-        if !e.has_block() && (BARE.into_iter().any(|t| e.is(t)) || e.is(Tok::NOTIFY_REGULATED)) {
+        if !e.has_block() && (BARE.iter().any(|t| e.is(*t)) || e.is(Tok::NOTIFY_REGULATED)) {
             return Ok(());
         }
         if e.is(Tok::EMBED) {

@@ -316,7 +316,7 @@ impl<'m> Transaction<'m> {
             (Tok::SEGMENT, Kind::Segment),
             (Tok::ERROR, Kind::Error),
         ];
-        let kind = KINDS.into_iter().find(|(token, _)| element.is(*token))?.1;
+        let kind = KINDS.iter().find(|(token, _)| element.is(*token))?.1;
         let number = element.value().split(|c| *c == b'/').next().unwrap_or_default();
         let id = if matches!(kind, Kind::ResponseAck | Kind::Error) { 0 } else { parse_u32(number)? };
         Some(Self { kind, id, element })
@@ -422,7 +422,7 @@ impl<'m> Command<'m> {
         };
         let (optional, wildcard) = (prefixed(b'O'), prefixed(b'W'));
         let name = Word::new(name);
-        let kind = KINDS.into_iter().find(|(token, _)| name.is(*token))?.1;
+        let kind = KINDS.iter().find(|(token, _)| name.is(*token))?.1;
         (element.relation() == b'=').then_some(Self { kind, optional, wildcard, element })
     }
 

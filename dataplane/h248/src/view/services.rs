@@ -35,7 +35,7 @@ impl Method {
             (Tok::FAILOVER, Method::Failover),
         ];
         let name = Word::new(word);
-        let known = METHODS.into_iter().find(|(token, _)| name.is(*token)).map(|(_, method)| method);
+        let known = METHODS.iter().find(|(token, _)| name.is(*token)).map(|(_, method)| *method);
         known.or_else(|| is_extension(word).then_some(Self::Other))
     }
 
@@ -170,7 +170,7 @@ fn parameter(e: &Element<'_>, reply: bool) -> Result<u16, Bad> {
     if is_pkd(e) {
         return if e.relation() == b'=' && !e.value().is_empty() { Ok(1024) } else { bad };
     }
-    let Some((_, bit)) = PLAIN.into_iter().find(|(token, _)| e.is(*token)) else {
+    let Some(&(_, bit)) = PLAIN.iter().find(|(token, _)| e.is(*token)) else {
         // A further extension, or with version 2 an item that a reply's audit shall have.
         let item = !reply && e.relation() == 0 && super::check::is_audit_item(e);
         return if item || is_extension(e.name()) && e.relation() != 0 { Ok(0) } else { bad };

@@ -28,10 +28,9 @@ impl<'m> Word<'m> {
     }
 
     /// True where it is this token, in its long or short form.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is(self, token: Tok) -> bool {
-        token.may_be(self.key)
-            && (self.octets.eq_ignore_ascii_case(token.short) || self.octets.eq_ignore_ascii_case(token.long))
+        token.may_be(self.key) && token.is_spelled(self.octets)
     }
 
     /// What [`Tok::may_be`] goes by.
@@ -41,8 +40,12 @@ impl<'m> Word<'m> {
 }
 
 impl Tok {
+    fn is_spelled(self, word: &[u8]) -> bool {
+        word.eq_ignore_ascii_case(self.short) || word.eq_ignore_ascii_case(self.long)
+    }
+
     /// False where a word of this key is another one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn may_be(self, key: u64) -> bool {
         key == self.keys.1 || key == self.keys.0
     }
