@@ -80,10 +80,7 @@ impl Engine {
                 self.acknowledge_core(signalling, packet, read.as_ref().ok().map(|(read, _)| read), sink);
             }
             match read {
-                Ok((read, salt)) => {
-                    let way = Way { packet, salt, transaction: transaction(signalling, packet, &read) };
-                    reads.push((way, read));
-                }
+                Ok(read) => reads.push((packet, read)),
                 Err(_) => self.counters.core_unreadable += 1,
             }
         }
