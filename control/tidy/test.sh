@@ -53,6 +53,8 @@ tools() {
     for pair in openssl:openssl make:make tshark:tshark kamailio:kamailio sipp:sip-tester sipsak:sipsak baresip:baresip-core escript:erlang-megaco softhsm2-util:softhsm2 pkcs11-tool:opensc argon2:argon2 osmo-mgw:osmo-mgw freeDiameterd:freediameter valgrind:valgrind clang:clang cc:gcc; do
         have "${pair%%:*}" || missing="$missing ${pair##*:}"
     done
+    # Its server is in nobody's path.
+    ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || missing="$missing postgresql"
     # What its relay's white list is an extension of.
     [ -e /usr/lib/freeDiameter/acl_wl.fdx ] || missing="$missing freediameter-extensions"
     # OpenSSL's own build wants more of perl than every Debian has.

@@ -1,7 +1,8 @@
 //! Reads rows `id,key` or `id,key,kind` into the store: streaming, a transaction a batch, every mistake with its line and
 //! column. Keys never stand in a message, and every buffer that held one is erased.
 
-use crate::store::{Credential, Entry, IfThere, Kind, Store, StoreError, Stored};
+use crate::provision::Provision;
+use crate::store::{Credential, Entry, IfThere, Kind, StoreError, Stored};
 use portunus_keydist::ident::{Idc, Idsp};
 use portunus_keydist::{Key, Random};
 use std::io::Read;
@@ -191,7 +192,7 @@ fn credential(kind: Kind, text: &str) -> Result<Credential, (usize, &'static str
 /// [`ImportError`].
 pub fn import(
     reader: impl Read,
-    store: &Store,
+    store: &dyn Provision,
     now_ms: u64,
     options: &ImportOptions<'_>,
     rng: &mut dyn Random,
@@ -226,7 +227,7 @@ pub fn import(
 mod tests {
     use super::*;
     use crate::custody::MasterKey;
-    use crate::store::Space;
+    use crate::store::{Space, Store};
     use portunus_keydist::SystemRandom;
     use proptest::prelude::*;
 

@@ -7,6 +7,8 @@
 //! | import rows `id,key` | [`import::import`] |
 //! | check, save and bring back a store; change its master key | [`store::Store::verify`], [`store::backup`], [`store::Store::admit_master`] |
 //! | run it on sockets | [`run::start`] |
+//! | give out keys, wherever they are kept | [`provision::Provision`] |
+//! | keep them in PostgreSQL for several nodes | [`postgres::Database`], [`postgres::Follower`] |
 //! | say who did what | [`audit::Audit`] |
 //!
 //! Deliberately absent: any output of a key once stored; any decision that a terminal is authenticated (the softswitch
@@ -19,6 +21,8 @@ pub mod digest;
 pub mod envelope;
 pub mod import;
 mod overlap;
+pub mod postgres;
+pub mod provision;
 pub mod run;
 pub mod store;
 pub mod subscribers;

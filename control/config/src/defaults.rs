@@ -133,6 +133,10 @@ pub(crate) const AUC_MASTER_KEY: &str = "portunus-auc.master";
 pub(crate) const AUC_AUDIT_LOG: &str = "auc-audit.log";
 pub(crate) const AUC_OPEN_KEYS: u64 = 100_000;
 pub(crate) const AUC_ANSWERS: u64 = 65_536;
+pub(crate) const DATABASE_NAME: &str = "portunus";
+pub(crate) const DATABASE_POOL: u64 = 4;
+pub(crate) const DATABASE_TIMEOUT: Duration = s(5);
+pub(crate) const DATABASE_POLL: Duration = s(2);
 
 /// Sessions whose ESP the host's kernel does.
 pub(crate) const KERNEL_SESSIONS: u64 = 65_536;

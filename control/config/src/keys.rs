@@ -267,6 +267,16 @@ fn auc_files(
         let checked = read_private(csv, lab).and_then(|text| rows(&text).try_for_each(|r| r.map(|_| ())));
         let _ = checked.map_err(|e| note("auc.import", e));
     }
+    if let Some(database) = &auc.database {
+        if let Some(password) = &database.password {
+            let _ = read_secret(password, lab).map_err(|e| note("auc.database.secret_file", e));
+        }
+        let tls = database.tls.iter();
+        let named = tls.flat_map(|tls| {
+            [("ca", &tls.ca)].into_iter().chain(tls.own.iter().flat_map(|(c, k)| [("certificate", c), ("key", k)]))
+        });
+        named.for_each(|(key, file)| readable_file(&format!("auc.database.{key}"), file, gather));
+    }
     for (n, l) in auc.listeners.iter().enumerate() {
         match l {
             AucListener::RadSec { tls, .. } | AucListener::Diameter { tls: Some(tls), .. } => {
@@ -295,9 +305,13 @@ fn token_files(token: &TokenKey, note: &dyn Fn(&str, KeyError)) {
 
 fn readable(path: &str, tls: &crate::model::Tls, gather: &Gather<'_>) {
     for (key, file) in [("certificate", &tls.certificate), ("key", &tls.key), ("ca", &tls.ca)] {
-        if let Err(e) = std::fs::File::open(file) {
-            let problem = format!("{} cannot be read: {e}", file.display());
-            gather.note_at(&format!("{path}.{key}"), problem, "create it, or name another PEM file");
-        }
+        readable_file(&format!("{path}.{key}"), file, gather);
+    }
+}
+
+fn readable_file(key: &str, file: &Path, gather: &Gather<'_>) {
+    if let Err(e) = std::fs::File::open(file) {
+        let problem = format!("{} cannot be read: {e}", file.display());
+        gather.note_at(key, problem, "create it, or name another PEM file");
     }
 }

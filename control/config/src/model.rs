@@ -2,10 +2,12 @@
 //! paths are joined with the folder of the file.
 
 mod agent;
+mod database;
 mod edge;
 mod policy;
 
 pub use agent::*;
+pub use database::*;
 pub use edge::*;
 pub use policy::*;
 
@@ -125,6 +127,8 @@ pub struct Auc {
     pub master_key: MasterSource,
     /// True: a master key file that does not exist is created with a fresh key, mode 0600.
     pub create_master_key: bool,
+    /// The system of record of several nodes; without it the store is.
+    pub database: Option<Database>,
     /// A CSV (`id,key`) from which subscribers and devices that the store does not know yet are added at start.
     pub import: Option<PathBuf>,
     /// Which identities of `import` are proxies and softswitches; every other one is a terminal. By default those

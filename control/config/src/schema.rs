@@ -3,6 +3,7 @@
 
 mod agent;
 mod auc;
+mod database;
 mod edge;
 mod policy;
 mod softswitch;

@@ -144,6 +144,30 @@ impl Value for SocketAddr {
     }
 }
 
+/// A host, by name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HostPort(pub(crate) String, pub(crate) u16);
+
+impl Value for HostPort {
+    fn form() -> String {
+        "write \"HOST:PORT\", like \"db1.example.test:5432\" or \"[2001:db8::1]:5432\"".into()
+    }
+    fn read(v: &DeValue<'_>) -> Option<Self> {
+        let (host, port) = v.as_str()?.rsplit_once(':')?;
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let good = match bare {
+            Some(address) => address.parse::<core::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && host.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-')),
+        };
+        good.then(|| Self(bare.unwrap_or(host).to_owned(), port))
+    }
+    fn show(&self) -> String {
+        let Self(host, port) = self;
+        if host.contains(':') { format!("\"[{host}]:{port}\"") } else { format!("\"{host}:{port}\"") }
+    }
+}
+
 impl Value for IpAddr {
     fn form() -> String {
         "write an IP address in quotes, like \"192.0.2.1\" or \"2001:db8::1\"".into()

@@ -58,6 +58,32 @@ fn diameter_has_peers_with_names_and_no_secrets() {
 }
 
 #[test]
+fn a_database_has_servers_and_a_guarded_way_there() {
+    const AUC: &str = include_str!("../../../tuning/auc.toml");
+    assert_eq!(mistakes(AUC), Vec::<String>::new());
+    let config = parse("auc.toml", AUC, Path::new("/etc/portunus")).expect("no mistake").config;
+    let database = config.auc.and_then(|auc| auc.database).expect("a database");
+    assert_eq!(database.servers[1], ("db2.example.test".to_owned(), 5432));
+    assert_eq!(database.tls.expect("guarded").ca, Path::new("/etc/portunus/database-ca.pem"));
+    for (from, to, expected) in [
+        ("tls = \"verify-full\"", "tls = \"off\"", "auc.database.tls: the way to the database in clear; remove"),
+        ("tls = \"verify-full\"", "tls = \"prefer\"", "auc.database.tls: "),
+        ("ca = \"database-ca.pem\"", "", "auc.database.ca: missing"),
+        ("# certificate = ", "certificate = ", "auc.database: half of a certificate; add `key = "),
+        (":5432\", \"", ":0\", \"", "auc.database.servers: "),
+        ("[\"db1.example.test:5432\", \"db2.example.test:5432\"]", "[]", "auc.database.servers: no server; write"),
+        ("secret_file", "password_file", "auc.database.password_file: unknown key"),
+        ("secret_file", "secret", "auc.database.secret: a secret in the configuration itself"),
+        ("pool = 4", "pool = 0", "auc.database.pool: 0 is out of range"),
+        ("timeout = \"5s\"", "timeout = \"5ms\"", "auc.database.timeout: "),
+    ] {
+        assert!(AUC.contains(from), "{from}");
+        let found = mistakes(&AUC.replacen(from, to, 1));
+        assert!(found.iter().any(|m| m.contains(expected)), "{to}: {found:?}");
+    }
+}
+
+#[test]
 fn all_are_found_in_the_order_of_the_file() {
     let text = "\
 [log]

@@ -233,7 +233,7 @@ pub struct AgentArgs {
 /// Where an AuC's store is.
 #[derive(Debug, Args)]
 pub struct StoreArgs {
-    /// A configuration file with an [auc] section; its store and master key are used.
+    /// A configuration file with an [auc] section; its master key and its store, or its database, are used.
     #[arg(long, short, value_name = "FILE", required_unless_present = "store", conflicts_with = "store")]
     pub config: Option<PathBuf>,
     /// The store itself; needs --master-key.
@@ -337,7 +337,7 @@ pub struct KeyAddArgs {
 /// `store`
 #[derive(Debug, Subcommand)]
 pub enum StoreCommand {
-    /// Open every record and name those that are damaged. The AuC may be running.
+    /// Open every record and name those that are damaged; a replica is compared with its database. The AuC may be running.
     Verify(StoreArgs),
     /// Save everything as it is at this moment in one file that opens with the master key only. The AuC may be running.
     Backup {
@@ -360,7 +360,8 @@ pub enum StoreCommand {
         #[arg(long)]
         replace: bool,
     },
-    /// Bring a store of an earlier version to the present layout. The AuC may be running.
+    /// Bring a store of an earlier version to the present layout; where a database is the system of record, make or
+    /// bring forward its tables, and move the store's own keys into it. Twice does no harm. The AuC may be running.
     Migrate(StoreArgs),
     /// Seal every record anew, so that nothing of an earlier master key is of any use. The AuC may be running.
     Reseal(StoreArgs),

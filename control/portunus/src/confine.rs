@@ -130,6 +130,15 @@ fn folders(auc: &Auc, file: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     if let Some(credentials) = std::env::var_os("CREDENTIALS_DIRECTORY") {
         reads.push(credentials.into());
     }
+    if let Some(database) = &auc.database {
+        // Its name is asked for anew with every connection; what names the name servers may lie elsewhere.
+        reads.extend(std::fs::canonicalize("/etc/resolv.conf").ok().map(|file| folder(&file)));
+        if let Some(SecretSource::File(path)) = &database.password {
+            reads.push(folder(path));
+        }
+        let own = database.tls.iter().flat_map(|tls| tls.own.iter().flat_map(|(certificate, key)| [certificate, key]));
+        reads.extend(database.tls.iter().map(|tls| &tls.ca).chain(own).map(|file| folder(file)));
+    }
     for listener in &auc.listeners {
         match listener {
             AucListener::Udp { clients, .. } => {

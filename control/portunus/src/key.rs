@@ -7,7 +7,8 @@ use crate::exit::{Exit, Failure};
 use crate::out::Out;
 use crate::passphrase;
 use portunus_auc::import::{ImportError, ImportOptions};
-use portunus_auc::store::{Credential, Entry, IfThere, Kind, Space, Store, Stored};
+use portunus_auc::provision::Provision;
+use portunus_auc::store::{Credential, Entry, IfThere, Kind, Space, Stored};
 use portunus_config::model::Auc;
 use portunus_keydist::{Key, Random as _, SystemRandom};
 use serde_json::json;
@@ -37,31 +38,32 @@ pub fn key(command: &KeyCommand, out: Out) -> Result<(), Failure> {
     match command {
         KeyCommand::Add(args) => add(args, out),
         KeyCommand::Rotate { key, overlap } => rotate(key, *overlap, out),
-        KeyCommand::List { store } => list(&Opened::of(store, out)?.store, out),
+        KeyCommand::List { store } => list(&*Opened::of(store, out)?.record, out),
         KeyCommand::Remove { store, id } => remove(&Opened::of(store, out)?, id, out),
         KeyCommand::Import { store, csv, kind, replace } => import(store, csv, *kind, *replace, out),
     }
 }
 
-/// A store that is open; it is made when it does not exist.
+/// Where keys are given and taken: the database, or a store that is open; it is made when it does not exist.
 struct Opened {
-    store: Store,
+    record: Box<dyn Provision>,
     place: Place,
 }
 
 impl Opened {
     fn of(args: &StoreArgs, out: Out) -> Result<Self, Failure> {
-        let place = Place::of(args, true, out)?;
-        Ok(Self { store: place.open()?, place })
+        let (record, place) = Place::of(args, true, out)?.provision()?;
+        Ok(Self { record, place })
     }
 }
 
-/// The `[auc]` of a configuration.
-pub(crate) fn section(config: &Path, out: Out) -> Result<Auc, Failure> {
+/// The `[auc]` of a configuration, and whether that is a laboratory's.
+pub(crate) fn section(config: &Path, out: Out) -> Result<(Auc, bool), Failure> {
     let loaded = crate::check::load(config, out)?;
-    loaded.config.auc.ok_or_else(|| {
+    let auc = loaded.config.auc.ok_or_else(|| {
         Failure::configuration(format!("{} has no [auc]", config.display()), "name the AuC's configuration")
-    })
+    })?;
+    Ok((auc, loaded.config.lab))
 }
 
 /// The secret that a command line names, or a fresh one together with the file that it is to be written to.
@@ -153,7 +155,7 @@ fn add(args: &KeyAddArgs, out: Out) -> Result<(), Failure> {
         hand_over(file, &credential)?;
     }
     let entry = Entry { id: args.id.clone(), kind, credential };
-    let stored = opened.store.put(wall_ms(), &[entry], IfThere::Refuse, &mut SystemRandom::new());
+    let stored = opened.record.put(wall_ms(), &[entry], IfThere::Refuse, &mut SystemRandom::new());
     undo_on_failure(stored.map_err(fault), file.as_deref())?;
     opened.place.audit("key.add", &[("kind", kind.name()), ("id", &args.id)])?;
     done("added", args, kind, file.as_deref(), out);
@@ -162,7 +164,7 @@ fn add(args: &KeyAddArgs, out: Out) -> Result<(), Failure> {
 
 fn rotate(args: &KeyAddArgs, overlap: Duration, out: Out) -> Result<(), Failure> {
     let opened = Opened::of(&args.store, out)?;
-    let kind = kind_of(&opened.store, &args.id, Kind::from(args.kind))?;
+    let kind = kind_of(&*opened.record, &args.id, Kind::from(args.kind))?;
     let (credential, file) = secret(args, kind)?;
     if let Some(file) = &file {
         hand_over(file, &credential)?;
@@ -172,7 +174,7 @@ fn rotate(args: &KeyAddArgs, overlap: Duration, out: Out) -> Result<(), Failure>
         return Err(Failure::new(Exit::Usage, what, "leave --overlap out"));
     }
     let times = (wall_ms(), u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX));
-    let rotated = opened.store.rotate(times, kind.space(), &args.id, credential, &mut SystemRandom::new());
+    let rotated = opened.record.rotate(times, kind.space(), &args.id, credential, &mut SystemRandom::new());
     undo_on_failure(rotated.map_err(fault), file.as_deref())?;
     opened.place.audit("key.rotate", &[("kind", kind.name()), ("id", &args.id)])?;
     done("rotated", args, kind, file.as_deref(), out);
@@ -197,19 +199,11 @@ fn undo_on_failure<T>(stored: Result<T, Failure>, file: Option<&Path>) -> Result
 }
 
 /// What an identity of the store is: the two name spaces are searched, the one named on the command line first.
-fn kind_of(store: &Store, id: &str, named: Kind) -> Result<Kind, Failure> {
+fn kind_of(record: &dyn Provision, id: &str, named: Kind) -> Result<Kind, Failure> {
     let other = if named.space() == Space::Device { Space::Subscriber } else { Space::Device };
     for space in [named.space(), other] {
-        let mut found = None;
-        let look = &mut |listed: portunus_auc::store::Listed| {
-            if listed.id == id {
-                found = Some(listed.kind);
-            }
-            found.is_none()
-        };
-        store.list(space, look).map_err(fault)?;
-        if let Some(kind) = found {
-            return Ok(kind);
+        if let Some(found) = record.listed(space, id).map_err(fault)? {
+            return Ok(found.kind);
         }
     }
     Err(fault(portunus_auc::store::StoreError::Missing { space: named.space(), id: id.to_owned() }))
@@ -221,7 +215,7 @@ fn done(what: &str, args: &KeyAddArgs, kind: Kind, file: Option<&Path>, out: Out
     out.machine(&json!({ "done": what, "id": args.id, "kind": kind.name(), "key_file": file }));
 }
 
-fn list(store: &Store, out: Out) -> Result<(), Failure> {
+fn list(record: &dyn Provision, out: Out) -> Result<(), Failure> {
     let mut table = comfy_table::Table::new();
     table.load_preset(comfy_table::presets::NOTHING).set_header(["identity", "kind", "added", "key since"]);
     let mut rows = Vec::new();
@@ -235,7 +229,7 @@ fn list(store: &Store, out: Out) -> Result<(), Failure> {
             }
             true
         };
-        store.list(space, each).map_err(fault)?;
+        record.list(space, "", each).map_err(fault)?;
     }
     out.say(table.to_string());
     out.machine(&json!({ "identities": rows }));
@@ -257,8 +251,8 @@ fn date(ms: u64) -> String {
 }
 
 fn remove(opened: &Opened, id: &str, out: Out) -> Result<(), Failure> {
-    let kind = kind_of(&opened.store, id, Kind::Terminal)?;
-    opened.store.remove(kind.space(), id).map_err(fault)?;
+    let kind = kind_of(&*opened.record, id, Kind::Terminal)?;
+    opened.record.remove(kind.space(), id).map_err(fault)?;
     opened.place.audit("key.remove", &[("kind", kind.name()), ("id", id)])?;
     out.say(format!("removed {} {id}", kind.name()));
     out.machine(&json!({ "done": "removed", "id": id, "kind": kind.name() }));
@@ -268,7 +262,7 @@ fn remove(opened: &Opened, id: &str, out: Out) -> Result<(), Failure> {
 fn import(args: &StoreArgs, csv: &Path, kind: Option<KindArg>, replace: bool, out: Out) -> Result<(), Failure> {
     let opened = Opened::of(args, out)?;
     let if_there = if replace { IfThere::Replace } else { IfThere::Keep };
-    let stored = import_csv(&opened.store, csv, true, &opened.place.devices, kind.map(Kind::from), if_there)?;
+    let stored = import_csv(&*opened.record, csv, true, &opened.place.devices, kind.map(Kind::from), if_there)?;
     let Stored { added, replaced, kept } = stored;
     let numbers = [added, replaced, kept].map(|n| n.to_string());
     opened.place.audit("key.import", &[("added", &numbers[0]), ("replaced", &numbers[1]), ("kept", &numbers[2])])?;
@@ -284,7 +278,7 @@ fn import(args: &StoreArgs, csv: &Path, kind: Option<KindArg>, replace: bool, ou
 /// # Errors
 /// What is wrong with the file or the store. Rows with a mistake are told, the others are stored.
 pub fn import_csv(
-    store: &Store,
+    record: &dyn Provision,
     csv: &Path,
     lax: bool,
     devices: &[String],
@@ -309,7 +303,7 @@ pub fn import_csv(
         }
     };
     let options = ImportOptions { kinds_of: &kinds_of, if_there, dry_run: false };
-    let done = portunus_auc::import::import(file, store, wall_ms(), &options, &mut SystemRandom::new());
+    let done = portunus_auc::import::import(file, record, wall_ms(), &options, &mut SystemRandom::new());
     let done = done.map_err(|e| match e {
         ImportError::Read(e) => cannot(e),
         ImportError::Store(e) => fault(e),

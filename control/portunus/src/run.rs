@@ -7,7 +7,6 @@ use crate::exit::{Exit, Failure};
 use crate::logging::Logging;
 use crate::out::Out;
 use crate::signals::Signals;
-use portunus_auc::AucHandle;
 use portunus_auc::custody::Master;
 use portunus_config::model::{AucListener, Edge, ListenTransport};
 use portunus_config::{Config, Loaded, Mistakes, difference};
@@ -28,7 +27,7 @@ struct Roles {
     proxy: Option<proxy::Proxy>,
     direct: Option<proxy::Proxy>,
     softswitch: Option<SoftswitchHandle>,
-    auc: Option<AucHandle>,
+    auc: Option<auc::Centre>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -109,6 +108,9 @@ impl Roles {
                 line[role] = json!(counters);
             }
         }
+        if let Some(database) = self.auc.as_ref().and_then(auc::Centre::database) {
+            line["auc"] = json!({ "database": database });
+        }
         out.data(&line);
     }
 
@@ -124,7 +126,7 @@ impl Roles {
             return Err(Failure::new(Exit::Failed, "the softswitch ended by itself", next));
         }
         if self.auc.as_ref().is_some_and(|a| !a.is_running()) {
-            return Err(Failure::new(Exit::Failed, "the AuC ended by itself", next));
+            return Err(Failure::new(Exit::Failed, "the AuC, or what keeps its replica even, ended by itself", next));
         }
         Ok(())
     }
@@ -155,7 +157,7 @@ impl Roles {
 fn addresses(roles: &Roles, config: &Config) -> Vec<(String, Vec<String>)> {
     let mut all = Vec::new();
     if let (Some(auc), Some(model)) = (&roles.auc, &config.auc) {
-        let mut bound = auc.addresses().iter();
+        let mut bound = auc.handle.addresses().iter();
         let mut next = |what: &str| format!("{what} {}", bound.next().map_or_else(String::new, ToString::to_string));
         let each = model.listeners.iter().flat_map(|l| match l {
             AucListener::Udp { .. } => vec![next("radius udp"), next("accounting udp")],
@@ -163,7 +165,7 @@ fn addresses(roles: &Roles, config: &Config) -> Vec<(String, Vec<String>)> {
             AucListener::Diameter { tls: Some(_), .. } => vec![next("diameter tls")],
             AucListener::Diameter { tls: None, .. } => vec![next("diameter tcp")],
         });
-        all.push(("auc".to_owned(), each.collect()));
+        all.push(("auc".to_owned(), each.chain(auc.replica()).collect()));
     }
     let edge = |proxy: &proxy::Proxy, model: &Edge| {
         let mut list: Vec<String> = Vec::new();

@@ -1,14 +1,15 @@
 //! `portunus store`: what an operator does to an AuC's store as a whole.
 
 use crate::assembly::place::Place;
-use crate::assembly::store::{fault, master_key, named, token_place};
+use crate::assembly::store::{fault, master_key, named, token_place, wall_ms};
 use crate::cli::{MasterCommand, StoreCommand};
 use crate::exit::{Exit, Failure};
 use crate::out::Out;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use portunus_auc::custody::Master as _;
+use portunus_auc::postgres::{Compared, Moved};
 use portunus_auc::store::backup::{self, BackupError};
-use portunus_auc::store::{Depth, Verified};
+use portunus_auc::store::{Depth, Store, Verified};
 use portunus_auc::token::Token;
 use portunus_config::model::MasterSource;
 use portunus_keydist::SystemRandom;
@@ -24,7 +25,7 @@ pub fn store(command: &StoreCommand, out: Out) -> Result<(), Failure> {
         StoreCommand::Verify(args) => verify(&Place::of(args, false, out)?, out),
         StoreCommand::Backup { store, to } => save(&Place::of(store, false, out)?, to, out),
         StoreCommand::Restore { store, from, replace } => restore(&Place::of(store, false, out)?, from, *replace, out),
-        StoreCommand::Migrate(args) => migrate(&Place::of(args, false, out)?, out),
+        StoreCommand::Migrate(args) => migrate(&Place::of(args, true, out)?, out),
         StoreCommand::Reseal(args) => reseal(&Place::of(args, false, out)?, out),
         StoreCommand::Master(MasterCommand::List(args)) => masters(&Place::of(args, false, out)?, out),
         StoreCommand::Master(MasterCommand::Admit { store, next }) => admit(&Place::of(store, false, out)?, next, out),
@@ -86,7 +87,36 @@ fn verify(place: &Place, out: Out) -> Result<(), Failure> {
         let next = "remove these identities and add them anew, or bring a backup back with `portunus store restore`";
         return Err(Failure::new(Exit::Failed, what, next));
     }
-    Ok(())
+    compare(place, &store, out)
+}
+
+/// A replica is compared with its system of record.
+fn compare(place: &Place, store: &Store, out: Out) -> Result<(), Failure> {
+    let Some(database) = &place.database else { return Ok(()) };
+    let bar = counting("compared", out);
+    let found = database.compare(store, &mut |n| bar.set_position(n));
+    bar.finish_and_clear();
+    let found = found.map_err(fault)?;
+    let Compared { same, missing, surplus, different, damaged, named } = &found;
+    out.say(format!("database {}: {same} identities are the same here", database.label()));
+    for (what, noun, id) in named {
+        out.say(format!("{what}: {noun} {id}"));
+    }
+    out.machine(&json!({
+        "database": database.label(), "same": same, "missing": missing, "surplus": surplus, "different": different,
+        "damaged": damaged,
+        "named": named.iter().map(|(what, kind, id)| json!({ "what": what, "kind": kind, "id": id })).collect::<Vec<_>>(),
+    }));
+    if found.is_even() {
+        return Ok(());
+    }
+    let what = format!(
+        "in the database and not here {missing}, here only {surplus}, not the same {different}, \
+                        damaged in the database {damaged}"
+    );
+    let next = "what has just changed is even in a moment: verify again; give identities whose record is damaged a new \
+                key, and run `portunus store migrate`, which compares and takes over everything";
+    Err(Failure::new(Exit::Failed, what, next))
 }
 
 fn save(place: &Place, to: &Path, out: Out) -> Result<(), Failure> {
@@ -137,7 +167,8 @@ fn restore(place: &Place, from: &Path, replace: bool, out: Out) -> Result<(), Fa
 }
 
 fn migrate(place: &Place, out: Out) -> Result<(), Failure> {
-    let store = place.existing()?;
+    // The first node of an estate may begin with nothing: its database is made with it.
+    let store = if place.database.is_some() { place.open()? } else { place.existing()? };
     let from = store.migrate(&mut SystemRandom::new()).map_err(fault)?;
     let to = store.version().map_err(fault)?;
     if from == to {
@@ -146,26 +177,54 @@ fn migrate(place: &Place, out: Out) -> Result<(), Failure> {
         place.audit("store.migrate", &[("from", &from.to_string()), ("to", &to.to_string())])?;
         out.say(format!("layout {from} became {to}; no record was touched"));
     }
-    out.machine(&json!({ "from": from, "to": to }));
+    let Some(database) = &place.database else {
+        out.machine(&json!({ "from": from, "to": to }));
+        return Ok(());
+    };
+    let bar = counting("moved", out);
+    let moved = database.take_in(&store, wall_ms(), &mut |n| bar.set_position(n), &mut SystemRandom::new());
+    bar.finish_and_clear();
+    let Moved { from: tables, to: now, founded, moved, known } = moved.map_err(fault)?;
+    let numbers = [moved, known].map(|n| n.to_string());
+    place.audit("store.migrate.database", &[("moved", &numbers[0]), ("known", &numbers[1])])?;
+    let label = database.label();
+    if tables == now {
+        out.say(format!("database {label}: tables of version {now}: nothing to do"));
+    } else {
+        out.say(format!("database {label}: tables of version {tables} became {now}"));
+    }
+    if founded {
+        out.say("this node's working keys are the estate's now");
+    }
+    out.say(format!("{moved} identities moved in, {known} were there already; this node's store is a replica"));
+    out.machine(&json!({
+        "from": from, "to": to, "database": { "from": tables, "to": now, "founded": founded, "moved": moved, "known": known },
+    }));
     Ok(())
 }
 
 fn reseal(place: &Place, out: Out) -> Result<(), Failure> {
-    let store = place.existing()?;
     let bar = counting("sealed anew", out);
-    let done = store.reseal(&mut |n| bar.set_position(n), &mut SystemRandom::new());
+    let (told, rng) = (&mut |n| bar.set_position(n), &mut SystemRandom::new());
+    let done = match &place.database {
+        Some(database) => database.reseal(told, rng),
+        None => place.existing()?.reseal(told, rng),
+    };
     bar.finish_and_clear();
     let done = done.map_err(fault)?;
     place.audit("store.reseal", &[("records", &done.to_string())])?;
-    let name = store.master();
+    let name = place.master.wrapping().name();
     out.say(format!("{done} records sealed anew; only master key {name} opens the store now"));
     out.machine(&json!({ "done": "resealed", "records": done, "master": name }));
     Ok(())
 }
 
 fn masters(place: &Place, out: Out) -> Result<(), Failure> {
-    let store = place.existing()?;
-    let (names, own) = (store.masters().map_err(fault)?, store.master());
+    let names = match &place.database {
+        Some(database) => database.masters(),
+        None => place.existing()?.masters(),
+    };
+    let (names, own) = (names.map_err(fault)?, place.master.wrapping().name());
     if names.is_empty() {
         out.say("layout 1: its only master key cannot be replaced before `portunus store migrate`");
     }
@@ -177,9 +236,19 @@ fn masters(place: &Place, out: Out) -> Result<(), Failure> {
 }
 
 fn admit(place: &Place, next: &Path, out: Out) -> Result<(), Failure> {
-    let store = place.existing()?;
-    let key = master_key(&named(next)?, true)?;
-    store.admit_master(&*key, &mut SystemRandom::new()).map_err(fault)?;
+    // What is to admit it comes first: no key is made for a store that is not there.
+    let (made, rng) = (|| named(next).and_then(|source| master_key(&source, true)), &mut SystemRandom::new());
+    let admitted = match &place.database {
+        Some(database) => {
+            let key = made()?;
+            database.admit_master(&*key, rng).map(|()| key)
+        }
+        None => {
+            let (store, key) = (place.existing()?, made()?);
+            store.admit_master(&*key, rng).map(|()| key)
+        }
+    };
+    let key = admitted.map_err(fault)?;
     let name = key.wrapping().name();
     place.audit("store.master.admit", &[("master", &name)])?;
     out.say(format!("master key {name} opens the store too"));
@@ -192,7 +261,7 @@ fn admit(place: &Place, next: &Path, out: Out) -> Result<(), Failure> {
 fn create(config: Option<&Path>, uri: Option<&Path>, out: Out) -> Result<(), Failure> {
     let source = match (config, uri) {
         (_, Some(uri)) => named(uri)?,
-        (Some(config), None) => crate::key::section(config, out)?.master_key,
+        (Some(config), None) => crate::key::section(config, out)?.0.master_key,
         (None, None) => {
             return Err(Failure::new(Exit::Usage, "no place for a key", "name --config, or --at with a URI"));
         }
@@ -215,9 +284,12 @@ fn create(config: Option<&Path>, uri: Option<&Path>, out: Out) -> Result<(), Fai
 }
 
 fn retire(place: &Place, out: Out) -> Result<(), Failure> {
-    let store = place.existing()?;
-    let retired = store.retire_masters().map_err(fault)?;
-    let name = store.master();
+    let retired = match &place.database {
+        Some(database) => database.retire_masters(),
+        None => place.existing()?.retire_masters(),
+    };
+    let retired = retired.map_err(fault)?;
+    let name = place.master.wrapping().name();
     place.audit("store.master.retire", &[("kept", &name), ("retired", &retired.to_string())])?;
     out.say(format!("master keys retired: {retired}; {name} stays"));
     if retired > 0 {

@@ -9,14 +9,21 @@ mod keys;
 mod previous;
 mod record;
 mod rekey;
+mod replica;
+mod sealing;
 mod types;
 mod verify;
 
+pub(crate) use previous::row as former_row;
+pub use replica::Stand;
+pub(crate) use replica::{Applied, Batch, Row};
+pub(crate) use sealing::{fits, former, row_anew, seal, unseal, unseal_former};
 pub use types::{Credential, Entry, IfThere, Kind, Listed, Space, StoreError, Stored};
 pub use verify::{Depth, Verified};
 
-use crate::custody::{Custody, Master};
+use crate::custody::Master;
 use core::fmt;
+use core::ops::Bound;
 use keys::Keys;
 use portunus_aaa::Account;
 use portunus_keydist::auc::{Change, Decoy, Record};
@@ -120,7 +127,7 @@ impl Store {
             let _ = std::hint::black_box(unseal(&keys.custody, Space::Subscriber, keys::DUMMY, nobody));
             return Ok(None);
         };
-        if let Some((_, credential)) = unseal(&keys.custody, space, id, octets) {
+        if let Some(credential) = unseal(&keys.custody, space, id, octets) {
             return Ok(Some(credential));
         }
         // Another process may have sealed it anew; the keys are those of the moment at which the record was read.
@@ -128,7 +135,7 @@ impl Store {
         let newer = self.keys.refresh(&keys::reader(&meta, &self.path), &self.path, &mut SystemRandom::new())?;
         let opened = newer.then(|| unseal(&self.keys.now().custody, space, id, octets)).flatten();
         let damaged = || StoreError::Record { noun: space.noun(), id: id.to_owned() };
-        opened.map(|(_, credential)| Some(credential)).ok_or_else(damaged)
+        opened.map(Some).ok_or_else(damaged)
     }
 
     /// Puts credentials into the store, all or none, in one transaction that is durable when this returns.
@@ -158,13 +165,11 @@ impl Store {
         rng: &mut dyn Random,
     ) -> Result<Stored, StoreError> {
         let mut stored = Stored::default();
+        self.own_in(txn)?;
         let keys = self.keys_in(txn, rng)?;
         for entry in entries {
-            let Entry { id, kind, credential } = entry;
-            let plain = record::pad(credential.octets()).filter(|_| kind.takes(id) && credential.fits(*kind));
-            let Some(plain) = plain else {
-                return Err(StoreError::Malformed { kind: *kind, id: id.clone() });
-            };
+            let Entry { id, kind, .. } = entry;
+            sealing::fits(entry)?;
             let space = kind.space();
             let mut table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
             let old = table.get(id.as_str()).map_err(|e| self.fault(e))?.map(|v| Head::read(v.value()));
@@ -177,9 +182,7 @@ impl Store {
                 }
                 (Some(head), IfThere::Replace) => head.map_or(now_ms, |h| h.made_ms),
             };
-            let head = Head { kind: *kind, made_ms, rotated_ms: now_ms }.to_octets();
-            let mut value = head.to_vec();
-            value.extend(keys.custody.seal(&record::bound(space, id, &head), plain.as_slice(), rng));
+            let value = seal(&keys.custody, entry, (made_ms, now_ms), rng)?;
             table.insert(id.as_str(), value.as_slice()).map_err(|e| self.fault(e))?;
             if old.is_some() {
                 self.forget_previous(txn, space, id)?;
@@ -198,6 +201,7 @@ impl Store {
     /// [`StoreError::Missing`], [`StoreError::Backend`].
     pub fn remove(&self, space: Space, id: &str) -> Result<(), StoreError> {
         let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
+        self.own_in(&txn)?;
         {
             let mut table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
             if table.remove(id).map_err(|e| self.fault(e))?.is_none() {
@@ -251,20 +255,39 @@ impl Store {
     /// # Errors
     /// [`StoreError::Record`] naming one that cannot be read, [`StoreError::Backend`].
     pub fn list(&self, space: Space, visit: &mut dyn FnMut(Listed) -> bool) -> Result<(), StoreError> {
+        self.list_after(space, "", visit)
+    }
+
+    /// As [`Store::list`], from the identity that comes after `after`.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub fn list_after(
+        &self,
+        space: Space,
+        after: &str,
+        visit: &mut dyn FnMut(Listed) -> bool,
+    ) -> Result<(), StoreError> {
         let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
         let table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
-        for row in table.iter().map_err(|e| self.fault(e))? {
+        for row in table.range::<&str>((Bound::Excluded(after), Bound::Unbounded)).map_err(|e| self.fault(e))? {
             let (id, octets) = row.map_err(|e| self.fault(e))?;
-            let id = id.value().to_owned();
-            let Some(head) = Head::read(octets.value()) else {
-                return Err(StoreError::Record { noun: space.noun(), id });
-            };
-            let Head { kind, made_ms, rotated_ms } = head;
-            if !visit(Listed { id, kind, made_ms, rotated_ms }) {
+            if !visit(listed(space, id.value(), octets.value())?) {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// What is known of one identity without opening its credential.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] when it cannot be read, [`StoreError::Backend`].
+    pub fn listed(&self, space: Space, id: &str) -> Result<Option<Listed>, StoreError> {
+        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
+        let table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
+        let found = table.get(id).map_err(|e| self.fault(e))?;
+        found.map(|octets| listed(space, id, octets.value())).transpose()
     }
 
     /// How many identities a space has.
@@ -341,13 +364,11 @@ impl Store {
     }
 }
 
-/// Opens a credential's record; `None` when it does not open or is none.
-fn unseal(custody: &Custody, space: Space, id: &str, octets: &[u8]) -> Option<(Head, Credential)> {
-    let head = Head::read(octets)?;
-    let (clear, sealed) = octets.split_at_checked(record::HEADER)?;
-    let plain = custody.open(&record::bound(space, id, clear), sealed).ok()?;
-    let credential = Credential::from_octets(head.kind, record::unpad(&plain)?)?;
-    (head.kind.space() == space && credential.fits(head.kind)).then_some((head, credential))
+/// What a record says of itself.
+pub(crate) fn listed(space: Space, id: &str, octets: &[u8]) -> Result<Listed, StoreError> {
+    let head = Head::read(octets).ok_or_else(|| StoreError::Record { noun: space.noun(), id: id.to_owned() })?;
+    let Head { kind, made_ms, rotated_ms } = head;
+    Ok(Listed { id: id.to_owned(), kind, made_ms, rotated_ms })
 }
 
 /// What s11 does to a record; see [`portunus_keydist::auc::record`]. Identities were checked when the packet was read.

@@ -9,7 +9,7 @@
 //! until u64 (milliseconds since 1970 UTC) | nonce 12 | sealed key | tag 16
 //! ```
 
-use super::{Entry, IfThere, PREVIOUS, Space, Store, StoreError, definition, record, unseal};
+use super::{Entry, IfThere, PREVIOUS, Space, Store, StoreError, definition, former, record, unseal, unseal_former};
 use crate::custody::Custody;
 use crate::store::Credential;
 use portunus_keydist::{Key, Random, SystemRandom};
@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 const HEADER: usize = 8;
 
 /// The row of an identity's former key. The two spaces share a table, and names: no identity has a backslash.
-pub(super) fn row(space: Space, id: &str) -> Cow<'_, str> {
+pub(crate) fn row(space: Space, id: &str) -> Cow<'_, str> {
     match space {
         Space::Subscriber => Cow::Borrowed(id),
         Space::Device => Cow::Owned(format!("\\{id}")),
@@ -36,13 +36,6 @@ pub(super) fn bound(id: &str, until: &[u8]) -> Vec<u8> {
 /// The end of a former key's time, and what is sealed.
 pub(super) fn parts(octets: &[u8]) -> Option<(&[u8; HEADER], &[u8])> {
     octets.split_first_chunk::<HEADER>()
-}
-
-/// Opens a former key; `None` when it does not open.
-fn open(custody: &Custody, row: &str, octets: &[u8]) -> Option<(Key, u64)> {
-    let (until, sealed) = parts(octets)?;
-    let plain = custody.open(&bound(row, until), sealed).ok()?;
-    Some((Key::new(plain.as_slice().try_into().ok()?), u64::from_be_bytes(*until)))
 }
 
 impl Store {
@@ -80,14 +73,14 @@ impl Store {
             let key = match in_use {
                 Some((key, _)) => key,
                 None => match unseal(&keys.custody, space, id, &old) {
-                    Some((_, Credential::Key(key))) => key,
+                    Some(Credential::Key(key)) => key,
                     _ => return Err(damaged()),
                 },
             };
-            let (row, until) = (row(space, id), now_ms.saturating_add(overlap_ms).to_be_bytes());
-            let sealed = keys.custody.seal(&bound(&row, &until), key.expose(), rng);
+            let row = row(space, id);
+            let sealed = former(&keys.custody, &row, now_ms.saturating_add(overlap_ms), &key, rng);
             let mut table = txn.open_table(PREVIOUS).map_err(|e| self.fault(e))?;
-            table.insert(&*row, [&until[..], &sealed].concat().as_slice()).map_err(|e| self.fault(e))?;
+            table.insert(&*row, sealed.as_slice()).map_err(|e| self.fault(e))?;
         }
         txn.commit().map_err(|e| self.fault(e))?;
         self.changes.fetch_add(1, Ordering::Release);
@@ -100,7 +93,7 @@ impl Store {
         let row = row(Space::Device, id);
         let Some(octets) = table.get(&*row).map_err(|e| self.fault(e))? else { return Ok(None) };
         let damaged = || StoreError::Record { noun: "former key of", id: id.to_owned() };
-        open(custody, &row, octets.value()).map(Some).ok_or_else(damaged)
+        unseal_former(custody, &row, octets.value()).map(Some).ok_or_else(damaged)
     }
 
     /// The key that an identity had before, with the end of its time in milliseconds since 1970 UTC, past or not.
@@ -112,7 +105,7 @@ impl Store {
         let table = txn.open_table(PREVIOUS).map_err(|e| self.fault(e))?;
         let row = row(space, id);
         let Some(octets) = table.get(&*row).map_err(|e| self.fault(e))? else { return Ok(None) };
-        let open = || open(&self.keys.now().custody, &row, octets.value());
+        let open = || unseal_former(&self.keys.now().custody, &row, octets.value());
         if let Some(found) = open() {
             return Ok(Some(found));
         }

@@ -1,6 +1,6 @@
 //! Another layout, another master key, other working keys: while the store is in use.
 
-use super::{META, PREVIOUS, Space, Store, StoreError, definition, keys, previous, record};
+use super::{META, PREVIOUS, Space, Store, StoreError, definition, keys, sealing};
 use crate::custody::{Custody, Master};
 use portunus_keydist::Random;
 use redb::ReadableTable as _;
@@ -66,6 +66,7 @@ impl Store {
     /// [`StoreError::Backend`].
     pub fn admit_master(&self, next: &dyn Master, rng: &mut dyn Random) -> Result<(), StoreError> {
         let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
+        self.own_in(&txn)?;
         {
             let mut meta = txn.open_table(META).map_err(|e| self.fault(e))?;
             let mut envelope = self.envelope(&meta)?;
@@ -85,6 +86,7 @@ impl Store {
     /// [`StoreError::Older`], [`StoreError::Backend`].
     pub fn retire_masters(&self) -> Result<usize, StoreError> {
         let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
+        self.own_in(&txn)?;
         let retired = {
             let mut meta = txn.open_table(META).map_err(|e| self.fault(e))?;
             let mut envelope = self.envelope(&meta)?;
@@ -120,6 +122,7 @@ impl Store {
     /// changed then.
     pub fn reseal(&self, told: &mut dyn FnMut(u64), rng: &mut dyn Random) -> Result<u64, StoreError> {
         let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
+        self.own_in(&txn)?;
         let old = self.keys_in(&txn, rng)?;
         let custody = Custody::renewed(old.custody.decoy(), rng);
         let mut done = 0;
@@ -159,10 +162,7 @@ impl Store {
         }
         for (id, octets) in all {
             let damaged = || StoreError::Record { noun: "former key of", id: id.clone() };
-            let (until, sealed) = previous::parts(&octets).ok_or_else(damaged)?;
-            let bound = previous::bound(&id, until);
-            let plain = old.open(&bound, sealed).map_err(|_| damaged())?;
-            let anew = [until.as_slice(), &new.seal(&bound, &plain, rng)].concat();
+            let anew = sealing::former_anew((old, new), &id, &octets, rng).ok_or_else(damaged)?;
             table.insert(id.as_str(), anew.as_slice()).map_err(|e| self.fault(e))?;
         }
         Ok(())
@@ -197,10 +197,7 @@ impl Store {
             after.clone_from(last);
             for (id, octets) in &batch {
                 let damaged = || StoreError::Record { noun: space.noun(), id: id.clone() };
-                let (head, sealed) = octets.split_at_checked(record::HEADER).ok_or_else(damaged)?;
-                let bound = record::bound(space, id, head);
-                let plain = old.open(&bound, sealed).map_err(|_| damaged())?;
-                let anew = [head, &new.seal(&bound, &plain, rng)].concat();
+                let anew = sealing::anew((old, new), space, id, octets, rng).ok_or_else(damaged)?;
                 table.insert(id.as_str(), anew.as_slice()).map_err(|e| self.fault(e))?;
             }
             done += batch.len() as u64;

@@ -210,6 +210,20 @@ pub enum StoreError {
     },
     /// No master key.
     Custody(CustodyError),
+    /// This store is a node's replica: keys change in the system of record only.
+    Replica {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// The system of record did not do as asked. Answering goes on.
+    Database {
+        /// Which one, as `host:port/name`.
+        server: String,
+        /// What it, or the way to it, says.
+        what: String,
+        /// True when it is not known whether the change was made: the connection broke while it was being confirmed.
+        unknown: bool,
+    },
 }
 
 impl fmt::Display for StoreError {
@@ -241,6 +255,14 @@ impl fmt::Display for StoreError {
                 kind.name()
             ),
             Self::Custody(e) => e.fmt(f),
+            Self::Replica { path } => {
+                write!(f, "{}: a replica, in which nothing is changed by hand", path.display())
+            }
+            Self::Database { server, what, unknown } => {
+                let outcome =
+                    if *unknown { "it is not known whether the change was made" } else { "nothing was changed" };
+                write!(f, "database {server}: {what}; {outcome}")
+            }
         }
     }
 }

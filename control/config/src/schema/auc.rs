@@ -37,6 +37,7 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Auc> 
     let answers = count(s.key("answers").within(256, 16_777_216).or(d::AUC_ANSWERS));
     let open_keys = count(s.key("open_keys").within(256, 100_000_000).or(d::AUC_OPEN_KEYS));
     let (master_key, create_master_key) = master_key(&mut s, place);
+    let database = super::database::read(&mut s, place);
     let listeners: Vec<_> = s.sections("listen").into_iter().map(|l| listener(l, place)).collect();
     if listeners.is_empty() {
         s.note("the AuC listens nowhere", "add [[auc.listen]] with `transport` and `address`");
@@ -47,6 +48,10 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Auc> 
         store,
         master_key: master_key?,
         create_master_key,
+        database: match database {
+            Some(read) => Some(read?),
+            None => None,
+        },
         import,
         devices: devices.into_iter().flatten().map(|d| d.0).collect(),
         digests: digests.into_iter().map(|d| d.0).collect(),

@@ -1,15 +1,18 @@
 //! The AuC from configuration.
 
-use crate::assembly::{aaa, store};
-use crate::exit::Failure;
+use crate::assembly::{aaa, record, store};
+use crate::exit::{Exit, Failure};
 use crate::key::import_csv;
 use portunus_aaa::net::Listen;
 use portunus_auc::audit::Audit;
 use portunus_auc::custody::{Master, MasterKey};
-use portunus_auc::store::{Credential, Entry, IfThere, Kind, Store};
+use portunus_auc::postgres::Follower;
+use portunus_auc::provision::Provision;
+use portunus_auc::store::{Credential, Entry, IfThere, Kind, Stand, Store};
 use portunus_auc::{AucConfig, AucHandle, RunConfig};
 use portunus_config::model::{Auc as Model, Digest};
 use portunus_keydist::{Key, Random as _, SystemRandom};
+use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,22 +28,81 @@ pub fn master(model: &Model) -> Result<Box<dyn Master>, Failure> {
     store::master_key(&model.master_key, model.create_master_key)
 }
 
-/// Starts an AuC: opens its store, imports what it does not know yet, opens its listeners.
+/// A running AuC, and what keeps its replica even where the database is the system of record.
+pub struct Centre {
+    /// The AuC.
+    pub handle: AucHandle,
+    /// Where keys are given and taken.
+    pub record: Arc<dyn Provision>,
+    /// What follows the database.
+    pub follower: Option<Follower>,
+    /// How far the replica followed when the node began to answer from it.
+    pub began: Option<Stand>,
+}
+
+impl Centre {
+    /// False when a thread ended by itself, which is a fault of ours.
+    pub fn is_running(&self) -> bool {
+        self.handle.is_running() && self.follower.as_ref().is_none_or(Follower::is_running)
+    }
+
+    /// What the node began to answer from, in words; `None` where its store is the system of record.
+    pub fn replica(&self) -> Option<String> {
+        let Stand { changes, touched_ms, .. } = self.began.as_ref()?;
+        let age = store::wall_ms().saturating_sub(*touched_ms) / 1000;
+        Some(match changes {
+            Some(n) => format!("replica at change {n}, even {age} s ago"),
+            None => format!("replica being copied anew, even {age} s ago"),
+        })
+    }
+
+    /// How the database is followed, for machines; `None` where there is none.
+    pub fn database(&self) -> Option<serde_json::Value> {
+        let s = self.follower.as_ref()?.status();
+        let named: Vec<_> = s.refused_named.iter().map(|(kind, id)| json!({ "kind": kind, "id": id })).collect();
+        Some(json!({
+            "reached": s.reached, "changes": s.changes, "even_ms": s.even_ms, "written": s.written,
+            "removed": s.removed, "refused": s.refused, "refused_named": named, "copies": s.copies,
+            "failures": s.failures, "failure": s.failure,
+        }))
+    }
+
+    /// Stops: what was taken is recorded and acknowledged first.
+    pub fn stop(self) {
+        drop(self.follower);
+        self.handle.stop();
+    }
+}
+
+/// Starts an AuC: opens its store, has it made even with the database when it never was, imports what is not known yet,
+/// opens its listeners.
 ///
 /// # Errors
-/// What is wrong with the store, the files or the addresses.
-pub fn start(model: &Model, master: &dyn Master, lab: bool) -> Result<AucHandle, Failure> {
+/// What is wrong with the store, the files or the addresses; a node without a copy needs the database once.
+pub fn start(model: &Model, master: &dyn Master, lab: bool) -> Result<Centre, Failure> {
     let listen = aaa::listeners(model, lab)?;
-    let store = store::looked_at(store::open_with(&model.store, master)?)?;
+    let database = record::database(model, lab, master)?.map(Arc::new);
+    let store = Arc::new(store::looked_at(store::open_with(&model.store, master)?)?);
+    let followed = database.clone().map(|database| Follower::start(store.clone(), database));
+    let (follower, began) = followed.transpose().map_err(store::fault)?.unzip();
+    let record: Arc<dyn Provision> = match database {
+        Some(database) => database,
+        None => store.clone(),
+    };
     if let Some(csv) = &model.import {
-        let stored = import_csv(&store, csv, lab, &model.devices, None, IfThere::Keep)?;
-        tracing::info!(added = stored.added, known = stored.kept, "subscribers imported");
+        match import_csv(&*record, csv, lab, &model.devices, None, IfThere::Keep) {
+            Ok(stored) => tracing::info!(added = stored.added, known = stored.kept, "subscribers imported"),
+            // The next start does it, or another node.
+            Err(e) if e.exit == Exit::Unreachable => tracing::warn!("not imported: {}", e.what),
+            Err(e) => return Err(e),
+        }
     }
     let audit = audit(model)?;
     let has = |d| model.digests.contains(&d);
     let config =
         AucConfig { realms: model.realms.clone(), digest_sha256: has(Digest::Sha256), digest_md5: has(Digest::Md5) };
-    run(config, listen, store, model.open_keys, Some(Arc::new(audit)))
+    let handle = run(config, listen, store, model.open_keys, Some(Arc::new(audit)))?;
+    Ok(Centre { handle, record, follower, began })
 }
 
 /// Opens the audit log of a configuration.
@@ -56,12 +118,12 @@ pub fn audit(model: &Model) -> Result<Audit, Failure> {
 fn run(
     auc: AucConfig,
     listen: Vec<Listen>,
-    store: Store,
+    store: Arc<Store>,
     open_keys: usize,
     audit: Option<Arc<Audit>>,
 ) -> Result<AucHandle, Failure> {
     let config = RunConfig { auc, listen, open_keys };
-    portunus_auc::start(config, Arc::new(store), audit).map_err(|e| Failure::io("opening the AuC's listeners", &e))
+    portunus_auc::start(config, store, audit).map_err(|e| Failure::io("opening the AuC's listeners", &e))
 }
 
 /// Entries a transaction when a demonstration's store is filled.
@@ -91,5 +153,5 @@ pub fn temporary(
         store.put(store::wall_ms(), &batch, IfThere::Refuse, &mut rng).map_err(store::fault)?;
     }
     let config = AucConfig { realms: vec![realm.to_owned()], digest_sha256: false, digest_md5: false };
-    run(config, listen, store, TOGETHER, None)
+    run(config, listen, Arc::new(store), TOGETHER, None)
 }

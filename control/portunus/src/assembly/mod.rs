@@ -13,6 +13,7 @@ pub mod auc;
 pub mod direct;
 pub mod place;
 pub mod proxy;
+pub mod record;
 pub mod softswitch;
 pub mod store;
 pub mod watch;

@@ -44,6 +44,15 @@ pub fn fault(e: StoreError) -> Failure {
         ),
         StoreError::Newer { .. } => Failure::new(Exit::Failed, text, "use the version that wrote it, or a later one"),
         StoreError::Older { .. } => Failure::new(Exit::Failed, text, "run `portunus store migrate` first"),
+        StoreError::Replica { .. } => {
+            Failure::configuration(text, "name the node's configuration with --config: its [auc.database] is asked")
+        }
+        StoreError::Database { unknown: true, .. } => {
+            Failure::unreachable(text, "see `portunus key list` once the database is back, and repeat what is missing")
+        }
+        StoreError::Database { .. } => {
+            Failure::unreachable(text, "see to the database and repeat; meanwhile terminals register as before")
+        }
         StoreError::Masters { .. } => {
             Failure::new(Exit::Failed, text, "retire one first: `portunus store master retire` with the one to keep")
         }

@@ -38,6 +38,8 @@ pub(crate) struct Process {
     child: Child,
     lines: Receiver<String>,
     log: PathBuf,
+    /// What it said when it was ready.
+    pub(crate) ready: String,
 }
 
 impl Process {
@@ -59,9 +61,10 @@ impl Process {
                 let _ = tell.send(line);
             }
         });
-        let process = Self { child, lines, log };
+        let mut process = Self { child, lines, log, ready: String::new() };
         let ready = process.line();
         assert!(ready.starts_with("portunus ") && ready.contains("ready: "), "{}: {ready:?}", config.display());
+        process.ready = ready;
         process
     }
 
@@ -157,7 +160,7 @@ impl Site {
         Self { folder, sip, sealed, ipsec, tls, core, softswitch, radius, asked: radius }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(format!("{name}.toml"))
     }
 
@@ -178,7 +181,7 @@ impl Site {
         std::fs::write(self.file(name), text).expect("a configuration");
     }
 
-    fn start(&self, name: &str, text: &str) -> Process {
+    pub(crate) fn start(&self, name: &str, text: &str) -> Process {
         self.rewrite(name, text);
         Process::start("run", self.file(name), self.folder.path().join(format!("{name}.log")))
     }
@@ -234,15 +237,19 @@ sign_of_life = "1s"
     }
 
     pub(crate) fn auc(&self) -> Process {
-        let [address, accounting] = self.radius;
-        let text = format!(
+        self.start("auc", &Self::auc_text("", self.radius, "import = \"subscribers.csv\""))
+    }
+
+    /// An AuC's file: its files are in `folder`, which ends in a slash or is empty; `more` goes on after `[auc]`.
+    pub(crate) fn auc_text(folder: &str, [address, accounting]: [SocketAddr; 2], more: &str) -> String {
+        format!(
             r#"lab = true
 [auc]
 realms = ["example.test"]
-store = "auc.redb"
-audit_log = "audit.log"
-import = "subscribers.csv"
+store = "{folder}auc.redb"
+audit_log = "{folder}audit.log"
 devices = ["{IDSP}", "ss1.example.test"]
+{more}
 [auc.master_key]
 file = "master.key"
 create = true
@@ -254,14 +261,18 @@ accounting = "{accounting}"
 address = "127.0.0.1"
 secret = "lab-radius-secret"
 "#
-        );
-        self.start("auc", &text)
+        )
     }
 
     pub(crate) fn softswitch(&self) -> Process {
-        let (Self { softswitch, core, .. }, [address, accounting]) = (self, self.asked);
+        self.softswitch_asking(&[self.asked])
+    }
+
+    /// A softswitch that asks these, in order of preference.
+    pub(crate) fn softswitch_asking(&self, asked: &[[SocketAddr; 2]]) -> Process {
+        let Self { softswitch, core, .. } = self;
         // Retry-After is shorter than by default, so that an outage fits into a test; the proxy adds a lot of its own.
-        let text = format!(
+        let mut text = format!(
             r#"lab = true
 [softswitch]
 identity = "ss1.example.test"
@@ -274,12 +285,17 @@ address = "{core}"
 identities = ["{IDSP}"]
 [softswitch.aaa]
 transport = "udp"
-[[softswitch.aaa.server]]
+"#
+        );
+        for [address, accounting] in asked {
+            text += &format!(
+                r#"[[softswitch.aaa.server]]
 address = "{address}"
 accounting = "{accounting}"
 secret = "lab-radius-secret"
 "#
-        );
+            );
+        }
         self.start("softswitch", &text)
     }
 

@@ -1,0 +1,96 @@
+//! Provisioning: who is given a key, a new one, or none any more. One surface for the command line, imports, the AuC's
+//! own start and an administrator's interface, whichever place is the system of record.
+//!
+//! | system of record | implementation |
+//! |---|---|
+//! | the node's own store | [`Store`] itself |
+//! | PostgreSQL, for several nodes | [`crate::postgres::Database`] |
+//!
+//! Whatever is acknowledged here is durable in the system of record. Where that is PostgreSQL, the nodes have it a
+//! moment later. Answering never goes through here.
+
+use crate::store::{Credential, Entry, IfThere, Listed, Space, Store, StoreError, Stored};
+use portunus_keydist::Random;
+
+/// What a system of record does. Shared between threads as it stands; each call waits until it is durable.
+pub trait Provision: Send + Sync {
+    /// Puts credentials in, all or none. `now_ms`: milliseconds since 1970 UTC.
+    ///
+    /// # Errors
+    /// [`StoreError::Malformed`]; [`StoreError::Exists`] under [`IfThere::Refuse`]; [`StoreError::Database`],
+    /// [`StoreError::Backend`]: then nothing was stored, unless the text says that it is not known.
+    fn put(
+        &self,
+        now_ms: u64,
+        entries: &[Entry],
+        if_there: IfThere,
+        rng: &mut dyn Random,
+    ) -> Result<Stored, StoreError>;
+
+    /// Gives an identity a new secret; the former key works beside it for `overlap_ms`. See [`Store::rotate`].
+    ///
+    /// # Errors
+    /// As [`Store::rotate`], and [`StoreError::Database`].
+    fn rotate(
+        &self,
+        times: (u64, u64),
+        space: Space,
+        id: &str,
+        credential: Credential,
+        rng: &mut dyn Random,
+    ) -> Result<(), StoreError>;
+
+    /// Removes an identity.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], [`StoreError::Database`], [`StoreError::Backend`].
+    fn remove(&self, space: Space, id: &str) -> Result<(), StoreError>;
+
+    /// What is known of one identity.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`] when it cannot be read, [`StoreError::Database`], [`StoreError::Backend`].
+    fn listed(&self, space: Space, id: &str) -> Result<Option<Listed>, StoreError>;
+
+    /// Gives `visit` the identities of a space that come after `after` (all, when it is empty), in their order, until it
+    /// says false.
+    ///
+    /// # Errors
+    /// As [`Provision::listed`].
+    fn list(&self, space: Space, after: &str, visit: &mut dyn FnMut(Listed) -> bool) -> Result<(), StoreError>;
+}
+
+impl Provision for Store {
+    fn put(
+        &self,
+        now_ms: u64,
+        entries: &[Entry],
+        if_there: IfThere,
+        rng: &mut dyn Random,
+    ) -> Result<Stored, StoreError> {
+        Self::put(self, now_ms, entries, if_there, rng)
+    }
+
+    fn rotate(
+        &self,
+        times: (u64, u64),
+        space: Space,
+        id: &str,
+        credential: Credential,
+        rng: &mut dyn Random,
+    ) -> Result<(), StoreError> {
+        Self::rotate(self, times, space, id, credential, rng)
+    }
+
+    fn remove(&self, space: Space, id: &str) -> Result<(), StoreError> {
+        Self::remove(self, space, id)
+    }
+
+    fn listed(&self, space: Space, id: &str) -> Result<Option<Listed>, StoreError> {
+        Self::listed(self, space, id)
+    }
+
+    fn list(&self, space: Space, after: &str, visit: &mut dyn FnMut(Listed) -> bool) -> Result<(), StoreError> {
+        self.list_after(space, after, visit)
+    }
+}
