@@ -69,6 +69,8 @@ pub struct ImportOptions<'a> {
     /// What the identity of a row without third column is; a file may name terminals and devices alike. Several: it is
     /// stored as each of them. Kinds that do not fit the identity's form are passed over.
     pub kinds_of: &'a dyn Fn(&str) -> &'static [Kind],
+    /// What a row may be at all: a row of another kind is a mistake.
+    pub admitted: &'a [Kind],
     /// For identities that are there already: [`IfThere::Keep`] or [`IfThere::Replace`].
     pub if_there: IfThere,
     /// Only look for mistakes.
@@ -158,6 +160,9 @@ fn row(line: &[u8], number: u64, options: &ImportOptions<'_>, out: &mut Vec<Entr
         Kind::Device => Idsp::new(id).is_some(),
         Kind::Terminal | Kind::Digest => Idc::new(id).is_some(),
     };
+    if kinds.iter().any(|kind| !options.admitted.contains(kind)) {
+        return Err(fault(0, "rows of this kind are not for whoever imports here to add"));
+    }
     let mut any = false;
     for kind in kinds.iter().filter(fits) {
         let credential = credential(*kind, key).map_err(|(column, what)| fault(at + column, what))?;
@@ -243,7 +248,7 @@ mod tests {
     }
 
     fn read(store: &Store, text: &[u8], if_there: IfThere) -> Imported {
-        let options = ImportOptions { kinds_of: &kinds_of, if_there, dry_run: false };
+        let options = ImportOptions { kinds_of: &kinds_of, admitted: &Kind::ALL, if_there, dry_run: false };
         // Small pieces, so that lines lie across reads.
         struct Pieces<'a>(&'a [u8]);
         impl Read for Pieces<'_> {
@@ -306,7 +311,7 @@ mod tests {
     fn a_dry_run_stores_nothing() {
         let (_folder, store) = store();
         let text = format!("alice,{}\nbob,xy\n", "ab".repeat(32));
-        let options = ImportOptions { kinds_of: &kinds_of, if_there: IfThere::Keep, dry_run: true };
+        let options = ImportOptions { kinds_of: &kinds_of, admitted: &Kind::ALL, if_there: IfThere::Keep, dry_run: true };
         let done = import(text.as_bytes(), &store, 1, &options, &mut SystemRandom::new()).unwrap();
         assert_eq!((done.refused, store.count(Space::Subscriber).unwrap()), (1, 0));
     }
@@ -314,7 +319,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_line_is_a_row_or_a_mistake_inside_it(line in proptest::collection::vec(any::<u8>(), 0..120)) {
-            let options = ImportOptions { kinds_of: &kinds_of, if_there: IfThere::Keep, dry_run: true };
+            let options = ImportOptions { kinds_of: &kinds_of, admitted: &Kind::ALL, if_there: IfThere::Keep, dry_run: true };
             let mut out = Vec::new();
             if let Err(mistake) = row(&line, 2, &options, &mut out) {
                 prop_assert!((1..=line.len() + 1).contains(&mistake.column));

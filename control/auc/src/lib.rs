@@ -9,6 +9,7 @@
 //! | run it on sockets | [`run::start`] |
 //! | give out keys, wherever they are kept | [`provision::Provision`] |
 //! | keep them in PostgreSQL for several nodes | [`postgres::Database`], [`postgres::Follower`] |
+//! | let administrators in over HTTP | [`tokens`] |
 //! | say who did what | [`audit::Audit`] |
 //!
 //! Deliberately absent: any output of a key once stored; any decision that a terminal is authenticated (the softswitch
@@ -27,6 +28,7 @@ pub mod run;
 pub mod store;
 pub mod subscribers;
 pub mod token;
+pub mod tokens;
 
 pub use auc::{Auc, AucConfig, AucCounters, Notice, Verdict};
 pub use run::{AucHandle, AucStatus, RunConfig, start};

@@ -302,7 +302,7 @@ pub fn import_csv(
             Some(Kind::Terminal) | None => &[Kind::Terminal],
         }
     };
-    let options = ImportOptions { kinds_of: &kinds_of, if_there, dry_run: false };
+    let options = ImportOptions { kinds_of: &kinds_of, admitted: &Kind::ALL, if_there, dry_run: false };
     let done = portunus_auc::import::import(file, record, wall_ms(), &options, &mut SystemRandom::new());
     let done = done.map_err(|e| match e {
         ImportError::Read(e) => cannot(e),

@@ -6,15 +6,19 @@
 
 pub mod backup;
 mod keys;
+mod pages;
 mod previous;
 mod record;
 mod rekey;
 mod replica;
+mod sealed;
 mod sealing;
+mod tokens;
 mod types;
 mod verify;
 
 pub(crate) use previous::row as former_row;
+pub use pages::{If, Tag};
 pub use replica::Stand;
 pub(crate) use replica::{Applied, Batch, Row};
 pub(crate) use sealing::{fits, former, row_anew, seal, unseal, unseal_former};
@@ -44,6 +48,10 @@ const DEVICES: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("dev
 const REGISTRATIONS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("registrations");
 /// Keys that identities had before, while they still work.
 const PREVIOUS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("previous");
+/// Who may use the provisioning interface.
+const TOKENS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("tokens");
+/// Tables whose rows are partly in clear and partly sealed, and what a row of each is called.
+const ROWS: [(sealed::Table, &str); 1] = [(TOKENS, "token")];
 const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
 /// Sealed at the store's making, to tell a wrong master key before anything else is tried.
 const CHECK: &str = "master-key check";
@@ -93,7 +101,7 @@ impl Store {
         let fault = |e: redb::Error| backend(e.to_string());
         let txn = db.begin_write().map_err(|e| fault(e.into()))?;
         let keys = {
-            for table in [SUBSCRIBERS, PREVIOUS, DEVICES, REGISTRATIONS] {
+            for table in [SUBSCRIBERS, PREVIOUS, DEVICES, REGISTRATIONS, TOKENS] {
                 txn.open_table(table).map_err(|e| fault(e.into()))?;
             }
             let mut meta = txn.open_table(META).map_err(|e| fault(e.into()))?;
@@ -200,23 +208,21 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Backend`].
     pub fn remove(&self, space: Space, id: &str) -> Result<(), StoreError> {
-        let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
-        self.own_in(&txn)?;
-        {
-            let mut table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
-            if table.remove(id).map_err(|e| self.fault(e))?.is_none() {
-                return Err(StoreError::Missing { space, id: id.to_owned() });
-            }
-            self.forget_previous(&txn, space, id)?;
-            if space == Space::Subscriber {
-                let mut registrations = txn.open_table(REGISTRATIONS).map_err(|e| self.fault(e))?;
-                registrations.remove(id).map_err(|e| self.fault(e))?;
-            }
+        self.remove_if(space, id, If::Any)
+    }
+
+    fn remove_in(&self, txn: &redb::WriteTransaction, space: Space, id: &str) -> Result<(), StoreError> {
+        self.own_in(txn)?;
+        let mut table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
+        if table.remove(id).map_err(|e| self.fault(e))?.is_none() {
+            return Err(StoreError::Missing { space, id: id.to_owned() });
         }
-        self.count_change(&txn)?;
-        txn.commit().map_err(|e| self.fault(e))?;
-        self.changes.fetch_add(1, Ordering::Release);
-        Ok(())
+        self.forget_previous(txn, space, id)?;
+        if space == Space::Subscriber {
+            let mut registrations = txn.open_table(REGISTRATIONS).map_err(|e| self.fault(e))?;
+            registrations.remove(id).map_err(|e| self.fault(e))?;
+        }
+        self.count_change(txn)
     }
 
     /// The working keys of a write transaction: nobody else can change them before it ends.
@@ -349,18 +355,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Record`] naming one that cannot be read, [`StoreError::Backend`].
     pub fn registrations(&self, visit: &mut dyn FnMut(&str, Record) -> bool) -> Result<(), StoreError> {
-        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
-        let table = txn.open_table(REGISTRATIONS).map_err(|e| self.fault(e))?;
-        for row in table.iter().map_err(|e| self.fault(e))? {
-            let (id, octets) = row.map_err(|e| self.fault(e))?;
-            let Some(record) = record::read_registration(octets.value()) else {
-                return Err(StoreError::Record { noun: "registration", id: id.value().to_owned() });
-            };
-            if !visit(id.value(), record) {
-                break;
-            }
-        }
-        Ok(())
+        self.registrations_after("", visit)
     }
 }
 

@@ -9,13 +9,14 @@
 //! until u64 (milliseconds since 1970 UTC) | nonce 12 | sealed key | tag 16
 //! ```
 
-use super::{Entry, IfThere, PREVIOUS, Space, Store, StoreError, definition, former, record, unseal, unseal_former};
+use super::{
+    Entry, If, IfThere, Kind, PREVIOUS, Space, Store, StoreError, definition, former, record, unseal, unseal_former,
+};
 use crate::custody::Custody;
 use crate::store::Credential;
 use portunus_keydist::{Key, Random, SystemRandom};
 use redb::{ReadableDatabase as _, ReadableTable as _, WriteTransaction};
 use std::borrow::Cow;
-use std::sync::atomic::Ordering;
 
 /// Octets before the nonce.
 const HEADER: usize = 8;
@@ -54,9 +55,21 @@ impl Store {
         credential: Credential,
         rng: &mut dyn Random,
     ) -> Result<(), StoreError> {
+        let fixed = |_| credential.clone();
+        self.rotate_if((now_ms, overlap_ms), (space, id), &fixed, If::Any, rng).map(|_| ())
+    }
+
+    /// As [`Store::rotate`] in a transaction; the secret may depend on the identity's kind, which comes back.
+    pub(super) fn rotate_in(
+        &self,
+        txn: &WriteTransaction,
+        (now_ms, overlap_ms): (u64, u64),
+        (space, id): (Space, &str),
+        credential: &dyn Fn(Kind) -> Credential,
+        rng: &mut dyn Random,
+    ) -> Result<Kind, StoreError> {
         let damaged = || StoreError::Record { noun: space.noun(), id: id.to_owned() };
-        let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
-        let keys = self.keys_in(&txn, rng)?;
+        let keys = self.keys_in(txn, rng)?;
         let old = {
             let table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
             let found = table.get(id).map_err(|e| self.fault(e))?;
@@ -65,10 +78,10 @@ impl Store {
         let kind = record::Head::read(&old).ok_or_else(damaged)?.kind;
         let in_use = match space {
             Space::Subscriber => None,
-            Space::Device => self.former_in(&txn, &keys.custody, id)?.filter(|(_, until)| now_ms < *until),
+            Space::Device => self.former_in(txn, &keys.custody, id)?.filter(|(_, until)| now_ms < *until),
         };
-        let entry = Entry { id: id.to_owned(), kind, credential };
-        self.put_in(&txn, now_ms, &[entry], IfThere::Replace, rng)?;
+        let entry = Entry { id: id.to_owned(), kind, credential: credential(kind) };
+        self.put_in(txn, now_ms, &[entry], IfThere::Replace, rng)?;
         if overlap_ms > 0 {
             let key = match in_use {
                 Some((key, _)) => key,
@@ -82,9 +95,7 @@ impl Store {
             let mut table = txn.open_table(PREVIOUS).map_err(|e| self.fault(e))?;
             table.insert(&*row, sealed.as_slice()).map_err(|e| self.fault(e))?;
         }
-        txn.commit().map_err(|e| self.fault(e))?;
-        self.changes.fetch_add(1, Ordering::Release);
-        Ok(())
+        Ok(kind)
     }
 
     /// A device's former key, past or not.
@@ -124,7 +135,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{entry, lab, rng};
-    use super::super::{Depth, Kind};
+    use super::super::Depth;
     use super::*;
 
     const ALICE: &str = "alice@example.test";

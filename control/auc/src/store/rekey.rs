@@ -1,7 +1,8 @@
 //! Another layout, another master key, other working keys: while the store is in use.
 
-use super::{META, PREVIOUS, Space, Store, StoreError, definition, keys, sealing};
+use super::{META, PREVIOUS, ROWS, Space, Store, StoreError, definition, keys, sealing};
 use crate::custody::{Custody, Master};
+use crate::envelope::Wrapping;
 use portunus_keydist::Random;
 use redb::ReadableTable as _;
 
@@ -130,6 +131,9 @@ impl Store {
             done += self.reseal_space(&txn, space, (&old.custody, &custody), (done, told), rng)?;
         }
         self.reseal_previous(&txn, &old.custody, &custody, rng)?;
+        for (rows, _) in ROWS {
+            self.reseal_rows(&txn, rows, (&old.custody, &custody), rng)?;
+        }
         let epoch = {
             let mut meta = txn.open_table(META).map_err(|e| self.fault(e))?;
             let envelope = self.envelope(&meta)?;

@@ -10,7 +10,8 @@
 //! those of identities that go.
 
 use super::{
-    META, PREVIOUS, REGISTRATIONS, Space, Store, StoreError, definition, keys, previous, sealing, unseal, unseal_former,
+    META, PREVIOUS, REGISTRATIONS, ROWS, Space, Store, StoreError, definition, keys, previous, sealing, unseal,
+    unseal_former,
 };
 use crate::custody::Custody;
 use crate::envelope::{Envelope, Wrapping};
@@ -135,12 +136,18 @@ impl Store {
     pub(crate) fn apply(&self, batch: &Batch<'_>, rng: &mut dyn Random) -> Result<Applied, StoreError> {
         let mut done = Applied::default();
         let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
+        let old = self.keys_in(&txn, rng)?;
         let taken = match batch.envelope {
             Some(envelope) => Some((self.take_envelope(&txn, envelope)?, envelope.epoch)),
             None => None,
         };
-        let open = self.keys_in(&txn, rng)?;
-        let custody = taken.as_ref().map_or(&open.custody, |(custody, _)| custody);
+        let custody = taken.as_ref().map_or(&old.custody, |(custody, _)| custody);
+        if taken.is_some() {
+            // What is this node's own goes on opening.
+            for (rows, _) in ROWS {
+                self.reseal_rows(&txn, rows, (&old.custody, custody), rng)?;
+            }
+        }
         for (space, after, upto) in &batch.sweep {
             self.sweep(&txn, (*space, after, upto.as_deref()), batch.rows, &mut done)?;
         }

@@ -201,6 +201,32 @@ pub enum StoreError {
         /// Whose.
         id: String,
     },
+    /// The identity's record is another than the one that was to be changed: somebody else was faster.
+    Changed {
+        /// Which space.
+        space: Space,
+        /// Whose.
+        id: String,
+    },
+    /// There is no such thing beside identities: a token, an activation code.
+    NoSuch {
+        /// What.
+        noun: &'static str,
+        /// Its name.
+        id: String,
+    },
+    /// There are as many of these as may be kept.
+    Full {
+        /// What.
+        noun: &'static str,
+        /// How many that is.
+        most: u64,
+    },
+    /// A name that is none: empty, too long, or with controls.
+    Unnamed {
+        /// Most octets.
+        most: usize,
+    },
     /// The identity breaks the form of its space, or the secret does not fit its kind.
     Malformed {
         /// What it was meant to be.
@@ -248,6 +274,10 @@ impl fmt::Display for StoreError {
             }
             Self::Exists { space, id } => write!(f, "{} {id} is there already", space.noun()),
             Self::Missing { space, id } => write!(f, "there is no {} {id}", space.noun()),
+            Self::Changed { space, id } => write!(f, "{} {id} was changed meanwhile", space.noun()),
+            Self::NoSuch { noun, id } => write!(f, "there is no {noun} {id}"),
+            Self::Full { noun, most } => write!(f, "there are {most} of them already: no room for another {noun}"),
+            Self::Unnamed { most } => write!(f, "a name has 1 to {most} octets and no control characters"),
             Self::Malformed { kind, id } => write!(
                 f,
                 "{id:?} cannot be the identity of a {}, or its secret \

@@ -1,7 +1,7 @@
 //! Reads the whole store and names what is damaged.
 
 use super::record::{self, Head};
-use super::{PREVIOUS, REGISTRATIONS, Space, Store, StoreError, definition, previous, unseal};
+use super::{PREVIOUS, REGISTRATIONS, ROWS, Space, Store, StoreError, definition, previous, sealed, unseal};
 use redb::{ReadableDatabase as _, ReadableTable as _};
 
 /// How closely records are looked at.
@@ -95,6 +95,17 @@ impl Store {
             // A whole one is part of its identity.
             if !whole {
                 found.add("former key of", id.value(), false);
+            }
+        }
+        for (definition, noun) in ROWS {
+            let table = txn.open_table(definition).map_err(|e| self.fault(e))?;
+            for row in table.iter().map_err(|e| self.fault(e))? {
+                let (key, octets) = row.map_err(|e| self.fault(e))?;
+                let (key, octets) = (key.value(), octets.value());
+                let opens = || sealed::open(&keys.custody, definition, key, octets).is_some();
+                if sealed::parts(octets).is_none() || (depth == Depth::Records && !opens()) {
+                    found.add(noun, key, false);
+                }
             }
         }
         let table = txn.open_table(REGISTRATIONS).map_err(|e| self.fault(e))?;
