@@ -311,7 +311,8 @@ mod tests {
     fn a_dry_run_stores_nothing() {
         let (_folder, store) = store();
         let text = format!("alice,{}\nbob,xy\n", "ab".repeat(32));
-        let options = ImportOptions { kinds_of: &kinds_of, admitted: &Kind::ALL, if_there: IfThere::Keep, dry_run: true };
+        let options =
+            ImportOptions { kinds_of: &kinds_of, admitted: &Kind::ALL, if_there: IfThere::Keep, dry_run: true };
         let done = import(text.as_bytes(), &store, 1, &options, &mut SystemRandom::new()).unwrap();
         assert_eq!((done.refused, store.count(Space::Subscriber).unwrap()), (1, 0));
     }

@@ -9,12 +9,14 @@
 //! | run it on sockets | [`run::start`] |
 //! | give out keys, wherever they are kept | [`provision::Provision`] |
 //! | keep them in PostgreSQL for several nodes | [`postgres::Database`], [`postgres::Follower`] |
+//! | issue activation codes and redeem them | [`store::Store::issue_codes`], [`activation`], [`redeem::start`] |
 //! | let administrators in over HTTP | [`tokens`] |
 //! | say who did what | [`audit::Audit`] |
 //!
 //! Deliberately absent: any output of a key once stored; any decision that a terminal is authenticated (the softswitch
 //! compares the words); SIP.
 
+pub mod activation;
 pub mod auc;
 pub mod audit;
 pub mod custody;
@@ -24,6 +26,7 @@ pub mod import;
 mod overlap;
 pub mod postgres;
 pub mod provision;
+pub mod redeem;
 pub mod run;
 pub mod store;
 pub mod subscribers;

@@ -139,7 +139,8 @@ pub(crate) fn parse(text: &str) -> Option<(&str, Zeroizing<[u8; SECRET]>)> {
     let (id, digits) = text.strip_prefix(PREFIX)?.split_once('_')?;
     let good = id.len() == 16 && id.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
     let mut secret = Zeroizing::new([0u8; SECRET]);
-    let whole = digits.len() == DIGITS && portunus_codec::b64_decode(digits.as_bytes(), secret.as_mut_slice())? == SECRET;
+    let whole =
+        digits.len() == DIGITS && portunus_codec::b64_decode(digits.as_bytes(), secret.as_mut_slice())? == SECRET;
     (good && whole).then_some((id, secret))
 }
 

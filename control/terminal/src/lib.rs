@@ -7,6 +7,7 @@
 //! - [`fleet::Fleet`]: many of them over real sockets, with an arrival schedule and latencies measured from the
 //!   intended start.
 //! - [`stream::Stream`]: a connection to the proxy, for owners of terminals that need one.
+//! - [`activation`]: a first key for a code on paper.
 //! - [`farend`]: the other side without memory, for tests and for measuring.
 //!
 //! A terminal may stand for somebody else ([`Profile::through`]): then it registers and keeps the session, and hands
@@ -14,6 +15,7 @@
 //!
 //! Deliberately absent: media, a dial plan, stock-phone digest (real phones and sipp do that).
 
+pub mod activation;
 pub mod agent;
 mod endpoint;
 mod event;

@@ -4,6 +4,7 @@
 //! Nothing here does I/O, reads a clock or draws randomness of its own: time and randomness are arguments.
 //! Deliberately absent: any protocol's syntax (the carriage lives with each protocol), any socket, any log.
 
+pub mod activation;
 pub mod auc;
 pub mod batch;
 pub mod bugs;

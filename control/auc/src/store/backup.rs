@@ -12,7 +12,7 @@
 //! head and the chunk's number, so that chunks can neither be altered, left out, moved nor taken from another backup.
 //! A backup opens with the master key of its day: keep that as long as the backup.
 
-use super::{DEVICES, META, PREVIOUS, REGISTRATIONS, SUBSCRIBERS, Store, StoreError, TOKENS};
+use super::{CODES, DEVICES, META, PREVIOUS, REGISTRATIONS, SUBSCRIBERS, Store, StoreError, TOKENS};
 use crate::custody::{self, Master, MasterKey};
 use core::fmt;
 use portunus_keydist::Random;
@@ -36,8 +36,8 @@ const CHUNK: usize = 64 << 10;
 /// No chunk is longer: a row of any store fits beside a full chunk.
 const CHUNK_MAX: usize = CHUNK + (1 << 20);
 /// The tables, by their numbers in rows.
-const TABLES: [TableDefinition<'static, &str, &[u8]>; 6] =
-    [SUBSCRIBERS, DEVICES, REGISTRATIONS, META, PREVIOUS, TOKENS];
+const TABLES: [TableDefinition<'static, &str, &[u8]>; 7] =
+    [SUBSCRIBERS, DEVICES, REGISTRATIONS, META, PREVIOUS, TOKENS, CODES];
 
 /// Why there is no backup, or it was not brought back. No text here holds key material.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 //! time. What was acknowledged survives a crash at any moment.
 
 pub mod backup;
+mod codes;
 mod keys;
 mod pages;
 mod previous;
@@ -18,6 +19,7 @@ mod types;
 mod verify;
 
 pub(crate) use previous::row as former_row;
+pub use codes::{CodeListed, Issued, Redemption, Whose};
 pub use pages::{If, Tag};
 pub use replica::Stand;
 pub(crate) use replica::{Applied, Batch, Row};
@@ -50,8 +52,10 @@ const REGISTRATIONS: TableDefinition<'static, &str, &[u8]> = TableDefinition::ne
 const PREVIOUS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("previous");
 /// Who may use the provisioning interface.
 const TOKENS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("tokens");
+/// Activation codes.
+const CODES: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("codes");
 /// Tables whose rows are partly in clear and partly sealed, and what a row of each is called.
-const ROWS: [(sealed::Table, &str); 1] = [(TOKENS, "token")];
+const ROWS: [(sealed::Table, &str); 2] = [(TOKENS, "token"), (CODES, "activation code")];
 const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
 /// Sealed at the store's making, to tell a wrong master key before anything else is tried.
 const CHECK: &str = "master-key check";
@@ -101,7 +105,7 @@ impl Store {
         let fault = |e: redb::Error| backend(e.to_string());
         let txn = db.begin_write().map_err(|e| fault(e.into()))?;
         let keys = {
-            for table in [SUBSCRIBERS, PREVIOUS, DEVICES, REGISTRATIONS, TOKENS] {
+            for table in [SUBSCRIBERS, PREVIOUS, DEVICES, REGISTRATIONS, TOKENS, CODES] {
                 txn.open_table(table).map_err(|e| fault(e.into()))?;
             }
             let mut meta = txn.open_table(META).map_err(|e| fault(e.into()))?;

@@ -134,8 +134,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{entry, lab, rng};
     use super::super::Depth;
+    use super::super::tests::{entry, lab, rng};
     use super::*;
 
     const ALICE: &str = "alice@example.test";

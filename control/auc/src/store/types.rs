@@ -215,6 +215,13 @@ pub enum StoreError {
         /// Its name.
         id: String,
     },
+    /// An activation code stands in the way.
+    Code {
+        /// Whose.
+        id: String,
+        /// What is the matter.
+        what: &'static str,
+    },
     /// There are as many of these as may be kept.
     Full {
         /// What.
@@ -276,6 +283,7 @@ impl fmt::Display for StoreError {
             Self::Missing { space, id } => write!(f, "there is no {} {id}", space.noun()),
             Self::Changed { space, id } => write!(f, "{} {id} was changed meanwhile", space.noun()),
             Self::NoSuch { noun, id } => write!(f, "there is no {noun} {id}"),
+            Self::Code { id, what } => write!(f, "{id} {what}"),
             Self::Full { noun, most } => write!(f, "there are {most} of them already: no room for another {noun}"),
             Self::Unnamed { most } => write!(f, "a name has 1 to {most} octets and no control characters"),
             Self::Malformed { kind, id } => write!(
