@@ -189,6 +189,12 @@ fn addresses(config: &Config, gather: &Gather<'_>) {
             }
         }
     }
+    if let Some(api) = config.auc.as_ref().and_then(|a| a.api.as_ref()) {
+        take(true, api.address, "auc.api.address".into());
+    }
+    if let Some(redeem) = config.auc.as_ref().and_then(|a| a.redeem.as_ref()) {
+        take(false, redeem.address, "auc.redeem.address".into());
+    }
 }
 
 /// In a file with a proxy and its softswitch, each must know the other.

@@ -140,3 +140,10 @@ pub(crate) const DATABASE_POLL: Duration = s(2);
 
 /// Sessions whose ESP the host's kernel does.
 pub(crate) const KERNEL_SESSIONS: u64 = 65_536;
+/// Administrators and their programs are few.
+pub(crate) const API_CONNECTIONS: u64 = 64;
+pub(crate) const API_RATE: u64 = 50;
+/// A million rows of keys.
+pub(crate) const API_IMPORT: Size = Size(128 << 20);
+/// Terminals that redeem activation codes: a thousand a minute with room to spare, and little of a core.
+pub(crate) const REDEEM_RATE: u64 = 200;

@@ -277,6 +277,11 @@ fn auc_files(
         });
         named.for_each(|(key, file)| readable_file(&format!("auc.database.{key}"), file, gather));
     }
+    if let Some(tls) = auc.api.as_ref().and_then(|api| api.tls.as_ref()) {
+        let own = [("certificate", &tls.certificate), ("key", &tls.key)].into_iter();
+        let named = own.chain(tls.ca.iter().map(|ca| ("ca", ca)));
+        named.for_each(|(key, file)| readable_file(&format!("auc.api.{key}"), file, gather));
+    }
     for (n, l) in auc.listeners.iter().enumerate() {
         match l {
             AucListener::RadSec { tls, .. } | AucListener::Diameter { tls: Some(tls), .. } => {

@@ -146,6 +146,45 @@ pub struct Auc {
     pub open_keys: usize,
     /// Where it listens.
     pub listeners: Vec<AucListener>,
+    /// The administrators' HTTP interface, where there is one.
+    pub api: Option<AucApi>,
+    /// Where terminals redeem activation codes.
+    pub redeem: Option<AucRedeem>,
+}
+
+/// Where an AuC's activation codes are redeemed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AucRedeem {
+    /// Where it listens, UDP.
+    pub address: SocketAddr,
+    /// Messages a second, altogether.
+    pub rate: u32,
+}
+
+/// The administrators' HTTP interface of an AuC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AucApi {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Certificate and key; `None`: in clear, which only a laboratory has on its loopback.
+    pub tls: Option<ApiTls>,
+    /// Connections at one time.
+    pub connections: usize,
+    /// Requests a second of one token.
+    pub rate: u32,
+    /// Longest CSV.
+    pub import_max: Size,
+}
+
+/// Files of a TLS end that demands a certificate of the peer only where an authority is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiTls {
+    /// Our certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Our private key, PEM.
+    pub key: PathBuf,
+    /// The authorities whose clients alone may connect, PEM.
+    pub ca: Option<PathBuf>,
 }
 
 /// An address where the AuC answers RADIUS or Diameter.

@@ -84,6 +84,41 @@ fn a_database_has_servers_and_a_guarded_way_there() {
 }
 
 #[test]
+fn an_interface_for_administrators_is_secured_or_a_laboratorys_own() {
+    const AUC: &str = "[[auc.listen]]";
+    let api = |more: &str| lab_with(AUC, &format!("[auc.api]\n{more}\n[[auc.listen]]"));
+    assert_eq!(api("address = \"127.0.0.1:8443\""), Vec::<String>::new());
+    let tls = "certificate = \"auc.pem\"\nkey = \"auc.key\"";
+    assert_eq!(api(&format!("address = \"192.0.2.1:443\"\n{tls}\nca = \"ca.pem\"\nrate = 9")), Vec::<String>::new());
+    for (more, expected) in [
+        ("address = \"192.0.2.1:8443\"", "auc.api: administrators and their tokens would be in clear; add"),
+        ("address = \"127.0.0.1:8443\"\ncertificate = \"auc.pem\"", "auc.api: administrators"),
+        ("address = \"127.0.0.1:8443\"\nca = \"ca.pem\"", "auc.api: administrators"),
+        ("address = \"127.0.0.1:5060\"", "127.0.0.1:5060 is already used by"),
+        ("rate = 0", "auc.api.rate: 0 is out of range; write 1 to 10000"),
+        ("import_max = 5", "auc.api.import_max: not a value"),
+        ("", "auc.api.address: missing"),
+        ("tokens = \"x\"", "auc.api.tokens: unknown key"),
+    ] {
+        let found = api(more);
+        assert!(found.iter().any(|m| m.contains(expected)), "{more}: {found:?}");
+    }
+    let text =
+        LAB.replacen("lab = true", "", 1).replacen(AUC, "[auc.api]\naddress = \"127.0.0.1:8443\"\n[[auc.listen]]", 1);
+    assert!(mistakes(&text).iter().any(|m| m.contains("auc.api: administrators")), "a laboratory's alone");
+    let redeem = |more: &str| lab_with(AUC, &format!("[auc.redeem]\n{more}\n[[auc.listen]]"));
+    assert_eq!(redeem("address = \"127.0.0.1:5090\"\nrate = 1000"), Vec::<String>::new());
+    for (more, expected) in [
+        ("address = \"127.0.0.1:1812\"", "127.0.0.1:1812 is already used by"),
+        ("rate = 200", "auc.redeem.address: missing"),
+        ("address = \"127.0.0.1:5090\"\nrate = 0", "auc.redeem.rate: 0 is out of range"),
+    ] {
+        let found = redeem(more);
+        assert!(found.iter().any(|m| m.contains(expected)), "{more}: {found:?}");
+    }
+}
+
+#[test]
 fn all_are_found_in_the_order_of_the_file() {
     let text = "\
 [log]

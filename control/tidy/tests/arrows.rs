@@ -25,13 +25,14 @@ const DATAPLANE: &[(&str, &[&str])] = &[
 const CONTROL: &[(&str, &[&str])] = &[
     ("aaa", &[]),
     ("auc", &["aaa"]),
+    ("api", &["auc"]),
     ("softswitch", &["aaa"]),
     ("terminal", &[]),
     ("agent", &["terminal"]),
     ("config", &["passphrase"]),
     ("passphrase", &[]),
     ("sim", &["aaa", "auc", "softswitch", "terminal"]),
-    ("portunus", &["aaa", "agent", "auc", "config", "passphrase", "softswitch", "terminal"]),
+    ("portunus", &["aaa", "agent", "api", "auc", "config", "passphrase", "softswitch", "terminal"]),
     ("tidy", &[]),
 ];
 

@@ -2,7 +2,9 @@
 
 use super::{Place, count};
 use crate::defaults as d;
-use crate::model::{Auc, AucListener, Digest, KeySource, MasterSource, RadiusClient, TokenKey};
+use crate::model::{
+    ApiTls, Auc, AucApi, AucListener, AucRedeem, Digest, KeySource, MasterSource, RadiusClient, TokenKey,
+};
 use crate::read::Section;
 use crate::value::{Device, OneOf, Realm, Word};
 use core::net::{IpAddr, SocketAddr};
@@ -42,6 +44,8 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Auc> 
     if listeners.is_empty() {
         s.note("the AuC listens nowhere", "add [[auc.listen]] with `transport` and `address`");
     }
+    let api = s.section("api").map(|a| api(a, place));
+    let redeem = s.section("redeem").map(redeem);
     s.finish();
     Some(Auc {
         realms: realms?.into_iter().map(|r| r.0).collect(),
@@ -60,7 +64,39 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Auc> 
         answers,
         open_keys,
         listeners: listeners.into_iter().collect::<Option<_>>()?,
+        // Where it could not be read the whole is refused.
+        api: api.map_or(Some(None), |api| api.map(Some))?,
+        redeem: redeem.map_or(Some(None), |redeem| redeem.map(Some))?,
     })
+}
+
+/// `[auc.api]`
+fn api(mut a: Section<'_, '_, '_>, place: Place<'_>) -> Option<AucApi> {
+    let address = a.key::<SocketAddr>("address").required();
+    let files = ["certificate", "key", "ca"].map(|name| a.key::<PathBuf>(name).optional().map(|p| place.join(p)));
+    let [certificate, key, ca] = files;
+    let plain = certificate.is_none() && key.is_none() && ca.is_none();
+    let tls = certificate.zip(key).map(|(certificate, key)| ApiTls { certificate, key, ca });
+    let loopback = address.is_none_or(|at| at.ip().is_loopback());
+    if tls.is_none() && !(plain && place.lab && loopback) {
+        let problem = "administrators and their tokens would be in clear";
+        let write = "add `certificate = \"PATH\"` and `key = \"PATH\"`; without them a laboratory (`lab = true`) may \
+                     listen on 127.0.0.1";
+        a.note(problem, write);
+    }
+    let connections = count(a.key("connections").within(1, 4_096).or(d::API_CONNECTIONS));
+    let rate = a.key("rate").within(1, 10_000).or(d::API_RATE);
+    let import_max = a.key("import_max").within_size(1 << 10, 4 << 30).or(d::API_IMPORT);
+    a.finish();
+    Some(AucApi { address: address?, tls, connections, rate: u32::try_from(rate).unwrap_or(u32::MAX), import_max })
+}
+
+/// `[auc.redeem]`
+fn redeem(mut r: Section<'_, '_, '_>) -> Option<AucRedeem> {
+    let address = r.key::<SocketAddr>("address").required();
+    let rate = r.key("rate").within(1, 100_000).or(d::REDEEM_RATE);
+    r.finish();
+    Some(AucRedeem { address: address?, rate: u32::try_from(rate).unwrap_or(u32::MAX) })
 }
 
 fn not_empty(realms: &[Realm]) -> Result<(), (String, String)> {
