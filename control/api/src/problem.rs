@@ -96,6 +96,12 @@ impl From<StoreError> for Problem {
             StoreError::Record { .. } => {
                 Self::new(500, "damaged", text, "remove the identity and add it anew, or restore a backup of the store")
             }
+            StoreError::Database { unknown, .. } => {
+                tracing::error!(error = %text, "the system of record failed");
+                let next = if unknown { "GET it to see whether it was done" } else { "try again later" };
+                let what = if unknown { "whether it was done is not known" } else { "nothing was changed" };
+                Self::new(503, "database", format!("the database failed; {what}"), next).after(10)
+            }
             // What the host says of its disk is for its administrator's log, where it is told in full.
             _ => {
                 tracing::error!(error = %text, "the store failed");

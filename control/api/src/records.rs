@@ -1,34 +1,50 @@
-//! The one place where this interface touches the store of credentials: what another system of record would have to do.
+//! The one place where this interface touches credentials: the node's own store to read whole records from, and the
+//! system of record, which is that store or another one.
 
 use portunus_auc::import::{ImportError, ImportOptions, Imported, import};
-use portunus_auc::store::{Credential, Entry, If, Kind, Listed, Space, Store, StoreError, Stored, Tag};
+use portunus_auc::provision::Provision;
+use portunus_auc::store::{Credential, Entry, If, Listed, Space, Store, StoreError, Stored, Tag};
 use portunus_keydist::Random;
 use std::io::Read;
 use std::sync::Arc;
 
 /// See the module. Every change is durable when its call returns.
-#[derive(Debug, Clone)]
-pub struct Records(Arc<Store>);
+#[derive(Clone)]
+pub struct Records {
+    store: Arc<Store>,
+    record: Arc<dyn Provision>,
+}
+
+impl core::fmt::Debug for Records {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Records").field("store", &self.store).finish_non_exhaustive()
+    }
+}
 
 impl Records {
     /// Over a node's own store.
     pub fn new(store: Arc<Store>) -> Self {
-        Self(store)
+        Self { record: store.clone(), store }
     }
 
-    /// The store, for what is not about credentials.
+    /// Over another system of record, of which the node's own store is a replica: it follows a moment later.
+    pub fn elsewhere(store: Arc<Store>, record: Arc<dyn Provision>) -> Self {
+        Self { store, record }
+    }
+
+    /// The node's own store, for what is not about credentials.
     pub(crate) fn store(&self) -> &Store {
-        &self.0
+        &self.store
     }
 
     pub(crate) fn look(&self, space: Space, id: &str) -> Result<Option<(Listed, Tag)>, StoreError> {
-        self.0.look(space, id)
+        self.record.look(space, id)
     }
 
     /// At most `limit` identities behind `after`, and whether there are more.
     pub(crate) fn page(&self, space: Space, after: &str, limit: usize) -> Result<(Vec<Listed>, bool), StoreError> {
         let mut page = Vec::with_capacity(limit + 1);
-        self.0.list_after(space, after, &mut |listed| {
+        self.record.list(space, after, &mut |listed| {
             page.push(listed);
             page.len() <= limit
         })?;
@@ -37,8 +53,9 @@ impl Records {
         Ok((page, more))
     }
 
+    /// A whole record, of the node's own store.
     pub(crate) fn credential(&self, space: Space, id: &str) -> Result<Option<Credential>, StoreError> {
-        self.0.credential(space, id)
+        self.store.credential(space, id)
     }
 
     pub(crate) fn put(
@@ -48,22 +65,22 @@ impl Records {
         wanted: If,
         rng: &mut dyn Random,
     ) -> Result<Stored, StoreError> {
-        self.0.put_if(now_ms, entry, wanted, rng)
+        self.record.put_if(now_ms, entry, wanted, rng)
     }
 
     pub(crate) fn rotate(
         &self,
         times: (u64, u64),
         whose: (Space, &str),
-        credential: &dyn Fn(Kind) -> Credential,
+        credential: Credential,
         wanted: If,
         rng: &mut dyn Random,
-    ) -> Result<Kind, StoreError> {
-        self.0.rotate_if(times, whose, credential, wanted, rng)
+    ) -> Result<(), StoreError> {
+        self.record.rotate_if(times, whose, credential, wanted, rng)
     }
 
     pub(crate) fn remove(&self, space: Space, id: &str, wanted: If) -> Result<(), StoreError> {
-        self.0.remove_if(space, id, wanted)
+        self.record.remove_if(space, id, wanted)
     }
 
     pub(crate) fn import(
@@ -73,6 +90,6 @@ impl Records {
         options: &ImportOptions<'_>,
         rng: &mut dyn Random,
     ) -> Result<Imported, ImportError> {
-        import(rows, &self.0, now_ms, options, rng)
+        import(rows, &*self.record, now_ms, options, rng)
     }
 }

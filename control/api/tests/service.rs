@@ -202,7 +202,7 @@ fn codes_are_issued_for_named_and_assigned_identities_listed_and_revoked() {
     assert_eq!(of(&locator).expect("it is listed")["state"], json!("revoked"));
     assert_eq!(lab.send(&issuer, ("DELETE", "/v1/codes/0123"), &[], &json!({})).status, 404);
     let now = portunus_keydist::Now { wall_ms: 7, ..lab.now }.wall_ms;
-    let silent = lab.store.redeem(now, &key.ask(&[1; 16]), &mut portunus_keydist::SystemRandom::new());
+    let silent = lab.store.redeem(now, &key.ask(&[1; 16]), None, &mut portunus_keydist::SystemRandom::new());
     assert!(matches!(silent, Ok(portunus_auc::store::Redemption::Silence(_))));
     assert_eq!(lab.get(&lab.token(&[Scope::SubscribersWrite]), "/v1/codes").status, 403);
     assert!(!lab.audited().contains(&code[..5]), "no code in the log");

@@ -9,7 +9,7 @@
 //! Whatever is acknowledged here is durable in the system of record. Where that is PostgreSQL, the nodes have it a
 //! moment later. Answering never goes through here.
 
-use crate::store::{Credential, Entry, IfThere, Listed, Space, Store, StoreError, Stored};
+use crate::store::{Credential, Entry, If, IfThere, Listed, Space, Store, StoreError, Stored, Tag};
 use portunus_keydist::Random;
 
 /// What a system of record does. Shared between threads as it stands; each call waits until it is durable.
@@ -58,6 +58,37 @@ pub trait Provision: Send + Sync {
     /// # Errors
     /// As [`Provision::listed`].
     fn list(&self, space: Space, after: &str, visit: &mut dyn FnMut(Listed) -> bool) -> Result<(), StoreError>;
+
+    /// As [`Provision::listed`], with the record's version.
+    ///
+    /// # Errors
+    /// As [`Provision::listed`].
+    fn look(&self, space: Space, id: &str) -> Result<Option<(Listed, Tag)>, StoreError>;
+
+    /// Puts one credential in, new or in the place of another, where the identity is as `wanted`.
+    ///
+    /// # Errors
+    /// As [`Provision::put`]; [`StoreError::Exists`], [`StoreError::Missing`], [`StoreError::Changed`].
+    fn put_if(&self, now_ms: u64, entry: Entry, wanted: If, rng: &mut dyn Random) -> Result<Stored, StoreError>;
+
+    /// As [`Provision::rotate`], where the identity is as `wanted`.
+    ///
+    /// # Errors
+    /// As [`Provision::rotate`]; [`StoreError::Changed`].
+    fn rotate_if(
+        &self,
+        times: (u64, u64),
+        whose: (Space, &str),
+        credential: Credential,
+        wanted: If,
+        rng: &mut dyn Random,
+    ) -> Result<(), StoreError>;
+
+    /// As [`Provision::remove`], where the identity is as `wanted`.
+    ///
+    /// # Errors
+    /// As [`Provision::remove`]; [`StoreError::Changed`].
+    fn remove_if(&self, space: Space, id: &str, wanted: If) -> Result<(), StoreError>;
 }
 
 impl Provision for Store {
@@ -92,5 +123,28 @@ impl Provision for Store {
 
     fn list(&self, space: Space, after: &str, visit: &mut dyn FnMut(Listed) -> bool) -> Result<(), StoreError> {
         self.list_after(space, after, visit)
+    }
+
+    fn look(&self, space: Space, id: &str) -> Result<Option<(Listed, Tag)>, StoreError> {
+        Self::look(self, space, id)
+    }
+
+    fn put_if(&self, now_ms: u64, entry: Entry, wanted: If, rng: &mut dyn Random) -> Result<Stored, StoreError> {
+        Self::put_if(self, now_ms, entry, wanted, rng)
+    }
+
+    fn rotate_if(
+        &self,
+        times: (u64, u64),
+        whose: (Space, &str),
+        credential: Credential,
+        wanted: If,
+        rng: &mut dyn Random,
+    ) -> Result<(), StoreError> {
+        Self::rotate_if(self, times, whose, credential, wanted, rng)
+    }
+
+    fn remove_if(&self, space: Space, id: &str, wanted: If) -> Result<(), StoreError> {
+        Self::remove_if(self, space, id, wanted)
     }
 }

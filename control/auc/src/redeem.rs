@@ -5,6 +5,7 @@
 
 use crate::activation::{Reply, Why};
 use crate::audit::{Audit, AuditEntry};
+use crate::provision::Provision;
 use crate::store::{Redemption, Store};
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use portunus_keydist::activation::{MESSAGE_MAX, Message, locator_text};
@@ -178,11 +179,16 @@ impl Drop for RedeemHandle {
     }
 }
 
-/// Starts it; its socket is open when this returns.
+/// Starts it; its socket is open when this returns. `record`: the system of record, where that is not the store.
 ///
 /// # Errors
 /// An address that cannot be had, named; no thread to be had.
-pub fn start(config: RedeemConfig, store: Arc<Store>, audit: Option<Arc<Audit>>) -> io::Result<RedeemHandle> {
+pub fn start(
+    config: RedeemConfig,
+    store: Arc<Store>,
+    record: Option<Arc<dyn Provision>>,
+    audit: Option<Arc<Audit>>,
+) -> io::Result<RedeemHandle> {
     let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", config.address));
     let socket = UdpSocket::bind(config.address).map_err(named)?;
     socket.set_read_timeout(Some(LOOK))?;
@@ -191,6 +197,7 @@ pub fn start(config: RedeemConfig, store: Arc<Store>, audit: Option<Arc<Audit>>)
     let redeemer = Redeemer {
         socket,
         store,
+        record,
         audit,
         limits: Limits::new(config.rate),
         rng: SystemRandom::new(),
@@ -205,6 +212,7 @@ pub fn start(config: RedeemConfig, store: Arc<Store>, audit: Option<Arc<Audit>>)
 struct Redeemer {
     socket: UdpSocket,
     store: Arc<Store>,
+    record: Option<Arc<dyn Provision>>,
     audit: Option<Arc<Audit>>,
     limits: Limits,
     rng: SystemRandom,
@@ -238,7 +246,7 @@ impl Redeemer {
         if !self.limits.admit(now.mono_ms, from.ip()) {
             return self.count(|c| c.limited += 1);
         }
-        let reply = match self.store.redeem(now.wall_ms, octets, &mut self.rng) {
+        let reply = match self.store.redeem(now.wall_ms, octets, self.record.as_deref(), &mut self.rng) {
             Err(e) => {
                 self.count(|c| c.faults += 1);
                 tracing::error!(error = %e, "the store failed a terminal with an activation code");
@@ -324,7 +332,7 @@ mod tests {
         let log = folder.path().join("audit.log");
         let audit = Arc::new(Audit::open(&log, 1 << 20).unwrap());
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let handle = start(RedeemConfig { address, rate: 1_000 }, store.clone(), Some(audit)).unwrap();
+        let handle = start(RedeemConfig { address, rate: 1_000 }, store.clone(), None, Some(audit)).unwrap();
         let ids = ["alice@example.test".to_owned()];
         let issued = store.issue_codes((now(), now() + 60_000), Whose::Named(&ids), false, rng).unwrap();
         let key = issued[0].code.key();

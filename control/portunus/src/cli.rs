@@ -1,7 +1,9 @@
 //! The command line.
 
+mod provisioning;
 mod register;
 
+pub use provisioning::{CodeCommand, CodeIssueArgs, RedeemArgs, TokenCommand};
 pub use register::{PassphraseArgs, RegisterArgs};
 
 use crate::exit::EXIT_CODES;
@@ -48,6 +50,16 @@ pub enum Command {
     /// Check an AuC's store, save it, bring it back, change its master key.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Say who may use the AuC's provisioning interface, [auc.api], and for what.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Issue activation codes, with which terminals fetch their first key, once each.
+    #[command(subcommand)]
+    Code(CodeCommand),
+    /// Be a new terminal: fetch the key with an activation code.
+    ///
+    /// An attempt that was cut off leaves FILE.unconfirmed beside the key file; the same command goes on from there.
+    Redeem(RedeemArgs),
     /// Be a terminal: register, check the proxy, use the session key; print who told whom what.
     Register(RegisterArgs),
     /// Host settings that the data plane wants, in stages.

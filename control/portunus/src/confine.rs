@@ -154,6 +154,10 @@ fn folders(auc: &Auc, file: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
             AucListener::Diameter { tls: None, .. } => {}
         }
     }
+    if let Some(tls) = auc.api.as_ref().and_then(|api| api.tls.as_ref()) {
+        reads
+            .extend([Some(&tls.certificate), Some(&tls.key), tls.ca.as_ref()].into_iter().flatten().map(|f| folder(f)));
+    }
     // Time zones, the system's own addresses, and what the threads say of themselves.
     reads.extend(["/etc", "/usr/share/zoneinfo", "/proc", "/sys/devices/system/cpu", "/dev"].map(PathBuf::from));
     (writes, reads)

@@ -4,7 +4,7 @@ use crate::assembly::place::Place;
 use crate::assembly::store::{fault, wall_ms};
 use crate::cli::{KeyAddArgs, KeyCommand, Kind as KindArg, StoreArgs};
 use crate::exit::{Exit, Failure};
-use crate::out::Out;
+use crate::out::{Out, date};
 use crate::passphrase;
 use portunus_auc::import::{ImportError, ImportOptions};
 use portunus_auc::provision::Provision;
@@ -236,20 +236,6 @@ fn list(record: &dyn Provision, out: Out) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `2026-11-23 22:59` UTC of milliseconds since 1970.
-fn date(ms: u64) -> String {
-    let (days, minutes) = (ms / 86_400_000, ms / 60_000 % 1440);
-    // Days to a civil date, with years that begin in March so that the leap day is the last one.
-    let z = days + 719_468;
-    let (era, doe) = (z / 146_097, z % 146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
-    let year = yoe + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", minutes / 60, minutes % 60)
-}
-
 fn remove(opened: &Opened, id: &str, out: Out) -> Result<(), Failure> {
     let kind = kind_of(&*opened.record, id, Kind::Terminal)?;
     opened.record.remove(kind.space(), id).map_err(fault)?;
@@ -314,16 +300,4 @@ pub fn import_csv(
     let told: Vec<String> = done.mistakes.iter().map(|m| format!("{shown}: {m}")).collect();
     let what = format!("{} rows were left out\n{}", done.refused, told.join("\n"));
     Err(Failure::configuration(what, "correct these rows and import again; the others are stored"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates() {
-        assert_eq!(date(0), "1970-01-01 00:00");
-        assert_eq!(date(951_782_400_000), "2000-02-29 00:00");
-        assert_eq!(date(1_795_474_740_000), "2026-11-23 22:59");
-    }
 }

@@ -1,5 +1,5 @@
-//! The one binary, `portunus`: `demo`, `run`, `agent`, `check`, `key`, `store`, `register`, `tune`, and the assembly of the roles in one
-//! process that several of them share.
+//! The one binary, `portunus`: `demo`, `run`, `agent`, `check`, `key`, `store`, `token`, `code`, `redeem`, `register`, `tune`, and the assembly of the
+//! roles in one process that several of them share.
 //!
 //! Deliberately absent: protocol logic of any kind. What happens on the wire is decided below; here it is started,
 //! watched and told.
@@ -8,6 +8,7 @@ pub mod agent;
 pub mod assembly;
 pub mod check;
 pub mod cli;
+pub mod code;
 pub mod confine;
 pub mod demo;
 pub mod exit;
@@ -18,10 +19,12 @@ pub mod logging;
 pub mod manual;
 pub mod out;
 pub mod passphrase;
+pub mod redeem;
 pub mod register;
 pub mod run;
 pub mod signals;
 pub mod store;
+pub mod token;
 pub mod tune;
 
 use clap::Parser as _;
@@ -55,6 +58,9 @@ fn command(command: &Command, out: Out) -> Result<(), Failure> {
         Command::Demo(args) => demo::demo(args, out),
         Command::Key(command) => key::key(command, out),
         Command::Store(command) => store::store(command, out),
+        Command::Token(command) => token::token(command, out),
+        Command::Code(command) => code::code(command, out),
+        Command::Redeem(args) => redeem::redeem(args, out),
         Command::Register(args) => register::register(args, out),
         Command::Run(args) => run::run(args, out),
         Command::Agent(args) => agent::agent(args, out),

@@ -165,7 +165,7 @@ fn addresses(roles: &Roles, config: &Config) -> Vec<(String, Vec<String>)> {
             AucListener::Diameter { tls: Some(_), .. } => vec![next("diameter tls")],
             AucListener::Diameter { tls: None, .. } => vec![next("diameter tcp")],
         });
-        all.push(("auc".to_owned(), each.chain(auc.replica()).collect()));
+        all.push(("auc".to_owned(), each.chain(auc.beside.addresses()).chain(auc.replica()).collect()));
     }
     let edge = |proxy: &proxy::Proxy, model: &Edge| {
         let mut list: Vec<String> = Vec::new();

@@ -151,10 +151,8 @@ fn rotate(call: &mut Call<'_>, space: Space) -> Result<Reply, Problem> {
     let given = secret::given(kind, body.key.as_ref(), body.secret.as_ref())?;
     let made = given.is_none().then(|| secret::made(kind, call.rng));
     let Some(credential) = given.or_else(|| made.clone()) else { return Err(gone()) };
-    // The version names one record, whose kind was just seen.
-    let same = |_: Kind| credential.clone();
     let times = (call.now.wall_ms, body.overlap_ms);
-    call.service.records.rotate(times, (space, &call.id), &same, wanted, call.rng)?;
+    call.service.records.rotate(times, (space, &call.id), credential, wanted, call.rng)?;
     let (listed, tag) = call.service.records.look(space, &call.id)?.ok_or_else(gone)?;
     Ok(Reply::json(200, &Identity::of(&listed).showing(made.as_ref())).tagged(Some(tag)))
 }

@@ -6,8 +6,8 @@ use crate::custody::{Custody, Master};
 use crate::envelope::Wrapping;
 use crate::provision::Provision;
 use crate::store::{
-    Credential, Entry, IfThere, Listed, Row, Space, StoreError, Stored, fits, former as former_sealed, former_row,
-    listed, seal, unseal, unseal_former,
+    Credential, Entry, If, IfThere, Listed, Row, Space, StoreError, Stored, Tag, fits, former as former_sealed,
+    former_row, listed, met, seal, unseal, unseal_former,
 };
 use core::ops::ControlFlow;
 use portunus_keydist::Random;
@@ -118,10 +118,66 @@ impl Provision for Database {
         credential: Credential,
         rng: &mut dyn Random,
     ) -> Result<(), StoreError> {
+        self.rotate_if((now_ms, overlap_ms), (space, id), credential, If::Any, rng)
+    }
+
+    fn remove(&self, space: Space, id: &str) -> Result<(), StoreError> {
+        self.remove_if(space, id, If::Any)
+    }
+
+    fn listed(&self, space: Space, id: &str) -> Result<Option<Listed>, StoreError> {
+        let found = self.pool.with(|conn| estate::named(conn, [(space, id)].into_iter()))?;
+        let record = found.into_iter().next().and_then(|row| row.record);
+        record.map(|record| listed(space, id, &record)).transpose()
+    }
+
+    fn list(&self, space: Space, after: &str, visit: &mut dyn FnMut(Listed) -> bool) -> Result<(), StoreError> {
+        // Where a connection breaks, the next one goes on after what was shown.
+        let mut last = after.to_owned();
+        self.pool.with(|conn| {
+            let from = last.clone();
+            estate::pages(conn, space, &from, &mut |page| {
+                for Row { id, record, .. } in page {
+                    let known = listed(space, &id, &record.unwrap_or_default())?;
+                    last = id;
+                    if !visit(known) {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            })
+        })
+    }
+
+    fn look(&self, space: Space, id: &str) -> Result<Option<(Listed, Tag)>, StoreError> {
+        let found = self.pool.with(|conn| estate::named(conn, [(space, id)].into_iter()))?;
+        let record = found.into_iter().next().and_then(|row| row.record);
+        record.map(|record| Ok((listed(space, id, &record)?, Tag::of(&record)))).transpose()
+    }
+
+    fn put_if(&self, now_ms: u64, entry: Entry, wanted: If, rng: &mut dyn Random) -> Result<Stored, StoreError> {
+        let (space, entries) = (entry.kind.space(), [entry]);
+        let id = entries[0].id.as_str();
+        self.change([(space, id)].into_iter(), |custody, there| {
+            let record = there.get(&(space, id.to_owned())).and_then(|row| row.record.as_deref());
+            met((space, id), record, wanted)?;
+            put(custody, there, (now_ms, &entries, IfThere::Replace), rng)
+        })
+    }
+
+    fn rotate_if(
+        &self,
+        (now_ms, overlap_ms): (u64, u64),
+        (space, id): (Space, &str),
+        credential: Credential,
+        wanted: If,
+        rng: &mut dyn Random,
+    ) -> Result<(), StoreError> {
         self.change([(space, id)].into_iter(), |custody, there| {
             let damaged = |noun| StoreError::Record { noun, id: id.to_owned() };
             let there = there.into_values().next();
             let (old, kept) = there.map_or((None, None), |row| (row.record, row.former));
+            met((space, id), old.as_deref(), wanted)?;
             let old = old.ok_or_else(|| StoreError::Missing { space, id: id.to_owned() })?;
             let Listed { kind, made_ms, .. } = listed(space, id, &old)?;
             let entry = Entry { id: id.to_owned(), kind, credential: credential.clone() };
@@ -146,34 +202,14 @@ impl Provision for Database {
         })
     }
 
-    fn remove(&self, space: Space, id: &str) -> Result<(), StoreError> {
-        self.change([(space, id)].into_iter(), |_, there| match there.is_empty() {
-            true => Err(StoreError::Missing { space, id: id.to_owned() }),
-            false => Ok(((), vec![Row { space, id: id.to_owned(), record: None, former: None }])),
-        })
-    }
-
-    fn listed(&self, space: Space, id: &str) -> Result<Option<Listed>, StoreError> {
-        let found = self.pool.with(|conn| estate::named(conn, [(space, id)].into_iter()))?;
-        let record = found.into_iter().next().and_then(|row| row.record);
-        record.map(|record| listed(space, id, &record)).transpose()
-    }
-
-    fn list(&self, space: Space, after: &str, visit: &mut dyn FnMut(Listed) -> bool) -> Result<(), StoreError> {
-        // Where a connection breaks, the next one goes on after what was shown.
-        let mut last = after.to_owned();
-        self.pool.with(|conn| {
-            let from = last.clone();
-            estate::pages(conn, space, &from, &mut |page| {
-                for Row { id, record, .. } in page {
-                    let known = listed(space, &id, &record.unwrap_or_default())?;
-                    last = id;
-                    if !visit(known) {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
-                Ok(ControlFlow::Continue(()))
-            })
+    fn remove_if(&self, space: Space, id: &str, wanted: If) -> Result<(), StoreError> {
+        self.change([(space, id)].into_iter(), |_, there| {
+            let old = there.into_values().next().and_then(|row| row.record);
+            met((space, id), old.as_deref(), wanted)?;
+            match old {
+                None => Err(StoreError::Missing { space, id: id.to_owned() }),
+                Some(_) => Ok(((), vec![Row { space, id: id.to_owned(), record: None, former: None }])),
+            }
         })
     }
 }

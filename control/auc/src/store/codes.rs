@@ -9,10 +9,12 @@
 //! The code itself is not kept, only what its messages are made under; that goes when it is redeemed or revoked.
 
 use super::{CODES, Credential, Entry, IfThere, Kind, META, SUBSCRIBERS, Space, Store, StoreError, sealed};
+use crate::provision::Provision;
 use crate::activation::{CodeRecord, Reply, State, Step, Why, step};
 use core::hint::black_box;
 use portunus_keydist::activation::{CONFIRM, Code, CodeKey, Granted, Message, NONCE, locator_text};
 use portunus_keydist::ident::Idc;
+use portunus_keydist::schedule::words_equal;
 use portunus_keydist::{Key, Random};
 use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, WriteTransaction};
 use std::collections::BTreeSet;
@@ -166,6 +168,11 @@ fn listed(locator: &str, clear: &[u8]) -> Option<CodeListed> {
     let (number, CodeRecord { idc, replace, made_ms, expires_ms, .. }) = head_of(clear)?;
     let state = ["issued", "answered", "redeemed", "revoked"].get(usize::from(number) - 1)?;
     Some(CodeListed { locator: locator.to_owned(), idc, state, replace, made_ms, expires_ms })
+}
+
+/// The key that a code brings, for the store.
+fn entry(record: &CodeRecord, kc: Key) -> Entry {
+    Entry { id: record.idc.clone(), kind: Kind::Terminal, credential: Credential::Key(kc) }
 }
 
 fn damaged(locator: &str) -> StoreError {
@@ -342,11 +349,19 @@ impl Store {
     }
 
     /// Does what a terminal's message asks for; what it answers is durable by then. `wall_ms`: milliseconds since 1970
-    /// UTC. Only a message that changes something waits for the disk.
+    /// UTC. Only a message that changes something waits for the disk. `elsewhere`: the system of record, where this store
+    /// is a replica of it: a key goes there first. Then nobody else may redeem from this store meanwhile.
     ///
     /// # Errors
-    /// [`StoreError::Record`] for a damaged record, [`StoreError::Backend`]: then nothing has changed.
-    pub fn redeem(&self, wall_ms: u64, octets: &[u8], rng: &mut dyn Random) -> Result<Redemption, StoreError> {
+    /// [`StoreError::Record`] for a damaged record, [`StoreError::Backend`], and what `elsewhere` says: then nothing has
+    /// changed here, and the same message may be tried again.
+    pub fn redeem(
+        &self,
+        wall_ms: u64,
+        octets: &[u8],
+        elsewhere: Option<&dyn Provision>,
+        rng: &mut dyn Random,
+    ) -> Result<Redemption, StoreError> {
         let Some(message) = Message::read(octets) else { return Ok(Redemption::Silence(Why::Malformed)) };
         let locator = locator_text(message.locator());
         let Some(record) = self.code(&locator)? else {
@@ -357,7 +372,14 @@ impl Store {
         match step(&record, wall_ms, octets, rng) {
             Step::Silence(why) => return Ok(Redemption::Silence(why)),
             Step::Repeat(reply) => return Ok(Redemption::Repeated(reply)),
-            Step::Answer(..) | Step::Activate(..) => {}
+            Step::Activate(next, kc, _) => {
+                if let Some(elsewhere) = elsewhere
+                    && !self.given_elsewhere(wall_ms, (&next, kc), elsewhere, rng)?
+                {
+                    return Ok(Redemption::Silence(Why::Taken));
+                }
+            }
+            Step::Answer(..) => {}
         }
         // Once more where nobody else can change it meanwhile.
         let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
@@ -371,17 +393,38 @@ impl Store {
                 Ok(Redemption::Answered(next.idc, reply))
             }
             Step::Activate(next, kc, reply) => {
-                let entry = Entry { id: next.idc.clone(), kind: Kind::Terminal, credential: Credential::Key(kc) };
-                let if_there = if next.replace { IfThere::Replace } else { IfThere::Refuse };
-                match self.put_in(&txn, wall_ms, &[entry], if_there, rng) {
-                    Err(StoreError::Exists { .. }) => return Ok(Redemption::Silence(Why::Taken)),
-                    other => other?,
-                };
+                if elsewhere.is_none() {
+                    let if_there = if next.replace { IfThere::Replace } else { IfThere::Refuse };
+                    match self.put_in(&txn, wall_ms, &[entry(&next, kc)], if_there, rng) {
+                        Err(StoreError::Exists { .. }) => return Ok(Redemption::Silence(Why::Taken)),
+                        other => other?,
+                    };
+                }
                 self.keep_code(&txn, &locator, &next, rng)?;
                 txn.commit().map_err(|e| self.fault(e))?;
                 self.changes.fetch_add(1, Ordering::Release);
                 Ok(Redemption::Redeemed(next.idc, reply))
             }
+        }
+    }
+
+    /// Gives a key to a subscriber in the system of record; false where another one is there. A key that is this one was
+    /// given before a crash.
+    fn given_elsewhere(
+        &self,
+        wall_ms: u64,
+        (next, kc): (&CodeRecord, Key),
+        elsewhere: &dyn Provision,
+        rng: &mut dyn Random,
+    ) -> Result<bool, StoreError> {
+        let if_there = if next.replace { IfThere::Replace } else { IfThere::Refuse };
+        match elsewhere.put(wall_ms, &[entry(next, kc.clone())], if_there, rng) {
+            Ok(_) => Ok(true),
+            Err(StoreError::Exists { .. }) => {
+                let here = self.credential(Space::Subscriber, &next.idc)?;
+                Ok(matches!(here, Some(Credential::Key(here)) if words_equal(here.expose(), kc.expose())))
+            }
+            Err(e) => Err(e),
         }
     }
 

@@ -20,6 +20,7 @@ mod verify;
 
 pub(crate) use previous::row as former_row;
 pub use codes::{CodeListed, Issued, Redemption, Whose};
+pub(crate) use pages::met;
 pub use pages::{If, Tag};
 pub use replica::Stand;
 pub(crate) use replica::{Applied, Batch, Row};

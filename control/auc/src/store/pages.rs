@@ -1,7 +1,7 @@
 //! What an interface for administrators needs beside [`Store::put`] and [`Store::list`]: pages, and changes that hold
 //! only while nobody else made one.
 
-use super::{Entry, IfThere, Kind, Listed, REGISTRATIONS, Space, Store, StoreError, Stored, definition, listed, record};
+use super::{Credential, Entry, IfThere, Listed, REGISTRATIONS, Space, Store, StoreError, Stored, definition, listed, record};
 use portunus_keydist::Random;
 use portunus_keydist::auc::Record;
 use redb::{ReadableDatabase as _, ReadableTable as _, WriteTransaction};
@@ -15,7 +15,7 @@ pub struct Tag(pub u64);
 
 impl Tag {
     /// Of a record: nonces are drawn at random, so that no two records are alike.
-    fn of(record: &[u8]) -> Self {
+    pub(crate) fn of(record: &[u8]) -> Self {
         let hash = digest(&SHA256, record);
         Self(hash.as_ref().first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first)))
     }
@@ -30,6 +30,17 @@ pub enum If {
     Absent,
     /// It is there in this version.
     Version(Tag),
+}
+
+/// Holds when a record, or none, is as `wanted`.
+pub(crate) fn met((space, id): (Space, &str), record: Option<&[u8]>, wanted: If) -> Result<(), StoreError> {
+    match (wanted, record.map(Tag::of)) {
+        (If::Any, _) | (If::Absent, None) => Ok(()),
+        (If::Absent, Some(_)) => Err(StoreError::Exists { space, id: id.to_owned() }),
+        (If::Version(_), None) => Err(StoreError::Missing { space, id: id.to_owned() }),
+        (If::Version(tag), Some(found)) if tag == found => Ok(()),
+        (If::Version(_), Some(_)) => Err(StoreError::Changed { space, id: id.to_owned() }),
+    }
 }
 
 impl Store {
@@ -69,14 +80,8 @@ impl Store {
     /// Holds when the identity is as `wanted` in this transaction.
     fn met(&self, txn: &WriteTransaction, space: Space, id: &str, wanted: If) -> Result<(), StoreError> {
         let table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
-        let found = table.get(id).map_err(|e| self.fault(e))?.map(|octets| Tag::of(octets.value()));
-        match (wanted, found) {
-            (If::Any, _) | (If::Absent, None) => Ok(()),
-            (If::Absent, Some(_)) => Err(StoreError::Exists { space, id: id.to_owned() }),
-            (If::Version(_), None) => Err(StoreError::Missing { space, id: id.to_owned() }),
-            (If::Version(tag), Some(found)) if tag == found => Ok(()),
-            (If::Version(_), Some(_)) => Err(StoreError::Changed { space, id: id.to_owned() }),
-        }
+        let found = table.get(id).map_err(|e| self.fault(e))?;
+        met((space, id), found.as_ref().map(|octets| octets.value()), wanted)
     }
 
     /// Puts one credential into the store, new or in the place of another, durable when this returns.
@@ -93,7 +98,7 @@ impl Store {
         Ok(stored)
     }
 
-    /// As [`Store::rotate`], where the identity is as `wanted`; the kind of its secret.
+    /// As [`Store::rotate`], where the identity is as `wanted`.
     ///
     /// # Errors
     /// As [`Store::rotate`]; [`StoreError::Changed`].
@@ -101,16 +106,16 @@ impl Store {
         &self,
         times: (u64, u64),
         (space, id): (Space, &str),
-        credential: &dyn Fn(Kind) -> super::Credential,
+        credential: Credential,
         wanted: If,
         rng: &mut dyn Random,
-    ) -> Result<Kind, StoreError> {
+    ) -> Result<(), StoreError> {
         let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
         self.met(&txn, space, id, wanted)?;
-        let kind = self.rotate_in(&txn, times, (space, id), credential, rng)?;
+        self.rotate_in(&txn, times, (space, id), credential, rng)?;
         txn.commit().map_err(|e| self.fault(e))?;
         self.changes.fetch_add(1, Ordering::Release);
-        Ok(kind)
+        Ok(())
     }
 
     /// As [`Store::remove`], where the identity is as `wanted`.
@@ -130,7 +135,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{account, entry, lab, octets, rng};
-    use super::super::{Credential, Depth};
+    use super::super::{Depth, Kind};
     use super::*;
     use portunus_keydist::Key;
     use portunus_keydist::steps::Registration;
@@ -178,11 +183,11 @@ mod tests {
         let first = tag().unwrap();
         put(2, If::Version(first)).unwrap();
         assert!(matches!(put(3, If::Version(first)), Err(StoreError::Changed { .. })));
-        let key = |_| Credential::Key(Key::new([4; 32]));
-        let rotate = |wanted| store.rotate_if((10, 500), (Space::Subscriber, ALICE), &key, wanted, &mut rng());
+        let key = || Credential::Key(Key::new([4; 32]));
+        let rotate = |wanted| store.rotate_if((10, 500), (Space::Subscriber, ALICE), key(), wanted, &mut rng());
         let second = tag().unwrap();
         assert!(matches!(rotate(If::Version(first)), Err(StoreError::Changed { .. })));
-        assert_eq!(rotate(If::Version(second)).unwrap(), Kind::Terminal);
+        rotate(If::Version(second)).unwrap();
         // A second copy of the same request would end the overlap of the first key.
         assert!(matches!(rotate(If::Version(second)), Err(StoreError::Changed { .. })));
         assert_eq!(store.previous(ALICE).unwrap().map(|(key, until)| (key.expose()[0], until)), Some((2, 510)));

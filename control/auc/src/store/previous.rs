@@ -10,7 +10,7 @@
 //! ```
 
 use super::{
-    Entry, If, IfThere, Kind, PREVIOUS, Space, Store, StoreError, definition, former, record, unseal, unseal_former,
+    Entry, If, IfThere, PREVIOUS, Space, Store, StoreError, definition, former, record, unseal, unseal_former,
 };
 use crate::custody::Custody;
 use crate::store::Credential;
@@ -55,19 +55,18 @@ impl Store {
         credential: Credential,
         rng: &mut dyn Random,
     ) -> Result<(), StoreError> {
-        let fixed = |_| credential.clone();
-        self.rotate_if((now_ms, overlap_ms), (space, id), &fixed, If::Any, rng).map(|_| ())
+        self.rotate_if((now_ms, overlap_ms), (space, id), credential, If::Any, rng)
     }
 
-    /// As [`Store::rotate`] in a transaction; the secret may depend on the identity's kind, which comes back.
+    /// As [`Store::rotate`] in a transaction.
     pub(super) fn rotate_in(
         &self,
         txn: &WriteTransaction,
         (now_ms, overlap_ms): (u64, u64),
         (space, id): (Space, &str),
-        credential: &dyn Fn(Kind) -> Credential,
+        credential: Credential,
         rng: &mut dyn Random,
-    ) -> Result<Kind, StoreError> {
+    ) -> Result<(), StoreError> {
         let damaged = || StoreError::Record { noun: space.noun(), id: id.to_owned() };
         let keys = self.keys_in(txn, rng)?;
         let old = {
@@ -80,7 +79,7 @@ impl Store {
             Space::Subscriber => None,
             Space::Device => self.former_in(txn, &keys.custody, id)?.filter(|(_, until)| now_ms < *until),
         };
-        let entry = Entry { id: id.to_owned(), kind, credential: credential(kind) };
+        let entry = Entry { id: id.to_owned(), kind, credential };
         self.put_in(txn, now_ms, &[entry], IfThere::Replace, rng)?;
         if overlap_ms > 0 {
             let key = match in_use {
@@ -95,7 +94,7 @@ impl Store {
             let mut table = txn.open_table(PREVIOUS).map_err(|e| self.fault(e))?;
             table.insert(&*row, sealed.as_slice()).map_err(|e| self.fault(e))?;
         }
-        Ok(kind)
+        Ok(())
     }
 
     /// A device's former key, past or not.
@@ -134,7 +133,7 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Depth;
+    use super::super::{Depth, Kind};
     use super::super::tests::{entry, lab, rng};
     use super::*;
 

@@ -1,5 +1,6 @@
 //! The AuC from configuration.
 
+use crate::assembly::provisioning::{self, Beside};
 use crate::assembly::{aaa, record, store};
 use crate::exit::{Exit, Failure};
 use crate::key::import_csv;
@@ -30,8 +31,10 @@ pub fn master(model: &Model) -> Result<Box<dyn Master>, Failure> {
 
 /// A running AuC, and what keeps its replica even where the database is the system of record.
 pub struct Centre {
+    /// What stands beside it; ends first.
+    pub beside: Beside,
     /// The AuC.
-    pub handle: AucHandle,
+    pub handle: Arc<AucHandle>,
     /// Where keys are given and taken.
     pub record: Arc<dyn Provision>,
     /// What follows the database.
@@ -43,7 +46,7 @@ pub struct Centre {
 impl Centre {
     /// False when a thread ended by itself, which is a fault of ours.
     pub fn is_running(&self) -> bool {
-        self.handle.is_running() && self.follower.as_ref().is_none_or(Follower::is_running)
+        self.beside.is_running() && self.handle.is_running() && self.follower.as_ref().is_none_or(Follower::is_running)
     }
 
     /// What the node began to answer from, in words; `None` where its store is the system of record.
@@ -69,8 +72,9 @@ impl Centre {
 
     /// Stops: what was taken is recorded and acknowledged first.
     pub fn stop(self) {
+        drop(self.beside);
         drop(self.follower);
-        self.handle.stop();
+        drop(self.handle);
     }
 }
 
@@ -97,12 +101,14 @@ pub fn start(model: &Model, master: &dyn Master, lab: bool) -> Result<Centre, Fa
             Err(e) => return Err(e),
         }
     }
-    let audit = audit(model)?;
+    let audit = Arc::new(audit(model)?);
     let has = |d| model.digests.contains(&d);
     let config =
         AucConfig { realms: model.realms.clone(), digest_sha256: has(Digest::Sha256), digest_md5: has(Digest::Md5) };
-    let handle = run(config, listen, store, model.open_keys, Some(Arc::new(audit)))?;
-    Ok(Centre { handle, record, follower, began })
+    let handle = Arc::new(run(config, listen, store.clone(), model.open_keys, Some(audit.clone()))?);
+    let elsewhere = follower.is_some().then(|| record.clone());
+    let beside = provisioning::start(model, (&handle, store), elsewhere, audit)?;
+    Ok(Centre { beside, handle, record, follower, began })
 }
 
 /// Opens the audit log of a configuration.

@@ -30,6 +30,11 @@ pub fn fault(e: StoreError) -> Failure {
         }
         StoreError::Exists { .. } => Failure::new(Exit::Failed, text, "`portunus key rotate` gives it a new key"),
         StoreError::Missing { .. } => Failure::new(Exit::Failed, text, "`portunus key list` shows who is there"),
+        StoreError::Changed { .. } => Failure::new(Exit::Failed, text, "look again, and decide again"),
+        StoreError::NoSuch { .. } => Failure::new(Exit::Failed, text, "its `list` shows what is there"),
+        StoreError::Code { .. } => Failure::new(Exit::Failed, text, "see `portunus code list`; `code revoke` ends one"),
+        StoreError::Full { .. } => Failure::new(Exit::Failed, text, "remove what is not used any more"),
+        StoreError::Unnamed { .. } => Failure::new(Exit::Usage, text, "write another name"),
         StoreError::Malformed { .. } => Failure::new(Exit::Usage, text, "see `portunus key add --help`"),
         StoreError::Record { .. } => Failure::new(
             Exit::Failed,

@@ -178,6 +178,8 @@ pub struct Lab {
     /// The hash that stock phones are challenged with; `None`: none is admitted.
     digest: Option<&'static str>,
     phones: Vec<(String, String)>,
+    /// Where activation codes are redeemed, if anywhere.
+    codes: Option<SocketAddr>,
     process: Option<Running>,
     said: Option<Receiver<String>>,
 }
@@ -209,6 +211,7 @@ impl Lab {
             beside: None,
             digest: None,
             phones: Vec::new(),
+            codes: None,
             process: None,
             said: None,
         }
@@ -251,6 +254,12 @@ impl Lab {
     /// Where the AuC speaks Diameter.
     pub fn diameter(&self) -> SocketAddr {
         self.diameter.expect("a laboratory with Diameter")[0]
+    }
+
+    /// Activation codes are redeemed here.
+    pub fn with_codes(mut self, at: SocketAddr) -> Self {
+        self.codes = Some(at);
+        self
     }
 
     /// Gateways are served by this controller.
@@ -381,6 +390,7 @@ impl Lab {
                 ),
             ),
         };
+        let codes = self.codes.map_or(String::new(), |at| format!("[auc.redeem]\naddress = \"{at}\"\n"));
         format!(
             r#"lab = true
 [log]
@@ -396,7 +406,7 @@ file = "master.key"
 create = true
 [[auc.listen]]
 {auc}
-[softswitch]
+{codes}[softswitch]
 identity = "ss1.example.test"
 realm = "example.test"
 {listen}

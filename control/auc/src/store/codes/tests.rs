@@ -18,14 +18,14 @@ fn key(issued: &[Issued]) -> CodeKey {
 }
 
 fn granted(store: &Store, key: &CodeKey, nt: Nonce) -> Granted {
-    match store.redeem(5, &key.ask(&nt), &mut rng()).unwrap() {
+    match store.redeem(5, &key.ask(&nt), None, &mut rng()).unwrap() {
         Redemption::Answered(_, reply) | Redemption::Repeated(reply) => key.open_answer(&nt, reply.octets()).unwrap().0,
         other => panic!("{other:?}"),
     }
 }
 
 fn why(store: &Store, now: u64, octets: &[u8]) -> Why {
-    match store.redeem(now, octets, &mut rng()).unwrap() {
+    match store.redeem(now, octets, None, &mut rng()).unwrap() {
         Redemption::Silence(why) => why,
         other => panic!("{other:?}"),
     }
@@ -41,11 +41,11 @@ fn a_code_brings_its_key_once_through_a_crash_between_any_two_steps() {
     assert_eq!(granted(&lab.open(), &key, [1; 16]).kc.expose(), first.kc.expose());
     assert_eq!(octets(&lab.open(), Space::Subscriber, ALICE), None, "no key works before it is confirmed");
     let confirm = key.confirm(&first);
-    let Redemption::Redeemed(idc, done) = lab.open().redeem(6, &confirm, &mut rng()).unwrap() else { panic!() };
+    let Redemption::Redeemed(idc, done) = lab.open().redeem(6, &confirm, None, &mut rng()).unwrap() else { panic!() };
     assert_eq!((idc.as_str(), done.octets()), (ALICE, key.done(&first).as_slice()));
     let store = lab.open();
     assert_eq!(octets(&store, Space::Subscriber, ALICE), Some(first.kc.expose().to_vec()));
-    assert!(matches!(store.redeem(7, &confirm, &mut rng()), Ok(Redemption::Repeated(again)) if again == done));
+    assert!(matches!(store.redeem(7, &confirm, None, &mut rng()), Ok(Redemption::Repeated(again)) if again == done));
     assert_eq!(why(&store, 7, &key.ask(&[2; 16])), Why::Spent);
     // What the code's messages were made under is gone.
     let record = store.code(&issued[0].locator).unwrap().unwrap();
@@ -63,12 +63,12 @@ fn two_redeemers_at_once_get_one_key_between_them() {
         let racers: Vec<_> = (0..4u8)
             .map(|n| {
                 let (store, key) = (&store, &key);
-                scope.spawn(move || match store.redeem(5, &key.ask(&[n; 16]), &mut rng()).unwrap() {
+                scope.spawn(move || match store.redeem(5, &key.ask(&[n; 16]), None, &mut rng()).unwrap() {
                     Redemption::Answered(_, reply) => {
                         let (granted, _) = key.open_answer(&[n; 16], reply.octets()).unwrap();
                         std::thread::sleep(std::time::Duration::from_millis(u64::from(n) * 3));
                         let confirm = key.confirm(&granted);
-                        let won = store.redeem(6, &confirm, &mut rng()).unwrap();
+                        let won = store.redeem(6, &confirm, None, &mut rng()).unwrap();
                         matches!(won, Redemption::Redeemed(..)).then_some(confirm)
                     }
                     Redemption::Silence(_) => None,
@@ -84,7 +84,7 @@ fn two_redeemers_at_once_get_one_key_between_them() {
         // All were overtaken by one that came too late itself: the code is still good for the next.
         None => {
             let last = granted(&store, &key, [77; 16]);
-            let won = store.redeem(8, &key.confirm(&last), &mut rng()).unwrap();
+            let won = store.redeem(8, &key.confirm(&last), None, &mut rng()).unwrap();
             assert!(matches!(won, Redemption::Redeemed(..)));
             store.code(&locator_text(&key.locator())).unwrap().unwrap().state
         }
@@ -116,7 +116,7 @@ fn who_has_a_key_or_a_code_gets_no_other_unless_it_is_to_replace() {
     let key = key(&issued);
     let new = granted(&store, &key, [1; 16]);
     assert_eq!(octets(&store, Space::Subscriber, ALICE), Some(vec![7; 32]), "the old key works until then");
-    assert!(matches!(store.redeem(6, &key.confirm(&new), &mut rng()), Ok(Redemption::Redeemed(..))));
+    assert!(matches!(store.redeem(6, &key.confirm(&new), None, &mut rng()), Ok(Redemption::Redeemed(..))));
     assert_eq!(octets(&store, Space::Subscriber, ALICE), Some(new.kc.expose().to_vec()));
     // A key that was put in by hand meanwhile is not overwritten by a code that was not issued to do that.
     let other = named(&store, &["carol"], false).unwrap();
@@ -183,7 +183,29 @@ fn working_keys_may_be_renewed_while_codes_are_under_way() {
     let first = granted(&store, &key, [1; 16]);
     lab.open().reseal(&mut |_| (), &mut rng()).unwrap();
     assert_eq!(granted(&store, &key, [1; 16]).kc.expose(), first.kc.expose());
-    assert!(matches!(store.redeem(6, &key.confirm(&first), &mut rng()), Ok(Redemption::Redeemed(..))));
+    assert!(matches!(store.redeem(6, &key.confirm(&first), None, &mut rng()), Ok(Redemption::Redeemed(..))));
+}
+
+#[test]
+fn a_replica_has_the_key_given_in_the_system_of_record_first() {
+    let (here, there) = (lab(), lab());
+    let (store, record) = (here.open(), there.open());
+    let issued = named(&store, &[ALICE, "bob"], false).unwrap();
+    let alice = issued[0].code.key();
+    let confirm = alice.confirm(&granted(&store, &alice, [1; 16]));
+    let given = store.redeem(6, &confirm, Some(&record), &mut rng()).unwrap();
+    assert!(matches!(given, Redemption::Redeemed(..)));
+    assert!(octets(&record, Space::Subscriber, ALICE).is_some() && octets(&store, Space::Subscriber, ALICE).is_none());
+    // Where another key is there, the code brings none; where it is the same one, it was given before a crash.
+    let bob = issued[1].code.key();
+    let new = granted(&store, &bob, [1; 16]);
+    let confirm = bob.confirm(&new);
+    record.put(6, &[entry("bob", Kind::Terminal, 9)], IfThere::Refuse, &mut rng()).unwrap();
+    let taken = store.redeem(7, &confirm, Some(&record), &mut rng()).unwrap();
+    assert!(matches!(taken, Redemption::Silence(Why::Taken)));
+    let same = Entry { id: "bob".into(), kind: Kind::Terminal, credential: Credential::Key(new.kc.clone()) };
+    store.put(7, &[same], IfThere::Refuse, &mut rng()).unwrap();
+    assert!(matches!(store.redeem(8, &confirm, Some(&record), &mut rng()), Ok(Redemption::Redeemed(..))));
 }
 
 proptest! {
