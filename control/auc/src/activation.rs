@@ -17,6 +17,8 @@
 //!
 //! Everything that is not answered is met with silence; the reason is counted.
 
+pub mod fuzz;
+
 use portunus_keydist::activation::{ANSWER, CONFIRM, CodeKey, Granted, Message, Nonce};
 use portunus_keydist::ident::Idc;
 use portunus_keydist::schedule::words_equal;
