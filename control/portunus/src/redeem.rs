@@ -28,7 +28,7 @@ pub fn redeem(args: &RedeemArgs, out: Out) -> Result<(), Failure> {
     let server = resolve(&args.server)?;
     let place = Kept { file: args.out.clone(), beside: beside(&args.out) };
     let code = read_code(&args.code)?;
-    let line = Line::to(server)?;
+    let line = Line::to(server, Duration::from_secs(args.limit))?;
     if let Some(pending) = place.pending()? {
         // Its confirm may have arrived, and then nothing else is answered any more.
         if let Event::Done(pending) = line.run(Redeem::resumed(line.now(), pending), &place)? {
@@ -126,14 +126,16 @@ fn read_code(path: &Path) -> Result<Code, Failure> {
 struct Line {
     socket: UdpSocket,
     begun: Instant,
+    /// When nobody is waited for any longer, since `begun`.
+    limit: Duration,
 }
 
 impl Line {
-    fn to(server: SocketAddr) -> Result<Self, Failure> {
+    fn to(server: SocketAddr, limit: Duration) -> Result<Self, Failure> {
         let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let opened = UdpSocket::bind(any).and_then(|socket| socket.connect(server).map(|()| socket));
         let socket = opened.map_err(|e| Failure::io(&format!("reaching {server}"), &e))?;
-        Ok(Self { socket, begun: Instant::now() })
+        Ok(Self { socket, begun: Instant::now(), limit })
     }
 
     fn now(&self) -> Now {
@@ -149,11 +151,14 @@ impl Line {
                 // A refusal by the network is as good as no answer: it is sent again.
                 let _ = self.socket.send(&message);
             }
-            if let Some(event) = redeem.on_timer(self.now()) {
+            let over = self.begun.elapsed() >= self.limit;
+            if let Some(event) = if over { redeem.give_up() } else { redeem.on_timer(self.now()) } {
                 return Ok(event);
             }
             let wait = redeem.deadline().map_or(1, |at| at.saturating_sub(self.now().mono_ms).max(1));
-            self.socket.set_read_timeout(Some(Duration::from_millis(wait))).map_err(|e| failed(&e))?;
+            let left = self.limit.saturating_sub(self.begun.elapsed());
+            let wait = Duration::from_millis(wait).min(left.max(Duration::from_millis(1)));
+            self.socket.set_read_timeout(Some(wait)).map_err(|e| failed(&e))?;
             let Ok(n) = self.socket.recv(&mut octets) else {
                 // A refusal comes at once: the repetition is waited for all the same.
                 std::thread::sleep(Duration::from_millis(1));

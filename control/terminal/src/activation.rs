@@ -186,6 +186,11 @@ impl Redeem {
         if self.sent < SENT || now.mono_ms < self.next_at {
             return None;
         }
+        self.give_up()
+    }
+
+    /// Nobody is waited for any longer.
+    pub fn give_up(&mut self) -> Option<Event> {
         match core::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Asking(..) => Some(Event::Unanswered),
             Stage::Confirming(pending) => Some(Event::Unconfirmed(pending)),

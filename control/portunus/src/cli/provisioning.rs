@@ -96,4 +96,7 @@ pub struct RedeemArgs {
     /// Where the key goes: a new file (mode 0600), for `--key-file`.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    /// Give up after so many seconds.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub limit: u64,
 }
