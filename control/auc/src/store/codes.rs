@@ -9,8 +9,8 @@
 //! The code itself is not kept, only what its messages are made under; that goes when it is redeemed or revoked.
 
 use super::{CODES, Credential, Entry, IfThere, Kind, META, SUBSCRIBERS, Space, Store, StoreError, sealed};
-use crate::provision::Provision;
 use crate::activation::{CodeRecord, Reply, State, Step, Why, step};
+use crate::provision::Provision;
 use core::hint::black_box;
 use portunus_keydist::activation::{CONFIRM, Code, CodeKey, Granted, Message, NONCE, locator_text};
 use portunus_keydist::ident::Idc;

@@ -1,7 +1,9 @@
 //! What an interface for administrators needs beside [`Store::put`] and [`Store::list`]: pages, and changes that hold
 //! only while nobody else made one.
 
-use super::{Credential, Entry, IfThere, Listed, REGISTRATIONS, Space, Store, StoreError, Stored, definition, listed, record};
+use super::{
+    Credential, Entry, IfThere, Listed, REGISTRATIONS, Space, Store, StoreError, Stored, definition, listed, record,
+};
 use portunus_keydist::Random;
 use portunus_keydist::auc::Record;
 use redb::{ReadableDatabase as _, ReadableTable as _, WriteTransaction};
@@ -153,20 +155,22 @@ mod tests {
         let (mut after, mut seen, mut registered) = (String::new(), Vec::new(), Vec::new());
         loop {
             let mut page = Vec::new();
-            store.list_after(Space::Subscriber, &after, &mut |l| {
-                page.push(l.id);
-                page.len() < 10
-            })
-            .unwrap();
+            store
+                .list_after(Space::Subscriber, &after, &mut |l| {
+                    page.push(l.id);
+                    page.len() < 10
+                })
+                .unwrap();
             let Some(last) = page.last() else { break };
             after = last.clone();
             seen.extend(page);
         }
-        store.registrations_after("t09@example.test", &mut |id, _| {
-            registered.push(id.to_owned());
-            true
-        })
-        .unwrap();
+        store
+            .registrations_after("t09@example.test", &mut |id, _| {
+                registered.push(id.to_owned());
+                true
+            })
+            .unwrap();
         assert_eq!(seen, batch.iter().map(|e| e.id.clone()).collect::<Vec<_>>());
         assert_eq!(registered, seen[10..]);
     }
@@ -192,7 +196,10 @@ mod tests {
         assert!(matches!(rotate(If::Version(second)), Err(StoreError::Changed { .. })));
         assert_eq!(store.previous(ALICE).unwrap().map(|(key, until)| (key.expose()[0], until)), Some((2, 510)));
         assert_eq!(octets(&store, Space::Subscriber, ALICE), Some(vec![4; 32]));
-        assert!(matches!(store.remove_if(Space::Subscriber, ALICE, If::Version(second)), Err(StoreError::Changed { .. })));
+        assert!(matches!(
+            store.remove_if(Space::Subscriber, ALICE, If::Version(second)),
+            Err(StoreError::Changed { .. })
+        ));
         store.remove_if(Space::Subscriber, ALICE, If::Version(tag().unwrap())).unwrap();
         assert_eq!(tag(), None);
         assert_eq!(store.verify(Depth::Records, &mut |_| ()).unwrap().damaged_count, 0);

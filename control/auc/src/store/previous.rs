@@ -133,8 +133,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Depth, Kind};
     use super::super::tests::{entry, lab, rng};
+    use super::super::{Depth, Kind};
     use super::*;
 
     const ALICE: &str = "alice@example.test";
