@@ -185,3 +185,62 @@ fn a_dead_database_stops_provisioning_and_nothing_else() {
     assert!(estate.done(1, &["store", "verify"]).contains(&same));
     assert!(one.terminate().success() && two.terminate().success());
 }
+
+/// A request in clear, as a laboratory may: the status, and what was answered.
+fn ask(api: SocketAddr, token: &str, line: &str, more: &str, body: &str) -> (String, String) {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(api).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+    let request = format!(
+        "{line} HTTP/1.1\r\nHost: auc\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+         Connection: close\r\n{more}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    (answer.split(' ').nth(1).unwrap_or_default().to_owned(), answer)
+}
+
+#[test]
+fn what_is_given_over_http_or_for_a_code_is_in_the_database_and_tokens_outlive_a_reseal() {
+    let mut estate = Estate::plan();
+    let (api, codes) = (free_port(), free_port());
+    assert!(estate.done(0, &["store", "migrate"]).contains("the estate's now"));
+    let beside = format!("[auc.api]\naddress = \"{api}\"\n[auc.redeem]\naddress = \"{codes}\"\n");
+    let one = estate.site.start("auc1", &(estate.node_text(0) + &beside));
+    let added = estate.done(0, &["token", "add", "--name", "ops", "--scope", "subscribers:read,subscribers:write"]);
+    let token = added.lines().find(|l| l.starts_with("ptk_")).expect("a token").to_owned();
+    let at = "/v1/subscribers/http@example.test";
+    let (status, put) = ask(api, &token, &format!("PUT {at}"), "", "{}");
+    assert_eq!(status, "201", "{put}");
+    let tag = |answer: &str| {
+        let line = answer.lines().find(|l| l.to_ascii_lowercase().starts_with("etag: ")).expect("a version");
+        format!("If-Match: {}\r\n", &line[6..])
+    };
+    let rotate = format!("POST {at}/rotate");
+    let (status, rotated) = ask(api, &token, &rotate, &tag(&put), "{\"overlap_ms\":60000}");
+    assert_eq!(status, "200", "{rotated}");
+    assert_eq!(ask(api, &token, &rotate, &tag(&put), "{}").0, "412");
+    // A code becomes a key in the database, and every node has it.
+    let (file, key) = (estate.file("codes.csv"), estate.file("code.key"));
+    let issued = ["code", "issue", "--prefix", "t", "--realm", "example.test", "--out", &file.display().to_string()];
+    estate.done(0, &issued);
+    let mut redeem = Command::new(env!("CARGO_BIN_EXE_portunus"));
+    redeem.args(["redeem", "--server", &codes.to_string(), "--code"]).arg(&file).arg("--out").arg(&key);
+    let report = bounded(&mut redeem, Duration::from_secs(45));
+    assert!(report.ok, "{}", report.text);
+    let listed = estate.done(1, &["key", "list"]);
+    assert!(listed.contains("http@example.test") && listed.contains("t000001@example.test"), "{listed}");
+    // Everything in the database is sealed anew; what is the node's own goes on opening.
+    assert!(estate.done(0, &["store", "reseal"]).contains("2 records sealed anew"));
+    within(SOON, "all sealed anew", || one.counters()["auc"]["database"]["changes"] == 5);
+    let (status, got) = ask(api, &token, &format!("GET {at}"), "", "");
+    assert_eq!(status, "200", "{got}");
+    assert!(estate.done(0, &["store", "verify"]).contains("2 identities are the same here"));
+    // Without the database the interface says so, and nothing is changed.
+    estate.server.kill();
+    let (status, refused) = ask(api, &token, "PUT /v1/subscribers/late@example.test", "", "{}");
+    assert!(status == "503" && refused.contains("nothing was changed"), "{refused}");
+    assert!(one.terminate().success());
+}
