@@ -160,7 +160,7 @@ mod tests {
         backup::write(&store, &super::super::tests::master(1), &file, &mut |_| (), &mut rng()).unwrap();
         backup::restore(&file, &super::super::tests::master(1), &to, &mut |_| ()).unwrap();
         let back = Store::open(&to, &super::super::tests::master(1), &mut rng()).unwrap();
-        assert_eq!(back.tokens().unwrap(), [token.clone()]);
+        assert_eq!(back.tokens().unwrap(), std::slice::from_ref(&token));
         store.revoke_token(&token.id).unwrap();
         assert_eq!(who(&store, 20, &text), None);
         assert!(matches!(store.revoke_token(&token.id), Err(StoreError::NoSuch { .. })));
