@@ -52,7 +52,8 @@ fn a_subscriber_is_added_looked_up_rotated_and_removed() {
         (200, key_of(&lab, Space::Subscriber, "alice@example.test").as_deref())
     );
     assert_eq!(lab.send(&ops, how, &[("if-match", &tag)], &json!({ "overlap_ms": 60_000 })).status, 412);
-    let (former, until) = lab.store.previous("alice@example.test").expect("the store").expect("a former key");
+    let (former, until) =
+        lab.store.previous(Space::Subscriber, "alice@example.test").expect("the store").expect("a former key");
     assert_eq!((former.expose()[0], until), (0xf2, lab.now.wall_ms + 60_000));
     assert_eq!(lab.send(&ops, ("DELETE", ALICE), &[("if-match", &tag)], &json!({})).status, 412);
     assert_eq!(lab.send(&ops, ("DELETE", ALICE), &[], &json!({})).status, 204);

@@ -140,7 +140,7 @@ fn rotate(call: &mut Call<'_>, space: Space) -> Result<Reply, Problem> {
     let (before, _) = call.service.records.look(space, &call.id)?.ok_or_else(missing)?;
     let kind = before.kind;
     call.tell("kind", kind.name());
-    if body.overlap_ms > 0 && kind != Kind::Terminal {
+    if body.overlap_ms > 0 && kind == Kind::Digest {
         let detail = format!("no former key of a {} works beside its present one", kind.name());
         return Err(Problem::new(422, "unfit", detail, "leave `overlap_ms` out"));
     }

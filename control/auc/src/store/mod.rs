@@ -18,10 +18,10 @@ mod tokens;
 mod types;
 mod verify;
 
-pub(crate) use previous::row as former_row;
 pub use codes::{CodeListed, Issued, Redemption, Whose};
 pub(crate) use pages::met;
 pub use pages::{If, Tag};
+pub(crate) use previous::row as former_row;
 pub use replica::Stand;
 pub(crate) use replica::{Applied, Batch, Row};
 pub(crate) use sealing::{fits, former, row_anew, seal, unseal, unseal_former};

@@ -2,7 +2,6 @@
 
 use super::{META, PREVIOUS, ROWS, Space, Store, StoreError, definition, keys, sealing};
 use crate::custody::{Custody, Master};
-use crate::envelope::Wrapping;
 use portunus_keydist::Random;
 use redb::ReadableTable as _;
 
