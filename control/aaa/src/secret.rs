@@ -1,16 +1,17 @@
 //! Shared secrets between RADIUS client and server.
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use std::sync::Arc;
+use zeroize::Zeroizing;
 
-/// A shared secret: erased when dropped, never printed.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct SharedSecret(Box<[u8]>);
+/// A shared secret: erased when the last copy of it is dropped, never printed. Copies are one secret in one place.
+#[derive(Clone)]
+pub struct SharedSecret(Arc<Zeroizing<Box<[u8]>>>);
 
 impl SharedSecret {
     /// Takes the octets over. RFC 2865 section 3 wants at least 16 unguessable octets; the configuration checks that,
     /// because RFC 6614 itself fixes a short public one where TLS does the protecting.
     pub fn new(octets: impl Into<Box<[u8]>>) -> Self {
-        Self(octets.into())
+        Self(Arc::new(Zeroizing::new(octets.into())))
     }
 
     /// The secret that RFC 6614 section 2.3 fixes for RADIUS inside TLS.

@@ -41,6 +41,7 @@ const DATA: &[&str] = &["codec", "keydist", "signalling", "sip", "mgcp", "h248",
 /// And who may use more of it, why.
 const MORE: &[(&str, &[&str], &str)] = &[
     ("sim", &["engine", "io"], "runs the engine on its in-memory network"),
+    ("aaa", &["io"], "its server's thin runner moves whole batches"),
     ("softswitch", &["io"], "its thin loop reads whole batches"),
     ("terminal", &["io"], "fleets send and receive whole batches"),
     ("agent", &["io"], "its thin loop serves phones on streams"),

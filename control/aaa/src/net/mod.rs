@@ -1,6 +1,7 @@
 //! Sockets around the state machines, on the caller's `mio` loop. Nothing here decides anything of the protocol.
 
 mod client;
+mod datagrams;
 mod proof;
 mod server;
 mod stream;

@@ -1,14 +1,14 @@
 //! The server's ends with their sockets, on the caller's loop.
 
+use super::datagrams::Datagrams;
 use super::proof::Proof;
 use super::stream::{Stream, Turn};
-use super::{DATAGRAM_MAX, TURN};
 use crate::exchange::{AaaAnswer, AaaRequest};
 use crate::server::{AskTicket, End, EndConfig, EndCounters, EndEffect, Origin, Port, Received};
 use crate::transport::{Carrier, Transport};
 use core::net::SocketAddr;
 use mio::event::Event;
-use mio::net::{TcpListener, UdpSocket};
+use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 use portunus_keydist::{Now, Random};
 use rustls::ServerConnection;
@@ -64,8 +64,14 @@ pub struct Asked {
 }
 
 enum Socket {
-    Udp { auth: UdpSocket, acct: UdpSocket, more: [bool; 2] },
-    Stream { listener: TcpListener, proof: Proof, connections: Vec<Option<Connection>>, accept_more: bool },
+    /// Authentication and accounting.
+    Udp(Box<[Datagrams; 2]>),
+    Stream {
+        listener: TcpListener,
+        proof: Proof,
+        connections: Vec<Option<Connection>>,
+        accept_more: bool,
+    },
 }
 
 struct Connection {
@@ -92,7 +98,6 @@ pub struct ServerRunner {
     asked: VecDeque<Asked>,
     registry: Option<(Registry, usize)>,
     next_connection: u64,
-    buf: Vec<u8>,
 }
 
 impl core::fmt::Debug for ServerRunner {
@@ -113,12 +118,8 @@ impl ServerRunner {
             let at = |a: SocketAddr| move |e: io::Error| io::Error::new(e.kind(), format!("{a}: {e}"));
             let socket = match (l.transport.carrier, l.tls) {
                 (Carrier::Datagram, _) => {
-                    let open = |a| -> io::Result<UdpSocket> {
-                        let socket = UdpSocket::bind(a).map_err(at(a))?;
-                        let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20);
-                        Ok(socket)
-                    };
-                    Socket::Udp { auth: open(l.auth)?, acct: open(l.acct)?, more: [false; 2] }
+                    let open = |a| Datagrams::bind(a).map_err(at(a));
+                    Socket::Udp(Box::new([open(l.auth)?, open(l.acct)?]))
                 }
                 (Carrier::Tls, Some(tls)) => connections(l.auth, Proof::Tls(tls)).map_err(at(l.auth))?,
                 (Carrier::Tcp, _) => connections(l.auth, Proof::Address(l.end.clients.clone())).map_err(at(l.auth))?,
@@ -131,15 +132,14 @@ impl ServerRunner {
             base += listener.tokens();
             listeners.push(listener);
         }
-        let buf = vec![0; DATAGRAM_MAX];
-        Ok(Self { listeners, asked: VecDeque::new(), registry: None, next_connection: 0, buf })
+        Ok(Self { listeners, asked: VecDeque::new(), registry: None, next_connection: 0 })
     }
 
     /// The addresses in use, in the order of the configuration: authentication, then accounting where it has a port
     /// of its own.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let of = |l: &Listener| match &l.socket {
-            Socket::Udp { auth, acct, .. } => vec![auth.local_addr(), acct.local_addr()],
+            Socket::Udp(ports) => ports.iter().map(Datagrams::local_addr).collect(),
             Socket::Stream { listener, .. } => vec![listener.local_addr()],
         };
         self.listeners.iter().flat_map(of).flatten().collect()
@@ -159,9 +159,10 @@ impl ServerRunner {
         for l in &mut self.listeners {
             let token = Token(first.0 + l.base);
             match &mut l.socket {
-                Socket::Udp { auth, acct, .. } => {
-                    registry.register(auth, token, Interest::READABLE)?;
-                    registry.register(acct, Token(token.0 + 1), Interest::READABLE)?;
+                Socket::Udp(ports) => {
+                    for (n, port) in ports.iter_mut().enumerate() {
+                        port.register(registry, Token(token.0 + n))?;
+                    }
                 }
                 Socket::Stream { listener, .. } => registry.register(listener, token, Interest::READABLE)?,
             }
@@ -184,7 +185,6 @@ impl ServerRunner {
             registry,
             base: first + l.base,
             asked: &mut self.asked,
-            buf: &mut self.buf,
             next_connection: &mut self.next_connection,
         };
         l.read(n - l.base, &mut turn);
@@ -196,7 +196,7 @@ impl ServerRunner {
         self.asked.pop_front()
     }
 
-    /// Answers a question. Over TLS the answer leaves with the next [`ServerRunner::flush`].
+    /// Answers a question. The answer leaves with the next [`ServerRunner::flush`].
     pub fn answer(&mut self, now: Now, ticket: ServerTicket, answer: &AaaAnswer) {
         let Some(l) = self.listeners.get_mut(ticket.listener) else { return };
         let Some((origin, octets)) = l.end.answer(now, ticket.ticket, answer) else { return };
@@ -210,15 +210,19 @@ impl ServerRunner {
         }
     }
 
-    /// Writes what is queued on connections. To be called once a turn of the loop.
+    /// Sends what is queued. To be called once a turn of the loop.
     pub fn flush(&mut self) {
         let Some((registry, _)) = &self.registry else { return };
         for l in &mut self.listeners {
             l.act(Some(registry));
-            let Socket::Stream { connections, .. } = &mut l.socket else { continue };
-            for place in connections {
-                if place.as_mut().is_some_and(|c| c.stream.flush().is_err()) {
-                    drop_connection(registry, place, l.end.as_mut());
+            match &mut l.socket {
+                Socket::Udp(ports) => ports.iter_mut().for_each(|port| port.out().flush()),
+                Socket::Stream { connections, .. } => {
+                    for place in connections {
+                        if place.as_mut().is_some_and(|c| c.stream.flush().is_err()) {
+                            drop_connection(registry, place, l.end.as_mut());
+                        }
+                    }
                 }
             }
         }
@@ -234,7 +238,6 @@ impl ServerRunner {
                 registry,
                 base: first + l.base,
                 asked: &mut self.asked,
-                buf: &mut self.buf,
                 next_connection: &mut self.next_connection,
             };
             for n in l.left_over(now) {
@@ -258,7 +261,7 @@ impl ServerRunner {
     /// When [`ServerRunner::on_timer`] is due, monotonic milliseconds.
     pub fn next_deadline(&self) -> Option<u64> {
         let of = |l: &Listener| match &l.socket {
-            Socket::Udp { more, .. } => more.contains(&true).then_some(0),
+            Socket::Udp(ports) => ports.iter().any(|port| port.more).then_some(0),
             Socket::Stream { accept_more: true, .. } => Some(0),
             Socket::Stream { connections, .. } => connections
                 .iter()
@@ -286,8 +289,11 @@ impl Drop for ServerRunner {
         for l in &mut self.listeners {
             l.end.farewell();
             l.act(None);
-            if let Socket::Stream { connections, .. } = &mut l.socket {
-                connections.drain(..).flatten().for_each(|c| c.stream.close());
+            match &mut l.socket {
+                Socket::Udp(ports) => ports.iter_mut().for_each(|port| port.out().flush()),
+                Socket::Stream { connections, .. } => {
+                    connections.drain(..).flatten().for_each(|c| c.stream.close());
+                }
             }
         }
     }
@@ -305,7 +311,6 @@ struct TurnContext<'a> {
     registry: &'a Registry,
     base: usize,
     asked: &'a mut VecDeque<Asked>,
-    buf: &'a mut [u8],
     next_connection: &'a mut u64,
 }
 
@@ -319,7 +324,7 @@ impl TurnContext<'_> {
 impl Listener {
     fn tokens(&self) -> usize {
         match &self.socket {
-            Socket::Udp { .. } => 2,
+            Socket::Udp(ports) => ports.len(),
             Socket::Stream { .. } => 1 + CONNECTIONS,
         }
     }
@@ -327,7 +332,7 @@ impl Listener {
     /// Tokens, counted from `base`, that had more to read than one turn allows.
     fn left_over(&self, _now: Now) -> Vec<usize> {
         match &self.socket {
-            Socket::Udp { more, .. } => (0..2).filter(|n| more.get(*n) == Some(&true)).collect(),
+            Socket::Udp(ports) => (0..2).filter(|n| ports.get(*n).is_some_and(|port| port.more)).collect(),
             Socket::Stream { connections, accept_more, .. } => {
                 let more = connections.iter().enumerate().filter(|(_, c)| c.as_ref().is_some_and(|c| c.more));
                 let more = more.map(|(n, _)| n + 1);
@@ -354,37 +359,21 @@ impl Listener {
 
     fn read(&mut self, n: usize, turn: &mut TurnContext<'_>) {
         match (&self.socket, n) {
-            (Socket::Udp { .. }, _) => self.read_datagrams(n, turn),
+            (Socket::Udp(_), _) => self.read_datagrams(n, turn),
             (Socket::Stream { .. }, 0) => self.accept(turn),
             (Socket::Stream { .. }, _) => self.read_connection(n - 1, turn),
         }
     }
 
     fn read_datagrams(&mut self, n: usize, turn: &mut TurnContext<'_>) {
-        let Socket::Udp { auth, acct, more } = &mut self.socket else { return };
-        let (socket, port) = if n == 0 { (auth, Port::Auth) } else { (acct, Port::Acct) };
-        let mut left = true;
-        for _ in 0..TURN {
-            let (len, peer) = match socket.recv_from(turn.buf) {
-                Ok(got) => got,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    left = false;
-                    break;
-                }
-                Err(_) => continue,
-            };
-            let origin = Origin::Datagram { peer, port };
-            match self.end.on_packet(turn.now, &origin, turn.buf.get(..len).unwrap_or_default()) {
-                Received::Asked { ticket, client, request } => turn.ask(ticket, client, request),
-                Received::Answer(octets) => {
-                    let _ = socket.send_to(octets, peer);
-                }
-                Received::Nothing | Received::Close => {}
-            }
-        }
-        if let Some(more) = more.get_mut(n) {
-            *more = left;
-        }
+        let Socket::Udp(ports) = &mut self.socket else { return };
+        let port = if n == 0 { Port::Auth } else { Port::Acct };
+        let (Some(socket), end) = (ports.get_mut(n), &mut self.end) else { return };
+        socket.read(|peer, octets, out| match end.on_packet(turn.now, &Origin::Datagram { peer, port }, octets) {
+            Received::Asked { ticket, client, request } => turn.ask(ticket, client, request),
+            Received::Answer(octets) => out.send(peer, octets),
+            Received::Nothing | Received::Close => {}
+        });
     }
 
     fn accept(&mut self, turn: &mut TurnContext<'_>) {
@@ -468,10 +457,10 @@ fn drop_connection(registry: &Registry, place: &mut Option<Connection>, end: &mu
 
 fn send(socket: &mut Socket, origin: &Origin, octets: &[u8]) {
     match (socket, origin) {
-        (Socket::Udp { auth, acct, .. }, Origin::Datagram { peer, port }) => {
+        (Socket::Udp(ports), Origin::Datagram { peer, port }) => {
+            let [auth, acct] = ports.as_mut();
             let socket = if *port == Port::Auth { auth } else { acct };
-            // What a full socket buffer refuses is asked for again.
-            let _ = socket.send_to(octets, *peer);
+            socket.out().send(*peer, octets);
         }
         (Socket::Stream { connections, .. }, Origin::Stream { connection, .. }) => {
             if let Some(c) = connections.iter_mut().flatten().find(|c| c.number == *connection) {

@@ -17,22 +17,25 @@ use crate::secret::SharedSecret;
 use crate::server::{AskTicket, End, EndConfig, EndCounters, Origin, Port, Received};
 use core::net::SocketAddr;
 use portunus_keydist::{Now, Random};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// What a repetition is recognised by, its Request Authenticator apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Slot {
     source: Source,
     code: u8,
     id: u8,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Source {
     Datagram(SocketAddr, Port),
     Stream(u64),
 }
+
+/// Octets that a challenge takes, without long names and Proxy-States.
+const ANSWER: usize = 384;
 
 struct Seen {
     authenticator: [u8; 16],
@@ -58,10 +61,10 @@ pub struct RadiusEnd {
     config: EndConfig,
     radsec: SharedSecret,
     rng: Box<dyn Random + Send>,
-    seen: BTreeMap<Slot, Seen>,
+    seen: HashMap<Slot, Seen>,
     /// When each entry of `seen` was made, oldest first.
     order: VecDeque<(u64, Slot, u64)>,
-    pending: BTreeMap<u64, Pending>,
+    pending: HashMap<u64, Pending>,
     next_ticket: u64,
     scratch: Vec<u8>,
     counters: EndCounters,
@@ -75,9 +78,9 @@ impl RadiusEnd {
             config,
             radsec: SharedSecret::radsec(),
             rng,
-            seen: BTreeMap::new(),
+            seen: HashMap::new(),
             order: VecDeque::new(),
-            pending: BTreeMap::new(),
+            pending: HashMap::new(),
             next_ticket: 0,
             scratch: Vec::new(),
             counters: EndCounters::default(),
@@ -258,9 +261,14 @@ impl End for RadiusEnd {
         }
         let p = self.pending.remove(&ticket.0)?;
         let mut fresh = [0u8; 16];
-        self.rng.fill(&mut fresh);
-        let state = p.state.as_deref().unwrap_or(&fresh);
-        let mut b = Builder::new(Vec::new(), carriage::code_of_answer(answer), p.slot.id);
+        let state = match p.state.as_deref() {
+            Some(state) => state,
+            None => {
+                self.rng.fill(&mut fresh);
+                &fresh
+            }
+        };
+        let mut b = Builder::new(Vec::with_capacity(ANSWER), carriage::code_of_answer(answer), p.slot.id);
         carriage::write_answer(&mut b, answer, p.realm.as_deref().unwrap_or_default(), state);
         b.put_raw(&p.proxy_state);
         let octets = b.finish_answer(&p.authenticator, &p.secret).ok()?;
