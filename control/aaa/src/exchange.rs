@@ -144,6 +144,9 @@ pub struct Account {
     pub ip: IpAddr,
     /// What happened.
     pub event: Registration,
+    /// The softswitch that says so, as its protocol names it (NAS-Identifier, Origin-Host), relays between
+    /// notwithstanding. Read, never written: who sends has its name from its configuration.
+    pub softswitch: Option<String>,
 }
 
 impl From<&S11<'_>> for Account {
@@ -155,6 +158,7 @@ impl From<&S11<'_>> for Account {
             // An IPv4 client on a dual-stack socket is an IPv4 client.
             ip: s11.ipc.ip().to_canonical(),
             event: s11.event,
+            softswitch: None,
         }
     }
 }
@@ -258,6 +262,14 @@ impl core::fmt::Display for Refused {
 impl core::error::Error for Refused {}
 
 impl AaaRequest {
+    /// As whoever asks has it: without the name that was read beside it.
+    pub fn as_asked(mut self) -> Self {
+        if let Self::Account(account) = &mut self {
+            account.softswitch = None;
+        }
+        self
+    }
+
     /// True when every identity has its form and everything fits its attribute.
     pub fn is_well_formed(&self) -> bool {
         let text = |s: &str, max: usize| (1..=max).contains(&s.len()) && !s.bytes().any(|c| c < b' ' || c == 0x7f);

@@ -9,6 +9,9 @@
 //!
 //! An s11 is acknowledged only after the commit that holds it. While one commit is on its way to the disk, what
 //! arrives waits for the next: the busier the AuC, the more of them share a commit.
+//!
+//! Where a commit fails (a full disk), none of its events is acknowledged and none is recorded; whoever sent them says
+//! them again until there is room. Questions (s3) are answered meanwhile: they only read.
 
 use crate::auc::{Auc, AucConfig, AucCounters, Notice, Verdict};
 use crate::audit::{Audit, AuditEntry};

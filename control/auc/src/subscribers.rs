@@ -1,9 +1,9 @@
 //! Where the AuC finds credentials: the store behind a bounded cache of opened keys, or memory alone.
 
-use crate::store::{Credential, Space, Store, StoreError};
+use crate::store::{Credential, Moment, Space, Store, StoreError};
 use portunus_keydist::auc::Decoy;
 use portunus_keydist::{Key, Now, Random};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// What the AuC needs to know of identities. An implementation does the same work for those that exist and those that
@@ -83,14 +83,16 @@ impl Subscribers for InMemory {
     }
 }
 
-/// How often changes by other processes are looked for, milliseconds.
-const LOOK_MS: u64 = 1_000;
+/// How long one moment of the store serves, and so how soon changes by other processes are seen, milliseconds.
+const MOMENT_MS: u64 = 100;
 
 /// The store behind a bounded cache of opened credentials. That an identity does not exist is remembered like a
 /// credential is, so that the second question costs the same for both kinds as the first one did.
 #[derive(Debug)]
 pub struct Cached {
     store: Arc<Store>,
+    /// The store as it was at most [`MOMENT_MS`] ago.
+    moment: Option<Moment>,
     subscribers: Clock<Credential>,
     /// Former keys, with the end of their time in milliseconds since 1970.
     previous: Clock<(Key, u64)>,
@@ -99,7 +101,7 @@ pub struct Cached {
     former: Clock<(Key, u64)>,
     changes: u64,
     generation: u64,
-    look_at: u64,
+    renew_at: u64,
 }
 
 impl Cached {
@@ -112,53 +114,80 @@ impl Cached {
             former: Clock::new(4_096, (Key::new([0; 32]), 0)),
             changes: store.changes(),
             generation: store.generation().unwrap_or_default(),
-            look_at: 0,
+            renew_at: 0,
+            moment: None,
             store,
         }
     }
 
-    /// Forgets everything when any credential has changed: at once for this process's changes, within a second for
-    /// others'.
+    /// Takes a new moment when this process has changed a credential, or the last one is old; forgets everything when
+    /// any credential has changed.
     fn freshen(&mut self, now: Now) -> Result<(), StoreError> {
-        let mut stale = false;
         let changes = self.store.changes();
-        if changes != self.changes {
-            self.changes = changes;
-            stale = true;
+        if self.moment.is_some() && changes == self.changes && now.mono_ms < self.renew_at {
+            return Ok(());
         }
-        if now.mono_ms >= self.look_at {
-            self.look_at = now.mono_ms + LOOK_MS;
-            let generation = self.store.generation()?;
-            stale |= generation != self.generation;
-            self.generation = generation;
-        }
-        if stale {
+        // The one before is let go first: it is not renewed for ever where this fails.
+        self.moment = None;
+        let moment = self.store.moment()?;
+        let generation = self.store.generation_in(&moment)?;
+        if changes != self.changes || generation != self.generation {
             self.subscribers.clear();
             self.devices.clear();
             self.former.clear();
             self.previous.clear();
         }
+        (self.changes, self.generation, self.renew_at) = (changes, generation, now.mono_ms + MOMENT_MS);
+        self.moment = Some(moment);
         Ok(())
     }
+}
+
+/// Looks something up in the present moment; where that fails, once more in a new one: the handle that it was read by may
+/// have been closed by a write that failed, or the record sealed anew since.
+fn look_up<T>(
+    store: &Store,
+    present: &mut Option<Moment>,
+    look: impl Fn(&Store, &Moment) -> Result<Option<T>, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    if let Some(moment) = present
+        && let Ok(found) = look(store, moment)
+    {
+        return Ok(found);
+    }
+    *present = None;
+    let moment = store.moment()?;
+    let found = look(store, &moment)?;
+    *present = Some(moment);
+    Ok(found)
 }
 
 impl Subscribers for Cached {
     fn subscriber(&mut self, now: Now, idc: &str) -> Result<Option<Credential>, StoreError> {
         self.freshen(now)?;
-        self.subscribers.get_or(idc, || self.store.credential(Space::Subscriber, idc))
+        let Self { store, moment, subscribers, .. } = self;
+        let look = |store: &Store, moment: &Moment| store.credential_in(moment, Space::Subscriber, idc);
+        subscribers.get_or(idc, || look_up(store, moment, look))
     }
 
     fn previous(&mut self, now: Now, idc: &str) -> Result<Option<Key>, StoreError> {
         self.freshen(now)?;
-        let found = self.previous.get_or(idc, || self.store.previous(Space::Subscriber, idc))?;
-        Ok(still(now, found))
+        if self.moment.as_ref().is_some_and(Moment::has_no_former_keys) {
+            return Ok(None);
+        }
+        let Self { store, moment, previous, .. } = self;
+        let look = |store: &Store, moment: &Moment| store.previous_in(moment, Space::Subscriber, idc);
+        Ok(still(now, previous.get_or(idc, || look_up(store, moment, look))?))
     }
 
     fn device(&mut self, now: Now, idsp: &str) -> Result<Option<Key>, StoreError> {
         self.freshen(now)?;
-        let found = self.devices.get_or(idsp, || self.store.credential(Space::Device, idsp))?;
+        let Self { store, moment, devices, former, .. } = self;
+        let look = |store: &Store, moment: &Moment| store.credential_in(moment, Space::Device, idsp);
+        let found = devices.get_or(idsp, || look_up(store, moment, look))?;
         let Some(Credential::Key(key)) = found else { return Ok(None) };
-        let former = self.former.get_or(idsp, || self.store.previous(Space::Device, idsp))?;
+        let look = |store: &Store, moment: &Moment| store.previous_in(moment, Space::Device, idsp);
+        let former = former.get_or(idsp, || look_up(store, moment, look))?;
         Ok(Some(still(now, former).unwrap_or(key)))
     }
 
@@ -177,11 +206,11 @@ fn blank() -> Credential {
     Credential::Key(Key::new([0; 32]))
 }
 
-/// A second-chance cache: a hand goes round and takes the first entry that was not used since its last visit. Ordered,
-/// not hashed, because identities are chosen by whoever asks. Dropped credentials erase themselves.
+/// A second-chance cache: a hand goes round and takes the first entry that was not used since its last visit. Hashed
+/// under a key of this process's, because identities are chosen by whoever asks. Dropped credentials erase themselves.
 struct Clock<V> {
     places: Vec<Place<V>>,
-    index: BTreeMap<Arc<str>, usize>,
+    index: HashMap<Arc<str>, usize>,
     capacity: usize,
     hand: usize,
     /// What is kept for an identity that does not exist, so that handling it costs the same.
@@ -203,7 +232,7 @@ impl<V> core::fmt::Debug for Clock<V> {
 
 impl<V: Clone> Clock<V> {
     fn new(capacity: usize, blank: V) -> Self {
-        Self { places: Vec::new(), index: BTreeMap::new(), capacity: capacity.max(1), hand: 0, blank }
+        Self { places: Vec::new(), index: HashMap::new(), capacity: capacity.max(1), hand: 0, blank }
     }
 
     fn clear(&mut self) {

@@ -351,6 +351,19 @@ pub struct KeyAddArgs {
 pub enum StoreCommand {
     /// Open every record and name those that are damaged; a replica is compared with its database. The AuC may be running.
     Verify(StoreArgs),
+    /// Show who is registered where, through which proxy and softswitch, since when, and until when. The AuC may be
+    /// running.
+    Records {
+        /// The store.
+        #[command(flatten)]
+        store: StoreArgs,
+        /// Only this identity.
+        #[arg(long, value_name = "IDC")]
+        id: Option<String>,
+        /// Only registrations that last.
+        #[arg(long)]
+        active: bool,
+    },
     /// Save everything as it is at this moment in one file that opens with the master key only. The AuC may be running.
     Backup {
         /// The store.

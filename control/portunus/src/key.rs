@@ -137,8 +137,11 @@ fn hand_over(path: &Path, credential: &Credential) -> Result<(), Failure> {
         Credential::Digest(secret) => String::from_utf8_lossy(secret).into_owned(),
     });
     let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let written = made
-        .and_then(|mut f| f.write_all(text.as_bytes()).and_then(|()| f.write_all(b"\n")).and_then(|()| f.sync_all()));
+    let written = made.and_then(|mut f| {
+        let whole = f.write_all(text.as_bytes()).and_then(|()| f.write_all(b"\n")).and_then(|()| f.sync_all());
+        // A part of a key is nobody's, and would be in the way of the next attempt.
+        whole.inspect_err(|_| drop(std::fs::remove_file(path)))
+    });
     written.map_err(|e| match e.kind() {
         std::io::ErrorKind::AlreadyExists => {
             Failure::configuration(format!("{} exists already", path.display()), "name a new file with --out")

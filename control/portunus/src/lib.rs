@@ -19,6 +19,7 @@ pub mod logging;
 pub mod manual;
 pub mod out;
 pub mod passphrase;
+mod records;
 pub mod redeem;
 pub mod register;
 pub mod run;
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
         }
     };
     let out = Out { json: cli.json };
+    signals::outlive_full_files();
     match command(&cli.command, out) {
         Ok(()) => ExitCode::from(Exit::Ok as u8),
         Err(failure) => {

@@ -1,11 +1,18 @@
 //! SIGINT and SIGTERM ask for the end, SIGHUP for a reload, SIGUSR1 for the counters.
 
 use crate::exit::Failure;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::flag;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// Makes a file that may not grow (RLIMIT_FSIZE) an error of the write, as a full disk is one, instead of the end of the
+/// process.
+pub fn outlive_full_files() {
+    // Nobody reads the flag. Where the handler cannot be had, things are as they were.
+    let _ = flag::register(SIGXFSZ, Arc::default());
+}
 
 /// What the signals asked for.
 #[derive(Debug, Clone)]

@@ -23,6 +23,9 @@ use std::path::Path;
 pub fn store(command: &StoreCommand, out: Out) -> Result<(), Failure> {
     match command {
         StoreCommand::Verify(args) => verify(&Place::of(args, false, out)?, out),
+        StoreCommand::Records { store, id, active } => {
+            crate::records::records(&Place::of(store, false, out)?, id.as_deref(), *active, out)
+        }
         StoreCommand::Backup { store, to } => save(&Place::of(store, false, out)?, to, out),
         StoreCommand::Restore { store, from, replace } => restore(&Place::of(store, false, out)?, from, *replace, out),
         StoreCommand::Migrate(args) => migrate(&Place::of(args, true, out)?, out),

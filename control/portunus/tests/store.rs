@@ -158,3 +158,42 @@ fn while_a_terminals_key_is_replaced_it_registers_with_either_and_then_with_the_
         assert!(!report.ok && !report.text.contains("active after"), "{}", report.text);
     }
 }
+
+#[test]
+fn an_auc_does_not_start_on_a_damaged_store_and_says_whose_record_and_how_to_restore() {
+    let lab = Lab::plan().prepared();
+    let (config, store) = (lab.config_file(), lab.config_file().with_file_name("auc.redb"));
+    let portunus = |args: &[&str], limit| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portunus"));
+        bounded(command.arg("--json").args(args).arg("--config").arg(&config), Duration::from_secs(limit))
+    };
+    let key = config.with_file_name("dora.key");
+    let added = portunus(&["key", "add", "--id", "dora@example.test", "--out", text(&key)], 20);
+    assert!(added.ok, "{}", added.text);
+    let backup = config.with_file_name("backup");
+    assert!(portunus(&["store", "backup", "--to", text(&backup)], 20).ok);
+    // Where its record begins: version, kind, and when it was added, which only this record says.
+    let listed = portunus(&["key", "list"], 20).text;
+    let json: Value = listed.lines().find_map(|l| serde_json::from_str(l).ok()).expect("JSON");
+    let at = json["identities"][0]["added_ms"].as_u64().expect("a time").to_be_bytes();
+    let head = [[1, 1].as_slice(), &at].concat();
+    let mut octets = std::fs::read(&store).expect("a store");
+    let places: Vec<_> = (0..octets.len() - 10).filter(|n| octets[*n..].starts_with(&head)).collect();
+    assert!(!places.is_empty(), "no record in the file");
+    places.iter().for_each(|at| octets[*at] = 9);
+    std::fs::write(&store, &octets).expect("written");
+    let refused = portunus(&["run"], 20);
+    assert!(!refused.ok && refused.code == Some(1), "{}", refused.text);
+    for word in ["subscriber dora@example.test", "portunus store restore"] {
+        assert!(refused.text.contains(word), "no {word}: {}", refused.text);
+    }
+    // And on one that is no store at all any more.
+    octets[..4096].fill(0x5a);
+    std::fs::write(&store, octets).expect("written");
+    let refused = portunus(&["run"], 20);
+    assert!(!refused.ok && refused.text.contains("store restore --replace"), "{}", refused.text);
+    // As it says: then the AuC has everybody again.
+    let restored = portunus(&["store", "restore", "--from", text(&backup), "--replace"], 20);
+    assert!(restored.ok, "{}", restored.text);
+    assert!(portunus(&["store", "verify"], 20).text.contains("\"damaged\":0"));
+}

@@ -139,7 +139,14 @@ mod tests {
     use portunus_keydist::SystemRandom;
 
     fn account(n: u8, event: Registration) -> Account {
-        Account { idc: "a@x".into(), idsp: "sp1".into(), rand: [n; 16], ip: [192, 0, 2, n].into(), event }
+        Account {
+            idc: "a@x".into(),
+            idsp: "sp1".into(),
+            rand: [n; 16],
+            ip: [192, 0, 2, n].into(),
+            event,
+            softswitch: None,
+        }
     }
 
     #[test]

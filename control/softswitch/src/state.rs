@@ -285,6 +285,7 @@ impl Core {
             rand: session.rand,
             ip: session.ipc.ip().to_canonical(),
             event,
+            softswitch: None,
         };
         match self.records.push(account) {
             Ok(Some(account)) => self.ask_record(account, out),

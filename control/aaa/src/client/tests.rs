@@ -175,6 +175,7 @@ impl World {
             rand: [7; 16],
             ip: "192.0.2.9".parse().unwrap(),
             event: Registration::Start,
+            softswitch: None,
         };
         let now = self.now();
         self.client.request(now, AaaRequest::Account(request))

@@ -209,7 +209,9 @@ fn read_s11(avps: &Avps<'_>, idc: Idc<'_>) -> Result<Account, Fault> {
         &dict::FRAMED_IPV6_PREFIX
     };
     let ip = ip.ok_or_else(|| wrong(avps, of))?;
-    Ok(Account { idc: idc.as_str().to_owned(), idsp: idsp.as_str().to_owned(), rand, ip, event })
+    let softswitch = avps.first(&dict::ORIGIN_HOST).and_then(|a| Idsp::from_octets(a.value));
+    let softswitch = softswitch.map(|name| name.as_str().to_owned());
+    Ok(Account { idc: idc.as_str().to_owned(), idsp: idsp.as_str().to_owned(), rand, ip, event, softswitch })
 }
 
 /// The address of a prefix of 128 bits (RFC 3162 section 2.3).

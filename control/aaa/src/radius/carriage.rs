@@ -200,7 +200,9 @@ fn read_s11(packet: &Packet<'_>) -> Result<Account, Malformed> {
         (None, Some(v6)) => IpAddr::V6(Ipv6Addr::from(v6)),
         _ => return Err(bad("Framed-IP-Address")),
     };
-    Ok(Account { idc: idc.as_str().to_owned(), idsp: idsp.as_str().to_owned(), rand, ip, event })
+    let softswitch = optional(packet, attr::NAS_IDENTIFIER, "NAS-Identifier")?;
+    let softswitch = softswitch.and_then(Idsp::from_octets).map(|name| name.as_str().to_owned());
+    Ok(Account { idc: idc.as_str().to_owned(), idsp: idsp.as_str().to_owned(), rand, ip, event, softswitch })
 }
 
 /// The code that an answer travels under.

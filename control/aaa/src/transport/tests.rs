@@ -148,6 +148,7 @@ fn every_transport_carries_questions_survives_its_server_and_comes_back() {
             rand: [1; 16],
             ip: "2001:db8::1".parse().unwrap(),
             event: Registration::Stop,
+            softswitch: None,
         });
         let now = b.now();
         let s11 = b.client.request(now, account).unwrap().0;

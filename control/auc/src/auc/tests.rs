@@ -142,6 +142,7 @@ fn registration_events_are_recorded_for_known_devices() {
         rand: [1; 16],
         ip: "192.0.2.1".parse().unwrap(),
         event: Registration::Start,
+        softswitch: None,
     };
     let mut rng = SystemRandom::new();
     let verdict = auc.on_request(Now::default(), &mut rng, AaaRequest::Account(account.clone()));
@@ -167,6 +168,7 @@ fn while_a_key_is_replaced_both_bring_the_terminal_in_and_the_right_one_comes_fi
         rand: second.rand,
         ip: [192, 0, 2, 7].into(),
         event: Registration::Start,
+        softswitch: None,
     };
     let recorded = auc.on_request(Now::default(), &mut SystemRandom::new(), AaaRequest::Account(account));
     assert!(matches!(recorded, Verdict::Record(_)));

@@ -129,7 +129,7 @@ fn pkd1(n: u64) -> Scheme {
 
 fn s11(idc: &str, rand: u8, event: Registration) -> AaaRequest {
     let ip = "192.0.2.7".parse().unwrap();
-    AaaRequest::Account(Account { idc: idc.into(), idsp: SP.into(), rand: [rand; 16], ip, event })
+    AaaRequest::Account(Account { idc: idc.into(), idsp: SP.into(), rand: [rand; 16], ip, event, softswitch: None })
 }
 
 fn entry(id: &str, kind: Kind, n: u8) -> Entry {

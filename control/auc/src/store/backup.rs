@@ -16,7 +16,7 @@ use super::{CODES, DEVICES, META, PREVIOUS, REGISTRATIONS, SUBSCRIBERS, Store, S
 use crate::custody::{self, Master, MasterKey};
 use core::fmt;
 use portunus_keydist::Random;
-use redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Builder, Database, ReadableTable as _, TableDefinition};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -178,7 +178,7 @@ fn write_rows(
         out.write_all(&(sealed.len() as u32).to_be_bytes()).and_then(|()| out.write_all(&sealed)).map_err(failed)
     };
     let (mut rows, mut count) = (vec![0u8], 0u64);
-    let txn = store.db.begin_read().map_err(|e| fault(e.into()))?;
+    let txn = store.db.begin_read().map_err(fault)?;
     for (n, table) in TABLES.into_iter().enumerate() {
         let table = txn.open_table(table).map_err(|e| fault(e.into()))?;
         for row in table.iter().map_err(|e| fault(e.into()))? {

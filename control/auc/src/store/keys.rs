@@ -72,6 +72,35 @@ pub(super) fn envelope(meta: &Meta<'_>) -> Result<Envelope, StoreError> {
 }
 
 impl Keys {
+    /// The keys of a store; `None` for one that is new.
+    pub(super) fn of(
+        meta: &Meta<'_>,
+        path: &Path,
+        master: &dyn Master,
+        rng: &mut dyn Random,
+    ) -> Result<Option<Self>, StoreError> {
+        let wrapping = master.wrapping();
+        let wrong = || StoreError::WrongMasterKey { path: path.to_path_buf() };
+        let (custody, epoch) = match version(meta)? {
+            Some(version) if version > VERSION => {
+                return Err(StoreError::Newer { path: path.to_path_buf(), version, known: VERSION });
+            }
+            Some(1) => {
+                let held = master.held();
+                let custody = Custody::new(held.ok_or_else(|| StoreError::Unwrapped { path: path.to_path_buf() })?);
+                let check = meta(CHECK)?.unwrap_or_default();
+                custody.open(CHECK.as_bytes(), &check).map_err(|_| wrong())?;
+                (custody, 0)
+            }
+            Some(_) => {
+                let envelope = envelope(meta)?;
+                (envelope.open(&wrapping)?.ok_or_else(wrong)?, envelope.epoch)
+            }
+            None => return Ok(None),
+        };
+        Ok(Some(Self { wrapping, now: RwLock::new(Open::new(custody, epoch, rng)) }))
+    }
+
     /// Opens a store's keys, or makes those of a new one. The table is written to only then.
     pub(super) fn open(
         table: &mut redb::Table<'_, &'static str, &'static [u8]>,
@@ -79,32 +108,14 @@ impl Keys {
         master: &dyn Master,
         rng: &mut dyn Random,
     ) -> Result<Self, StoreError> {
+        if let Some(found) = Self::of(&reader(table, path), path, master, rng)? {
+            return Ok(found);
+        }
         let wrapping = master.wrapping();
-        let wrong = || StoreError::WrongMasterKey { path: path.to_path_buf() };
-        let found = version(&reader(table, path))?;
-        let (custody, epoch) = match found {
-            Some(version) if version > VERSION => {
-                return Err(StoreError::Newer { path: path.to_path_buf(), version, known: VERSION });
-            }
-            Some(1) => {
-                let held = master.held();
-                let custody = Custody::new(held.ok_or_else(|| StoreError::Unwrapped { path: path.to_path_buf() })?);
-                let check = reader(table, path)(CHECK)?.unwrap_or_default();
-                custody.open(CHECK.as_bytes(), &check).map_err(|_| wrong())?;
-                (custody, 0)
-            }
-            Some(_) => {
-                let envelope = envelope(&reader(table, path))?;
-                (envelope.open(&wrapping)?.ok_or_else(wrong)?, envelope.epoch)
-            }
-            None => {
-                // The nodes of one master key tell the same of who does not exist.
-                let custody = Custody::renewed(master.decoy()?, rng);
-                write(table, path, &custody, 1, &[&wrapping], rng)?;
-                (custody, 1)
-            }
-        };
-        Ok(Self { wrapping, now: RwLock::new(Open::new(custody, epoch, rng)) })
+        // The nodes of one master key tell the same of who does not exist.
+        let custody = Custody::renewed(master.decoy()?, rng);
+        write(table, path, &custody, 1, &[&wrapping], rng)?;
+        Ok(Self { wrapping, now: RwLock::new(Open::new(custody, 1, rng)) })
     }
 
     /// As they are now.

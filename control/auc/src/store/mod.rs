@@ -6,10 +6,13 @@
 
 pub mod backup;
 mod codes;
+mod file;
 mod keys;
+mod moment;
 mod pages;
 mod previous;
 mod record;
+mod registrations;
 mod rekey;
 mod replica;
 mod sealed;
@@ -19,29 +22,26 @@ mod types;
 mod verify;
 
 pub use codes::{CodeListed, Issued, Redemption, Whose};
+pub use moment::Moment;
 pub(crate) use pages::met;
 pub use pages::{If, Tag};
 pub(crate) use previous::row as former_row;
 pub use replica::Stand;
 pub(crate) use replica::{Applied, Batch, Row};
 pub(crate) use sealing::{fits, former, row_anew, seal, unseal, unseal_former};
+pub use registrations::Registered;
 pub use types::{Credential, Entry, IfThere, Kind, Listed, Space, StoreError, Stored};
 pub use verify::{Depth, Verified};
 
 use crate::custody::Master;
 use core::fmt;
 use core::ops::Bound;
+use file::File;
 use keys::Keys;
-use portunus_aaa::Account;
-use portunus_keydist::auc::{Change, Decoy, Record};
-use portunus_keydist::ident::{Idc, Idsp};
-use portunus_keydist::steps::S11;
-use portunus_keydist::{Random, SystemRandom};
+use portunus_keydist::Random;
+use portunus_keydist::auc::Decoy;
 use record::Head;
-use redb::{
-    Builder, ConcurrencyMode, Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
-    TableDefinition,
-};
+use redb::{ReadableTable as _, ReadableTableMetadata as _, TableDefinition};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,8 +66,6 @@ const GENERATION: &str = "generation";
 const SCHEMA: &str = "schema";
 /// The working keys, wrapped.
 const ENVELOPE: &str = "envelope";
-/// redb's own page cache, octets; its default is 1 GiB.
-const PAGE_CACHE: usize = 64 << 20;
 
 const fn definition(space: Space) -> TableDefinition<'static, &'static str, &'static [u8]> {
     match space {
@@ -78,7 +76,7 @@ const fn definition(space: Space) -> TableDefinition<'static, &'static str, &'st
 
 /// The store. Shared between threads as it stands.
 pub struct Store {
-    db: Database,
+    db: File,
     path: PathBuf,
     keys: Keys,
     /// Changed with every change of a credential in this process.
@@ -100,11 +98,34 @@ impl Store {
     pub fn open(path: &Path, master: &dyn Master, rng: &mut dyn Random) -> Result<Self, StoreError> {
         let backend = |what: String| StoreError::Backend { path: path.to_path_buf(), what };
         private_file(path).map_err(|e| backend(e.to_string()))?;
-        let mut builder = Builder::new();
-        builder.set_cache_size(PAGE_CACHE).set_concurrency_mode(ConcurrencyMode::MultiWriter);
-        let db = builder.create(path).map_err(|e| backend(e.to_string()))?;
         let fault = |e: redb::Error| backend(e.to_string());
-        let txn = db.begin_write().map_err(|e| fault(e.into()))?;
+        let db = File::open(path).map_err(fault)?;
+        let known = Self::keys_of(&db, path, master, rng)?;
+        let keys = match known {
+            Some(keys) => keys,
+            None => Self::make(&db, path, master, rng)?,
+        };
+        Ok(Self { db, path: path.to_path_buf(), keys, changes: AtomicU64::new(0) })
+    }
+
+    /// The keys of a store that has all it needs: it is opened without writing, even on a full disk.
+    fn keys_of(db: &File, path: &Path, master: &dyn Master, rng: &mut dyn Random) -> Result<Option<Keys>, StoreError> {
+        let fault = |e: redb::Error| StoreError::Backend { path: path.to_path_buf(), what: e.to_string() };
+        let txn = db.begin_read().map_err(fault)?;
+        for table in [SUBSCRIBERS, PREVIOUS, DEVICES, REGISTRATIONS, TOKENS, CODES, META] {
+            match txn.open_table(table) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+                opened => drop(opened.map_err(|e| fault(e.into()))?),
+            }
+        }
+        let meta = txn.open_table(META).map_err(|e| fault(e.into()))?;
+        Keys::of(&keys::reader(&meta, path), path, master, rng)
+    }
+
+    /// Makes what a store needs.
+    fn make(db: &File, path: &Path, master: &dyn Master, rng: &mut dyn Random) -> Result<Keys, StoreError> {
+        let fault = |e: redb::Error| StoreError::Backend { path: path.to_path_buf(), what: e.to_string() };
+        let txn = db.begin_write().map_err(fault)?;
         let keys = {
             for table in [SUBSCRIBERS, PREVIOUS, DEVICES, REGISTRATIONS, TOKENS, CODES] {
                 txn.open_table(table).map_err(|e| fault(e.into()))?;
@@ -113,7 +134,7 @@ impl Store {
             Keys::open(&mut meta, path, master, rng)?
         };
         txn.commit().map_err(|e| fault(e.into()))?;
-        Ok(Self { db, path: path.to_path_buf(), keys, changes: AtomicU64::new(0) })
+        Ok(keys)
     }
 
     fn fault(&self, e: impl Into<redb::Error>) -> StoreError {
@@ -130,25 +151,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Record`] for a damaged record, [`StoreError::Backend`].
     pub fn credential(&self, space: Space, id: &str) -> Result<Option<Credential>, StoreError> {
-        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
-        let table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
-        let record = table.get(id).map_err(|e| self.fault(e))?;
-        let found = record.as_ref().map(|octets| octets.value());
-        let keys = self.keys.now();
-        let Some(octets) = found else {
-            let nobody = std::hint::black_box(keys.dummy.as_slice());
-            let _ = std::hint::black_box(unseal(&keys.custody, Space::Subscriber, keys::DUMMY, nobody));
-            return Ok(None);
-        };
-        if let Some(credential) = unseal(&keys.custody, space, id, octets) {
-            return Ok(Some(credential));
-        }
-        // Another process may have sealed it anew; the keys are those of the moment at which the record was read.
-        let meta = txn.open_table(META).map_err(|e| self.fault(e))?;
-        let newer = self.keys.refresh(&keys::reader(&meta, &self.path), &self.path, &mut SystemRandom::new())?;
-        let opened = newer.then(|| unseal(&self.keys.now().custody, space, id, octets)).flatten();
-        let damaged = || StoreError::Record { noun: space.noun(), id: id.to_owned() };
-        opened.map(Some).ok_or_else(damaged)
+        self.credential_in(&self.moment()?, space, id)
     }
 
     /// Puts credentials into the store, all or none, in one transaction that is durable when this returns.
@@ -255,10 +258,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Backend`].
     pub fn generation(&self) -> Result<u64, StoreError> {
-        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
-        let meta = txn.open_table(META).map_err(|e| self.fault(e))?;
-        let octets = meta.get(GENERATION).map_err(|e| self.fault(e))?;
-        Ok(octets.map_or(0, |v| u64::from_be_bytes(v.value().try_into().unwrap_or([0; 8]))))
+        self.generation_in(&self.moment()?)
     }
 
     /// Gives `visit` every credential of a space in the order of identities, without opening any, until it says false.
@@ -310,58 +310,6 @@ impl Store {
         let table = txn.open_table(definition(space)).map_err(|e| self.fault(e))?;
         table.len().map_err(|e| self.fault(e))
     }
-
-    /// Applies many s11 in one transaction that is durable when this returns. `wall_ms`: milliseconds since 1970 UTC.
-    /// The changes come back in order, for the audit log.
-    ///
-    /// # Errors
-    /// [`StoreError::Backend`]; then none is applied.
-    pub fn record(&self, wall_ms: u64, accounts: &[Account]) -> Result<Vec<Change>, StoreError> {
-        let txn = self.db.begin_write().map_err(|e| self.fault(e))?;
-        let mut changes = Vec::with_capacity(accounts.len());
-        {
-            let mut table = txn.open_table(REGISTRATIONS).map_err(|e| self.fault(e))?;
-            for account in accounts {
-                let current = table.get(account.idc.as_str()).map_err(|e| self.fault(e))?;
-                // One that cannot be read is replaced: it is only about the past.
-                let current = current.and_then(|v| record::read_registration(v.value()));
-                let change = change(current.as_ref(), wall_ms, account);
-                match &change {
-                    Change::Keep(r) => {
-                        let octets = record::write_registration(r);
-                        table.insert(account.idc.as_str(), octets.as_slice()).map_err(|e| self.fault(e))?;
-                    }
-                    Change::Remove => {
-                        table.remove(account.idc.as_str()).map_err(|e| self.fault(e))?;
-                    }
-                    Change::Ignore => {}
-                }
-                changes.push(change);
-            }
-        }
-        txn.commit().map_err(|e| self.fault(e))?;
-        Ok(changes)
-    }
-
-    /// An identity's registration.
-    ///
-    /// # Errors
-    /// [`StoreError::Record`] for a damaged one, [`StoreError::Backend`].
-    pub fn registration(&self, idc: &str) -> Result<Option<Record>, StoreError> {
-        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
-        let table = txn.open_table(REGISTRATIONS).map_err(|e| self.fault(e))?;
-        let Some(octets) = table.get(idc).map_err(|e| self.fault(e))? else { return Ok(None) };
-        let damaged = StoreError::Record { noun: "registration", id: idc.to_owned() };
-        record::read_registration(octets.value()).map(Some).ok_or(damaged)
-    }
-
-    /// Gives `visit` every registration in the order of identities until it says false.
-    ///
-    /// # Errors
-    /// [`StoreError::Record`] naming one that cannot be read, [`StoreError::Backend`].
-    pub fn registrations(&self, visit: &mut dyn FnMut(&str, Record) -> bool) -> Result<(), StoreError> {
-        self.registrations_after("", visit)
-    }
 }
 
 /// What a record says of itself.
@@ -369,14 +317,6 @@ pub(crate) fn listed(space: Space, id: &str, octets: &[u8]) -> Result<Listed, St
     let head = Head::read(octets).ok_or_else(|| StoreError::Record { noun: space.noun(), id: id.to_owned() })?;
     let Head { kind, made_ms, rotated_ms } = head;
     Ok(Listed { id: id.to_owned(), kind, made_ms, rotated_ms })
-}
-
-/// What s11 does to a record; see [`portunus_keydist::auc::record`]. Identities were checked when the packet was read.
-pub(crate) fn change(current: Option<&Record>, wall_ms: u64, account: &Account) -> Change {
-    let (Some(idc), Some(idsp)) = (Idc::new(&account.idc), Idsp::new(&account.idsp)) else { return Change::Ignore };
-    let ipc = core::net::SocketAddr::new(account.ip, 0);
-    let s11 = S11 { idc, idsp, rand: account.rand, ipc, event: account.event };
-    portunus_keydist::auc::record(current, wall_ms, &s11)
 }
 
 /// Makes the file with mode 0600 when there is none.

@@ -64,7 +64,7 @@ impl Store {
     pub fn registrations_after(
         &self,
         after: &str,
-        visit: &mut dyn FnMut(&str, Record) -> bool,
+        visit: &mut dyn FnMut(&str, Registered) -> bool,
     ) -> Result<(), StoreError> {
         let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
         let table = txn.open_table(REGISTRATIONS).map_err(|e| self.fault(e))?;

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::custody::Custody;
 use crate::store::Credential;
-use portunus_keydist::{Key, Random, SystemRandom};
-use redb::{ReadableDatabase as _, ReadableTable as _, WriteTransaction};
+use portunus_keydist::{Key, Random};
+use redb::{ReadableTable as _, WriteTransaction};
 use std::borrow::Cow;
 
 /// Octets before the nonce.
@@ -111,17 +111,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Record`] for one that does not open, [`StoreError::Backend`].
     pub fn previous(&self, space: Space, id: &str) -> Result<Option<(Key, u64)>, StoreError> {
-        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
-        let table = txn.open_table(PREVIOUS).map_err(|e| self.fault(e))?;
-        let row = row(space, id);
-        let Some(octets) = table.get(&*row).map_err(|e| self.fault(e))? else { return Ok(None) };
-        let open = || unseal_former(&self.keys.now().custody, &row, octets.value());
-        if let Some(found) = open() {
-            return Ok(Some(found));
-        }
-        let meta = txn.open_table(super::META).map_err(|e| self.fault(e))?;
-        self.keys.refresh(&super::keys::reader(&meta, &self.path), &self.path, &mut SystemRandom::new())?;
-        open().map(Some).ok_or_else(|| StoreError::Record { noun: "former key of", id: id.to_owned() })
+        self.previous_in(&self.moment()?, space, id)
     }
 
     /// Forgets the key that an identity had before.

@@ -11,7 +11,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Backend`].
     pub fn version(&self) -> Result<u32, StoreError> {
-        let txn = redb::ReadableDatabase::begin_read(&self.db).map_err(|e| self.fault(e))?;
+        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
         let meta = txn.open_table(META).map_err(|e| self.fault(e))?;
         Ok(keys::version(&keys::reader(&meta, &self.path))?.unwrap_or(keys::VERSION))
     }
@@ -21,7 +21,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Record`] for a damaged envelope, [`StoreError::Backend`].
     pub fn masters(&self) -> Result<Vec<String>, StoreError> {
-        let txn = redb::ReadableDatabase::begin_read(&self.db).map_err(|e| self.fault(e))?;
+        let txn = self.db.begin_read().map_err(|e| self.fault(e))?;
         let meta = txn.open_table(META).map_err(|e| self.fault(e))?;
         let read = keys::reader(&meta, &self.path);
         if keys::version(&read)? != Some(keys::VERSION) {
@@ -256,7 +256,7 @@ mod tests {
             assert_eq!(octets(store, Space::Subscriber, "t77@example.test"), Some(vec![77; 32]));
             assert_eq!(octets(store, Space::Device, "sp1.example.test"), Some(vec![9; 32]));
         }
-        let txn = redb::ReadableDatabase::begin_read(&ours.db).unwrap();
+        let txn = ours.db.begin_read().unwrap();
         let table = txn.open_table(SUBSCRIBERS).unwrap();
         let record = table.get("t77@example.test").unwrap().unwrap();
         assert!(super::super::unseal(&before.custody, Space::Subscriber, "t77@example.test", record.value()).is_none());

@@ -1,8 +1,11 @@
 use super::*;
 use crate::custody::MasterKey;
 use core::net::IpAddr;
+use portunus_aaa::Account;
+use portunus_keydist::auc::Change;
 use portunus_keydist::steps::Registration;
 use portunus_keydist::{Key, SystemRandom};
+use redb::Builder;
 use zeroize::Zeroizing;
 
 pub(super) fn rng() -> SystemRandom {
@@ -44,7 +47,7 @@ pub(super) fn octets(store: &Store, space: Space, id: &str) -> Option<Vec<u8>> {
 
 pub(super) fn account(idc: &str, rand: u8, event: Registration) -> Account {
     let ip: IpAddr = "192.0.2.7".parse().unwrap();
-    Account { idc: idc.into(), idsp: "sp1.example.test".into(), rand: [rand; 16], ip, event }
+    Account { idc: idc.into(), idsp: "sp1.example.test".into(), rand: [rand; 16], ip, event, softswitch: None }
 }
 
 #[test]
@@ -192,18 +195,27 @@ fn registrations_start_move_refresh_and_end() {
     assert_eq!(store.registration(alice).unwrap().unwrap().since_ms, 30);
     assert_eq!(act(50, 2, Registration::Stop), [Change::Remove]);
     assert_eq!(store.registration(alice).unwrap(), None);
+    // What comes late does not bring it back, and the next one begins anew.
+    assert_eq!(act(55, 2, Registration::Refresh), [Change::Ignore]);
+    let mut last = None;
+    store.registrations(&mut |_, r| last.replace(r).is_none()).unwrap();
+    let last = last.unwrap();
+    assert_eq!((last.record.since_ms, last.record.seen_ms, last.ended_ms), (30, 30, Some(50)));
+    act(56, 3, Registration::Start);
+    assert_eq!(store.registration(alice).unwrap().map(|r| (r.since_ms, r.rand)), Some((56, [3; 16])));
+    act(57, 3, Registration::Stop);
     let many: Vec<_> = (0..500).map(|n| account(&format!("user{n:03}"), 1, Registration::Start)).collect();
     assert_eq!(store.record(60, &many).unwrap().len(), 500);
     drop(store);
     let mut seen = Vec::new();
     lab.open()
         .registrations(&mut |id, r| {
-            seen.push((id.to_owned(), r.since_ms));
-            seen.len() < 500
+            seen.push((id.to_owned(), r.record.since_ms));
+            seen.len() < 501
         })
         .unwrap();
-    assert_eq!(seen.len(), 500);
-    assert_eq!(seen[499], ("user499".to_owned(), 60));
+    assert_eq!(seen.len(), 501);
+    assert_eq!(seen[500], ("user499".to_owned(), 60));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::record::{self, Head};
 use super::{PREVIOUS, REGISTRATIONS, ROWS, Space, Store, StoreError, definition, previous, sealed, unseal};
-use redb::{ReadableDatabase as _, ReadableTable as _};
+use redb::ReadableTable as _;
 
 /// How closely records are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -68,6 +68,7 @@ fn record() -> Arc<AaaRequest> {
         rand: [1; 16],
         ip: [192, 0, 2, 7].into(),
         event: portunus_keydist::steps::Registration::Start,
+        softswitch: None,
     }))
 }
 

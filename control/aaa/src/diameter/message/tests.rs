@@ -26,7 +26,7 @@ fn s3(scheme: Scheme) -> AaaRequest {
 
 fn s11(ip: &str, event: Registration) -> AaaRequest {
     let (idc, idsp) = ("gw1.example.test".into(), "sp1.example.test".into());
-    AaaRequest::Account(Account { idc, idsp, rand: [9; 16], ip: ip.parse().unwrap(), event })
+    AaaRequest::Account(Account { idc, idsp, rand: [9; 16], ip: ip.parse().unwrap(), event, softswitch: None })
 }
 
 fn written(request: &AaaRequest) -> Vec<u8> {
@@ -61,7 +61,11 @@ fn what_is_written_is_read_again() {
         let octets = written(request);
         let message = Message::parse(&octets).unwrap();
         message.check().unwrap();
-        assert_eq!(cx::read_request(&message).as_ref(), Ok(request));
+        let read = cx::read_request(&message).unwrap();
+        if let AaaRequest::Account(account) = &read {
+            assert_eq!(account.softswitch.as_deref(), Some(&*node().host));
+        }
+        assert_eq!(&read.as_asked(), request);
         let back = cx::write_answer(&cx::Asked::of(&message), &node(), &answer);
         let back = Message::parse(&back).unwrap();
         back.check().unwrap();

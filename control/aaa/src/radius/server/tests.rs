@@ -48,6 +48,7 @@ fn s11() -> AaaRequest {
         rand: [3; 16],
         ip: "192.0.2.9".parse().unwrap(),
         event: Registration::Start,
+        softswitch: None,
     })
 }
 
