@@ -50,7 +50,7 @@ modules() {
 # The peers and instruments, by the command that each package brings.
 tools() {
     missing=""
-    for pair in openssl:openssl make:make tshark:tshark kamailio:kamailio sipp:sip-tester sipsak:sipsak baresip:baresip-core escript:erlang-megaco softhsm2-util:softhsm2 pkcs11-tool:opensc argon2:argon2 osmo-mgw:osmo-mgw freeDiameterd:freediameter valgrind:valgrind clang:clang cc:gcc; do
+    for pair in openssl:openssl make:make tshark:tshark kamailio:kamailio sipp:sip-tester sipsak:sipsak baresip:baresip-core escript:erlang-megaco softhsm2-util:softhsm2 pkcs11-tool:opensc argon2:argon2 osmo-mgw:osmo-mgw freeDiameterd:freediameter freeradius:freeradius radclient:freeradius-utils valgrind:valgrind clang:clang cc:gcc; do
         have "${pair%%:*}" || missing="$missing ${pair##*:}"
     done
     # Its server is in nobody's path.
@@ -111,6 +111,9 @@ load() {
         run load cargo run --release -q -p portunus-benches --bin portunus-load -- compare --quick --traffic "$passing"
     done
     run load cargo run --release -q -p portunus-benches --bin portunus-load -- memory --terminals 50000 --pairs 3
+    # The AuC beside FreeRADIUS: the product's own program answers.
+    run load cargo build --release -q -p portunus
+    run load cargo run --release -q -p portunus-benches --bin portunus-load -- auc --quick
     # Built in another folder, the compiler cuts the same code otherwise: up to a tenth more or less was seen. The three
     # per cent of the default are for comparisons in one folder.
     run count cargo run --release -q -p portunus-benches --bin portunus-load -- count --tolerance 15

@@ -3,11 +3,10 @@
 
 mod lab;
 
+use lab::certificates::{CLIENT, SERVER, certificates, private};
 use lab::{ALICE_KEY, bounded, free_port};
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -32,32 +31,6 @@ impl Drop for Site {
     }
 }
 
-fn private(path: &Path, text: &str) {
-    std::fs::write(path, text).expect("written");
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("made private");
-}
-
-/// An authority, a server's and a client's certificate, as PEM files.
-fn certificates(folder: &Path) {
-    let mut params = CertificateParams::new(Vec::new()).expect("no names");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages.push(KeyUsagePurpose::KeyCertSign);
-    let key = KeyPair::generate().expect("a key");
-    let ca = params.self_signed(&key).expect("an authority");
-    std::fs::write(folder.join("ca.pem"), ca.pem()).expect("written");
-    let issuer = Issuer::new(params, key);
-    let ends = [("auc", ExtendedKeyUsagePurpose::ServerAuth), ("ss1", ExtendedKeyUsagePurpose::ClientAuth)];
-    for (name, usage) in ends {
-        let mut params = CertificateParams::new(vec![format!("{name}.example.test")]).expect("a name");
-        params.key_usages.push(KeyUsagePurpose::DigitalSignature);
-        params.extended_key_usages.push(usage);
-        let key = KeyPair::generate().expect("a key");
-        let leaf = params.signed_by(&key, &issuer).expect("a certificate");
-        std::fs::write(folder.join(format!("{name}.pem")), leaf.pem()).expect("written");
-        private(&folder.join(format!("{name}.key")), &key.serialize_pem());
-    }
-}
-
 impl Site {
     fn plan() -> Self {
         let site = Self {
@@ -66,7 +39,7 @@ impl Site {
             radsec: free_port(),
             roles: Vec::new(),
         };
-        certificates(site.folder.path());
+        certificates(site.folder.path(), &[("auc", &[SERVER]), ("ss1", &[CLIENT])]);
         let (sealed, core, softswitch) = (free_port(), free_port(), free_port());
         let (sip, radsec) = (site.sip, site.radsec);
         private(&site.path("sp1.key"), SP_KEY);

@@ -4,7 +4,7 @@ use super::{BINARY, Lab, Running, spoken};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl Lab {
     /// An agent at `listen` for these phones, which offers one mechanism.
@@ -18,6 +18,16 @@ impl Lab {
         let phone = |id: &&str| format!("[[agent.phone]]\nid = \"{id}\"\nkey_file = \"subscribers.csv\"\n");
         let text: String = [head].into_iter().chain(phones.iter().map(phone)).collect();
         self.agent_of(name, &text)
+    }
+
+    /// Asks a process to end, which it does in order.
+    pub fn ends(&self, mut process: Running) {
+        let _ = Command::new("kill").args(["-TERM", &process.0.id().to_string()]).status();
+        let until = Instant::now() + Duration::from_secs(15);
+        while process.0.try_wait().expect("a child can be asked").is_none() {
+            assert!(Instant::now() < until, "it does not end");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// An agent with this file.

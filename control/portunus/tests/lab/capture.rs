@@ -20,7 +20,14 @@ impl Lab {
         let sip = [self.sip.port(), self.core.port(), self.softswitch.port()];
         let stock = self.digest.map(|_| self.stock.port());
         let sip: Vec<u16> = sip.into_iter().chain(stock).chain(self.registrars.iter().map(SocketAddr::port)).collect();
-        let radius = [self.radius.port(), self.accounting.port()];
+        let radius: Vec<u16> = match self.relay {
+            // Over TLS there is nothing to read.
+            Some(relay) if relay.is_radsec() => Vec::new(),
+            relay => {
+                let relay = relay.into_iter().flat_map(|relay| [relay.at, relay.records]);
+                [self.radius, self.accounting].into_iter().chain(relay).map(|at| at.port()).collect()
+            }
+        };
         let h248 = self.controllers.first().map(SocketAddr::port);
         let (ipsec, tls) = (self.ipsec.port(), self.tls.port());
         let diameter: Vec<u16> = self.diameter.into_iter().flatten().map(|at| at.port()).collect();
@@ -36,7 +43,7 @@ impl Lab {
         let hosts = self.beside.into_iter().flatten();
         let hosts = hosts.map(|at| format!("(host {at} and (udp or tcp) and not port {sealed})"));
         let filter: Vec<String> = ports.chain(hosts).collect();
-        self.capture_of("capture.pcap", &filter.join(" or "), (sip, radius.to_vec(), h248))
+        self.capture_of("capture.pcap", &filter.join(" or "), (sip, radius.clone(), h248))
     }
 
     /// What a filter lets through, into a file of this name; with the ports of SIP, RADIUS and H.248 in it.

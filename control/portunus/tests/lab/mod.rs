@@ -6,7 +6,9 @@
 
 pub mod agents;
 mod capture;
+pub mod certificates;
 pub mod line;
+pub mod radius;
 
 use portunus_keydist::Key;
 use portunus_signalling::Protocol;
@@ -170,6 +172,8 @@ pub struct Lab {
     accounting: SocketAddr,
     /// The AuC and what the softswitch asks, where both speak Diameter.
     diameter: Option<[SocketAddr; 2]>,
+    /// What is between softswitch and AuC, where both speak RADIUS.
+    relay: Option<radius::Relay>,
     next_hop: Option<SocketAddr>,
     direct: bool,
     /// Where terminals, and where the proxy, reach the protocols beside SIP at their standard ports: addresses of this
@@ -206,6 +210,7 @@ impl Lab {
             radius: free_port(),
             accounting: free_port(),
             diameter: None,
+            relay: None,
             next_hop: None,
             direct: false,
             beside: None,
@@ -297,7 +302,7 @@ impl Lab {
     }
 
     fn config(&self) -> String {
-        let Self { sip, stock, sealed, ipsec, tls, core, softswitch, radius, accounting, .. } = self;
+        let Self { sip, stock, sealed, ipsec, tls, core, softswitch, .. } = self;
         let peer = self.next_hop.unwrap_or(*core);
         let next = self.next_hop.unwrap_or(*softswitch);
         let digest = self.digest.map_or(String::new(), |hash| format!("digest = \"{hash}\""));
@@ -381,14 +386,7 @@ impl Lab {
                     "transport = \"diameter-tcp\"\n[[softswitch.aaa.server]]\naddress = \"{relay}\"\nrealms = [\"example.test\"]"
                 ),
             ),
-            None => (
-                format!(
-                    "transport = \"udp\"\naddress = \"{radius}\"\naccounting = \"{accounting}\"\n[[auc.listen.client]]\naddress = \"127.0.0.1\"\nsecret = \"lab-radius-secret\""
-                ),
-                format!(
-                    "transport = \"udp\"\n[[softswitch.aaa.server]]\naddress = \"{radius}\"\naccounting = \"{accounting}\"\nsecret = \"lab-radius-secret\""
-                ),
-            ),
+            None => self.radius_sections(),
         };
         let codes = self.codes.map_or(String::new(), |at| format!("[auc.redeem]\naddress = \"{at}\"\n"));
         format!(
@@ -475,6 +473,11 @@ realm = "example.test"
         assert!(said.is_ok_and(|status| status.success()));
         let line = self.said.as_ref().and_then(|said| said.recv_timeout(Duration::from_secs(10)).ok());
         serde_json::from_str(&line.expect("a line of counters")).expect("JSON")
+    }
+
+    /// The process that runs.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").0.id()
     }
 
     /// The key of a subscriber.
