@@ -10,6 +10,7 @@
 //!
 //! Deliberately absent: absolute claims. Machines are shared and noisy; figures are ratios or instruction counts.
 
+pub mod auc;
 pub mod compare;
 pub mod count;
 pub mod cpu;

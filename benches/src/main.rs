@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use portunus_benches::compare::{self, Plan, Subject};
 use portunus_benches::element::Kind;
-use portunus_benches::{count, keys, memory, plot, register, report, secured, serve, standin, stats, traffic};
+use portunus_benches::{auc, count, keys, memory, plot, register, report, secured, serve, standin, stats, traffic};
 use portunus_keydist::mech::Mech;
 use portunus_signalling::Protocol;
 use portunus_terminal::fleet::{Arrivals, Goal};
@@ -31,13 +31,16 @@ enum Command {
     Compare(Compare),
     /// Registers terminals at a given server, in closed or open loop
     Register(Register),
+    Auc(auc::Auc),
     /// Resident octets a terminal, and the cost of a registration among many beside among a thousand
     Memory(Memory),
     /// Instruction counts under valgrind, held against benches/instructions.json
     Count(Count),
     /// Does one piece of the counted work
     #[command(hide = true)]
-    Work { name: String },
+    Work {
+        name: String,
+    },
     /// A fast stand-in for softswitch and AuC, with real vectors and keys derived from names
     Core {
         /// UDP port on 127.0.0.1 for s2 and s8; the next one takes what plain proxies forward
@@ -267,6 +270,7 @@ fn main() -> ExitCode {
             Some(Passing::Tls) => secured(&args),
         },
         Command::Register(args) => register(&args),
+        Command::Auc(args) => showing(|tell| auc::command(&args, tell)),
         Command::Memory(args) => memory(&args),
         Command::Count(args) => count(&args),
         Command::Work { name } => count::work(&name).map(|known| u8::from(!known)),
@@ -317,12 +321,7 @@ fn compare(args: &Compare) -> io::Result<u8> {
         protocol: args.protocol.into(),
         subjects: subjects(args.protocol.into(), !args.no_peers),
     };
-    let bar = bar()?;
-    let outcome = compare::run(&plan, &mut |what, done| {
-        bar.set_message(what.to_owned());
-        bar.set_position((done * 1_000.0) as u64);
-    })?;
-    bar.finish_and_clear();
+    let outcome = showing(|tell| compare::run(&plan, tell))?;
     tell(args, &serde_json::to_value(&outcome).map_err(io::Error::other)?, &report::text(&outcome))?;
     if let Some(path) = &args.svg {
         std::fs::write(path, plot::svg(&outcome))?;
@@ -330,11 +329,16 @@ fn compare(args: &Compare) -> io::Result<u8> {
     Ok(if args.gate && !report::all_met(&outcome) { 2 } else { 0 })
 }
 
-/// A bar that hears how far a comparison is.
-fn bar() -> io::Result<indicatif::ProgressBar> {
+/// Does something under a bar that hears how far it is.
+fn showing<T>(work: impl FnOnce(&mut dyn FnMut(&str, f64)) -> io::Result<T>) -> io::Result<T> {
     let bar = indicatif::ProgressBar::new(1_000);
     bar.set_style(indicatif::ProgressStyle::with_template("{wide_bar} {percent}% {msg}").map_err(io::Error::other)?);
-    Ok(bar)
+    let done = work(&mut |what, done| {
+        bar.set_message(what.to_owned());
+        bar.set_position((done * 1_000.0) as u64);
+    })?;
+    bar.finish_and_clear();
+    Ok(done)
 }
 
 /// Puts an outcome out as JSON and as text, wherever they are wanted.
@@ -360,12 +364,7 @@ fn traffic(args: &Compare, mech: Mech) -> io::Result<u8> {
         window: u32::try_from(args.window).unwrap_or(u32::MAX).max(1),
         workers: args.workers.max(1),
     };
-    let bar = bar()?;
-    let outcome = traffic::run(&plan, &mut |what, done| {
-        bar.set_message(what.to_owned());
-        bar.set_position((done * 1_000.0) as u64);
-    })?;
-    bar.finish_and_clear();
+    let outcome = showing(|tell| traffic::run(&plan, tell))?;
     tell(args, &serde_json::to_value(&outcome).map_err(io::Error::other)?, &traffic::text(&outcome))?;
     Ok(if args.gate && !traffic::is_met(&outcome) { 2 } else { 0 })
 }
@@ -380,12 +379,7 @@ fn secured(args: &Compare) -> io::Result<u8> {
         window: u32::try_from(args.window).unwrap_or(u32::MAX).max(1),
         workers: args.workers.max(1),
     };
-    let bar = bar()?;
-    let outcome = secured::run(&plan, &mut |what, done| {
-        bar.set_message(what.to_owned());
-        bar.set_position((done * 1_000.0) as u64);
-    })?;
-    bar.finish_and_clear();
+    let outcome = showing(|tell| secured::run(&plan, tell))?;
     tell(args, &serde_json::to_value(&outcome).map_err(io::Error::other)?, &secured::text(&outcome))?;
     Ok(if args.gate && !secured::is_met(&outcome) { 2 } else { 0 })
 }
