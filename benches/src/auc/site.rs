@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use portunus_auc::custody::MasterKey;
 use portunus_auc::store::{Credential, Entry, IfThere, Kind, Store};
-use portunus_keydist::SystemRandom;
+use portunus_keydist::{Random as _, SystemRandom};
 use std::io::{self, BufWriter, Write as _};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
@@ -38,8 +38,17 @@ pub(super) struct Estate {
     address: SocketAddr,
 }
 
+/// A port that is free now, below those that the system hands out by itself: nobody takes it by chance before it is bound.
 fn free_port() -> io::Result<SocketAddr> {
-    UdpSocket::bind(("127.0.0.1", 0))?.local_addr()
+    let mut rng = SystemRandom::new();
+    for _ in 0..1_000 {
+        let port = 10_240 + (rng.next_u64() % 20_480) as u16;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if UdpSocket::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 fn fault(e: impl core::fmt::Display) -> io::Error {
