@@ -475,11 +475,6 @@ realm = "example.test"
         serde_json::from_str(&line.expect("a line of counters")).expect("JSON")
     }
 
-    /// The process that runs.
-    pub fn pid(&self) -> u32 {
-        self.process.as_ref().expect("it runs").0.id()
-    }
-
     /// The key of a subscriber.
     pub fn key_of(&self, id: &str) -> portunus_keydist::Key {
         let key = portunus_config::read_key_file(&self.path("subscribers.csv"), id, true);

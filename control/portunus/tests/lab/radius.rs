@@ -126,6 +126,11 @@ impl Lab {
         running
     }
 
+    /// The process that runs.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").0.id()
+    }
+
     /// What FreeRADIUS says it did.
     pub fn relay_log(&self) -> String {
         std::fs::read_to_string(self.path("relay.log")).unwrap_or_default()
