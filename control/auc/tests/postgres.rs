@@ -136,6 +136,7 @@ fn what_is_provisioned_at_one_node_is_answered_by_the_other_and_the_database_hol
     }
 
     let account = Account {
+        softswitch: None,
         idc: ALICE.into(),
         idsp: SP1.into(),
         rand: [1; 16],

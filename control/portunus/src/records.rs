@@ -3,8 +3,8 @@
 use crate::assembly::place::Place;
 use crate::assembly::store::fault;
 use crate::exit::Failure;
-use crate::out::date;
 use crate::out::Out;
+use crate::out::date;
 use portunus_auc::store::Registered;
 use portunus_codec::b64_encode;
 use serde_json::json;

@@ -16,8 +16,11 @@ fn shown(id: &str, record: &Record) -> Value {
 pub(crate) fn list(call: &mut Call<'_>) -> Result<Reply, Problem> {
     let (after, limit) = call.page()?;
     let mut page = Vec::with_capacity(limit + 1);
-    call.service.records.store().registrations_after(&after, &mut |id, record| {
-        page.push((id.to_owned(), record));
+    call.service.records.store().registrations_after(&after, &mut |id, found| {
+        // Those that ended are for `portunus store records`.
+        if found.ended_ms.is_none() {
+            page.push((id.to_owned(), found.record));
+        }
         page.len() <= limit
     })?;
     let more = page.len() > limit;

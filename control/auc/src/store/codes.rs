@@ -16,7 +16,7 @@ use portunus_keydist::activation::{CONFIRM, Code, CodeKey, Granted, Message, NON
 use portunus_keydist::ident::Idc;
 use portunus_keydist::schedule::words_equal;
 use portunus_keydist::{Key, Random};
-use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, WriteTransaction};
+use redb::{ReadableTable as _, ReadableTableMetadata as _, WriteTransaction};
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::atomic::Ordering;

@@ -26,10 +26,10 @@ pub use moment::Moment;
 pub(crate) use pages::met;
 pub use pages::{If, Tag};
 pub(crate) use previous::row as former_row;
+pub use registrations::Registered;
 pub use replica::Stand;
 pub(crate) use replica::{Applied, Batch, Row};
 pub(crate) use sealing::{fits, former, row_anew, seal, unseal, unseal_former};
-pub use registrations::Registered;
 pub use types::{Credential, Entry, IfThere, Kind, Listed, Space, StoreError, Stored};
 pub use verify::{Depth, Verified};
 

@@ -1,7 +1,10 @@
 //! One moment of the store, kept open: many lookups for the price of one beginning, which takes locks on the file.
 
 use super::keys;
-use super::{Credential, DEVICES, GENERATION, META, PREVIOUS, SUBSCRIBERS, Space, Store, StoreError, previous, unseal, unseal_former};
+use super::{
+    Credential, DEVICES, GENERATION, META, PREVIOUS, SUBSCRIBERS, Space, Store, StoreError, previous, unseal,
+    unseal_former,
+};
 use portunus_keydist::{Key, SystemRandom};
 use redb::{ReadOnlyTable, ReadableTableMetadata as _, TableDefinition};
 

@@ -2,11 +2,11 @@
 //! only while nobody else made one.
 
 use super::{
-    Credential, Entry, IfThere, Listed, REGISTRATIONS, Space, Store, StoreError, Stored, definition, listed, record,
+    Credential, Entry, IfThere, Listed, REGISTRATIONS, Registered, Space, Store, StoreError, Stored, definition,
+    listed, record,
 };
 use portunus_keydist::Random;
-use portunus_keydist::auc::Record;
-use redb::{ReadableDatabase as _, ReadableTable as _, WriteTransaction};
+use redb::{ReadableTable as _, WriteTransaction};
 use ring::digest::{SHA256, digest};
 use std::ops::Bound;
 use std::sync::atomic::Ordering;

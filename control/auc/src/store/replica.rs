@@ -17,7 +17,7 @@ use crate::custody::Custody;
 use crate::envelope::{Envelope, Wrapping};
 use core::ops::Bound;
 use portunus_keydist::Random;
-use redb::{ReadableDatabase as _, ReadableTable as _, WriteTransaction};
+use redb::{ReadableTable as _, WriteTransaction};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;

@@ -9,7 +9,7 @@ use super::{META, Store, StoreError, TOKENS, sealed};
 use crate::tokens::{self, NAME_MAX, SECRET, Scopes, Token};
 use portunus_keydist::Random;
 use portunus_keydist::schedule::words_equal;
-use redb::{ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
+use redb::{ReadableTable as _, ReadableTableMetadata as _};
 use std::sync::atomic::Ordering;
 use zeroize::Zeroizing;
 
