@@ -25,6 +25,7 @@ pub mod net;
 pub mod node;
 mod params;
 pub mod radius;
+pub mod realms;
 pub mod secret;
 pub mod server;
 pub mod tls;
@@ -34,3 +35,4 @@ pub use exchange::{
     AaaAnswer, AaaEvent, AaaRequest, Account, Authenticate, DigestAlgorithm, DigestVector, DigestWord, Refused,
     RequestId, Scheme, Unreachable,
 };
+pub use realms::Realms;

@@ -1,5 +1,6 @@
 //! Who we are in protocols whose nodes have names, and which realms a peer leads to.
 
+use crate::realms::Realms;
 use std::sync::Arc;
 
 /// A node's names. RADIUS uses none of them.
@@ -7,8 +8,10 @@ use std::sync::Arc;
 pub struct Node {
     /// Origin-Host.
     pub host: Arc<str>,
-    /// Origin-Realm; also where records without a realm of their own go.
+    /// Origin-Realm.
     pub realm: Arc<str>,
+    /// Whose subscribers are whose: where records go, which bear no realm.
+    pub realms: Arc<Realms>,
     /// Origin-State-Id: larger after every start, seconds since 1970 UTC.
     pub state_id: u32,
     /// The first End-to-End Identifier: the same for all links of a client, because a request that moves keeps its own.
@@ -22,6 +25,7 @@ impl Default for Node {
         Self {
             host: Arc::from(""),
             realm: Arc::from(""),
+            realms: Arc::default(),
             state_id: 0,
             first_end_to_end: 0,
             address: core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED),

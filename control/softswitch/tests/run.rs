@@ -22,7 +22,7 @@ fn answers_its_neighbours_over_udp_and_stops() {
     let aaa = RunnerConfig {
         servers: vec![],
         nas_identifier: "ss1.example.test".into(),
-        realm: "example.test".into(),
+        realms: "example.test".into(),
         limits: Limits::default(),
     };
     let handle = run::start(config, aaa).unwrap();
@@ -64,7 +64,7 @@ fn a_configuration_that_cannot_be_used_does_not_start() {
     let aaa = RunnerConfig {
         servers: vec![],
         nas_identifier: "ss1".into(),
-        realm: "example.test".into(),
+        realms: "example.test".into(),
         limits: Limits::default(),
     };
     let error = run::start(bad, aaa).unwrap_err();

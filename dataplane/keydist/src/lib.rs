@@ -13,6 +13,7 @@ pub mod ident;
 pub mod mech;
 pub mod params;
 pub mod proxy;
+pub mod realm;
 pub mod schedule;
 pub mod softswitch;
 pub mod steps;

@@ -79,10 +79,17 @@ pub struct LinkConfig {
     pub stream: bool,
     /// Our names, where the protocol has them.
     pub node: Node,
-    /// Realms that the server leads to, where the protocol routes by them; none: all.
+    /// Realms that the server leads to; none: all.
     pub realms: Vec<Arc<str>>,
     /// Times.
     pub timing: Timing,
+}
+
+impl LinkConfig {
+    /// True when the server leads to the AuC of this realm.
+    pub fn leads_to(&self, realm: &str) -> bool {
+        self.realms.is_empty() || self.realms.iter().any(|r| r.eq_ignore_ascii_case(realm))
+    }
 }
 
 /// How a server stands.
@@ -143,10 +150,8 @@ pub trait Link: Send {
     /// True when another request can go out now.
     fn has_room(&self) -> bool;
 
-    /// True when the server leads to whoever can answer.
-    fn serves(&self, _request: &AaaRequest) -> bool {
-        true
-    }
+    /// True when the server leads to the AuC of this realm.
+    fn leads_to(&self, realm: &str) -> bool;
 
     /// Sends a request; `key` names it in everything that follows, and is the same wherever it moves; `again`: it was
     /// sent before, here or elsewhere. `false`: no room (or it cannot be written), and nothing was done.

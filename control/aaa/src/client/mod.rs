@@ -13,10 +13,13 @@
 //! s3 fails at once when every server is known to be down, except for one canary a server and probe interval: waiting
 //! would only fill the tables of everybody in front. s11 waits, because what it says stays true.
 
+mod groups;
 pub mod link;
 
 use crate::exchange::{AaaAnswer, AaaEvent, AaaRequest, Refused, RequestId, Scheme, Unreachable};
+use crate::realms::Realms;
 use core::net::SocketAddr;
+use groups::{Groups, Sort};
 use link::{Health, Link, LinkCounters, LinkEffect};
 use portunus_keydist::bugs::{Bug, planted};
 use portunus_keydist::{Now, Random};
@@ -92,6 +95,8 @@ pub struct ClientCounters {
     pub unreachable: u64,
     /// Requests that moved to another server.
     pub moved: u64,
+    /// Requests for a realm that no server leads to.
+    pub unroutable: u64,
 }
 
 struct Entry {
@@ -105,6 +110,17 @@ struct Entry {
     /// Servers that could not bring it to an AuC, a bit each.
     avoid: u64,
     same: Option<Box<[u8]>>,
+    /// Its realm's group.
+    group: usize,
+}
+
+impl Entry {
+    fn sort(&self) -> Sort {
+        match *self.request {
+            AaaRequest::Authenticate(_) => Sort::Authenticate,
+            AaaRequest::Account(_) => Sort::Account,
+        }
+    }
 }
 
 /// See the module's text.
@@ -116,9 +132,8 @@ pub struct Client {
     entries: BTreeMap<u64, Entry>,
     by_sameness: BTreeMap<Box<[u8]>, u64>,
     deadlines: BTreeSet<(u64, u64)>,
-    waiting_s3: VecDeque<u64>,
-    waiting_s11: VecDeque<u64>,
-    s11_entries: usize,
+    realms: Arc<Realms>,
+    groups: Groups,
     events: VecDeque<AaaEvent>,
     next_key: u64,
     next_id: u64,
@@ -132,8 +147,18 @@ impl core::fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client over these links, the preferred server first.
+    /// A client over these links, the preferred server first; every subscriber is of one realm.
     pub fn new(links: Vec<Box<dyn Link>>, limits: Limits, rng: Box<dyn Random + Send>) -> Self {
+        Self::routed(links, Arc::default(), limits, rng)
+    }
+
+    /// A client over these links, for the realms that they lead to.
+    pub fn routed(
+        links: Vec<Box<dyn Link>>,
+        realms: Arc<Realms>,
+        limits: Limits,
+        rng: Box<dyn Random + Send>,
+    ) -> Self {
         let was = links.iter().map(|l| l.health()).collect();
         Self {
             limits,
@@ -143,9 +168,8 @@ impl Client {
             entries: BTreeMap::new(),
             by_sameness: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            waiting_s3: VecDeque::new(),
-            waiting_s11: VecDeque::new(),
-            s11_entries: 0,
+            groups: Groups::new(realms.known()),
+            realms,
             events: VecDeque::new(),
             next_key: 0,
             next_id: 0,
@@ -176,14 +200,12 @@ impl Client {
             self.counters.coalesced += 1;
             return Ok(id);
         }
-        let account = matches!(request, AaaRequest::Account(_));
-        let s3_entries = self.entries.len() - self.s11_entries;
-        let (full, patience) = if account {
-            (self.s11_entries >= self.limits.account, self.limits.account_ms)
-        } else {
-            (s3_entries >= self.limits.authenticate, self.limits.authenticate_ms)
+        let (sort, limit, patience) = match request {
+            AaaRequest::Authenticate(_) => (Sort::Authenticate, self.limits.authenticate, self.limits.authenticate_ms),
+            AaaRequest::Account(_) => (Sort::Account, self.limits.account, self.limits.account_ms),
         };
-        if full {
+        let group = self.groups.of(&self.realms.of_request(&request));
+        if !self.groups.admits(group, sort, limit) {
             self.counters.busy += 1;
             return Err(Refused::Busy);
         }
@@ -191,14 +213,14 @@ impl Client {
         self.next_key += 1;
         self.next_id += 1;
         self.counters.requests += 1;
-        self.s11_entries += usize::from(account);
+        self.groups.opened(group, sort);
         let deadline = now.mono_ms + patience;
         self.deadlines.insert((deadline, key));
         if let Some(same) = &same {
             self.by_sameness.insert(same.clone(), key);
         }
-        let entry =
-            Entry { request: Arc::new(request), ids: vec![id], deadline, server: None, sent: false, avoid: 0, same };
+        let (request, ids) = (Arc::new(request), vec![id]);
+        let entry = Entry { request, ids, deadline, server: None, sent: false, avoid: 0, same, group };
         self.entries.insert(key, entry);
         self.dispatch(now, key);
         Ok(id)
@@ -255,12 +277,8 @@ impl Client {
             link.on_timer(now, self.rng.as_mut());
         }
         self.settle(now);
-        // Of one kind the oldest wait in front, so that what timed out leaves the queues here, room or no room.
-        for queue in [&mut self.waiting_s3, &mut self.waiting_s11] {
-            while queue.front().is_some_and(|key| !self.entries.contains_key(key)) {
-                queue.pop_front();
-            }
-        }
+        let entries = &self.entries;
+        self.groups.forget(|key| !entries.contains_key(&key));
     }
 
     /// When [`Client::on_timer`] is due, monotonic milliseconds.
@@ -344,10 +362,10 @@ impl Client {
     /// Sends a request, lets it wait (and then says `false`), or gives it up.
     fn dispatch(&mut self, now: Now, key: u64) -> bool {
         let Some(entry) = self.entries.get_mut(&key) else { return true };
-        let account = matches!(*entry.request, AaaRequest::Account(_));
+        let (sort, group, realm) = (entry.sort(), entry.group, self.realms.of_request(&entry.request));
         let (mut down, mut served) = (true, false);
         for (server, link) in self.links.iter_mut().enumerate() {
-            if entry.avoid & bit(server) != 0 || !link.serves(&entry.request) {
+            if entry.avoid & bit(server) != 0 || !link.leads_to(&realm) {
                 continue;
             }
             served = true;
@@ -362,13 +380,14 @@ impl Client {
         }
         // Where no server leads to the realm, or all that do have sent it back, there is nothing to wait for.
         if !served && !self.links.is_empty() {
+            self.counters.unroutable += u64::from(entry.avoid == 0);
             self.finish(key, Err(Unreachable));
             return true;
         }
         if down {
             for (server, link) in self.links.iter_mut().enumerate() {
                 if entry.avoid & bit(server) == 0
-                    && link.serves(&entry.request)
+                    && link.leads_to(&realm)
                     && link.admits_canary(now)
                     && link.submit(now, key, &entry.request, entry.sent, self.rng.as_mut())
                 {
@@ -376,37 +395,41 @@ impl Client {
                     return true;
                 }
             }
-            if !account {
+            if sort == Sort::Authenticate {
                 self.finish(key, Err(Unreachable));
                 return true;
             }
         }
-        if account {
-            self.waiting_s11.push_back(key)
-        } else {
-            self.waiting_s3.push_back(key)
-        }
+        self.groups.wait(group, sort, key);
         false
     }
 
-    /// Lets those who wait go while there is room: s3 before s11, but every fourth turn is an s11's.
+    /// Lets those who wait go, realm by realm, while there is room for them.
     fn pump(&mut self, now: Now) {
-        let mut turn = 0u32;
+        for group in 0..self.groups.len() {
+            self.pump_group(now, group);
+        }
+    }
+
+    fn pump_group(&mut self, now: Now, group: usize) {
         // Those whose own servers are down or full go to the end of the queue, a few of them a call.
         let mut idle = 0u32;
         while idle < IDLE_MAX {
-            let all_down = self.links.iter().all(|l| l.health() == Health::Down);
-            let room = self.links.iter().any(|l| l.health() == Health::Up && l.has_room());
-            turn += 1;
-            let next = if all_down {
+            let realm = self.groups.realm(group);
+            let mut servers = self.links.iter().filter(|l| realm.is_none_or(|r| l.leads_to(r))).peekable();
+            let none = servers.peek().is_none();
+            let (mut all_down, mut room) = (true, false);
+            for link in servers {
+                all_down &= link.health() == Health::Down;
+                room |= link.health() == Health::Up && link.has_room();
+            }
+            let next = if all_down || none {
                 // They are told at once; s11 goes on waiting.
-                self.waiting_s3.pop_front()
+                self.groups.next_s3(group)
             } else if !room {
                 None
-            } else if turn.is_multiple_of(4) {
-                self.waiting_s11.pop_front().or_else(|| self.waiting_s3.pop_front())
             } else {
-                self.waiting_s3.pop_front().or_else(|| self.waiting_s11.pop_front())
+                self.groups.next(group)
             };
             let Some(key) = next else { return };
             // What timed out while it waited is gone.
@@ -422,7 +445,7 @@ impl Client {
         if let Some(same) = &entry.same {
             self.by_sameness.remove(same);
         }
-        self.s11_entries -= usize::from(matches!(*entry.request, AaaRequest::Account(_)));
+        self.groups.closed(entry.group, entry.sort());
         for id in entry.ids {
             match outcome {
                 Ok(AaaAnswer::Rejected) => self.counters.rejected += 1,

@@ -45,8 +45,17 @@ fn address(server: usize, port: Port) -> SocketAddr {
 
 impl World {
     fn new(servers: usize, stream: bool, limits: Limits, window: usize) -> Self {
+        Self::routed(&vec![&[][..]; servers], stream, limits, window)
+    }
+
+    /// With servers that lead to these realms.
+    fn routed(servers: &[&[&str]], stream: bool, limits: Limits, window: usize) -> Self {
+        let realms: Vec<Vec<Arc<str>>> =
+            servers.iter().map(|r| r.iter().map(|r| Arc::from(*r)).collect()).collect();
+        let servers = servers.len();
+        let known = Arc::new(Realms::new("example.test", &[], realms.iter().map(Vec::as_slice)));
         let secret = || SharedSecret::new(if stream { b"radsec".to_vec() } else { SECRET.to_vec() });
-        let link = |server| {
+        let link = |server: usize| {
             let config = LinkConfig {
                 auth: address(server, Port::Auth),
                 acct: address(server, if stream { Port::Auth } else { Port::Acct }),
@@ -56,7 +65,7 @@ impl World {
                 window,
                 stream,
                 node: Node::default(),
-                realms: vec![],
+                realms: realms[server].clone(),
                 timing: Timing::default(),
             };
             Box::new(RadiusLink::new(config)) as Box<dyn Link>
@@ -67,7 +76,7 @@ impl World {
             (RadiusEnd::new(config, Box::new(Dice(server as u64 + 9))), true)
         };
         Self {
-            client: Client::new((0..servers).map(link).collect(), limits, Box::new(Dice(1))),
+            client: Client::routed((0..servers).map(link).collect(), known, limits, Box::new(Dice(1))),
             ends: (0..servers).map(end).collect(),
             ms: 1,
             stream,
@@ -119,7 +128,7 @@ impl World {
                     let r = self.rand;
                     let answer = match request {
                         AaaRequest::Account(_) => AaaAnswer::Recorded,
-                        AaaRequest::Authenticate(a) if a.realm.as_ref() != "example.test" => AaaAnswer::Rejected,
+                        AaaRequest::Authenticate(a) if a.realm.as_ref() == "elsewhere.test" => AaaAnswer::Rejected,
                         AaaRequest::Authenticate(_) => {
                             AaaAnswer::Vector(S4 { rand: [r; 16], auth_c: [r; 32], ekc: [r; 48], eksp: [r; 48] })
                         }
@@ -156,11 +165,15 @@ impl World {
     }
 
     fn ask(&mut self, n: u64, source: Option<&str>) -> Result<RequestId, Refused> {
+        self.ask_of("example.test", n, source)
+    }
+
+    fn ask_of(&mut self, realm: &str, n: u64, source: Option<&str>) -> Result<RequestId, Refused> {
         let request = Authenticate {
-            idc: "alice@example.test".into(),
+            idc: format!("alice@{realm}"),
             idsp: "sp1.example.test".into(),
             scheme: Scheme::Pkd1 { n1: N1::from_bits(n) },
-            realm: "example.test".into(),
+            realm: realm.into(),
             uri: None,
             source: source.map(|s| s.parse().unwrap()),
         };
@@ -169,8 +182,12 @@ impl World {
     }
 
     fn account(&mut self) -> Result<RequestId, Refused> {
+        self.account_of("example.test")
+    }
+
+    fn account_of(&mut self, realm: &str) -> Result<RequestId, Refused> {
         let request = Account {
-            idc: "alice@example.test".into(),
+            idc: format!("alice@{realm}"),
             idsp: "sp1.example.test".into(),
             rand: [7; 16],
             ip: "192.0.2.9".parse().unwrap(),
@@ -389,3 +406,5 @@ fn rejection_is_an_answer_and_nonsense_is_refused_unsent() {
     let refused = w.client.request(now, AaaRequest::Authenticate(request));
     assert_eq!(refused, Err(Refused::Malformed));
 }
+
+mod realms;

@@ -71,10 +71,11 @@ pub fn write_request(request: &AaaRequest, node: &Node, names: Names<'_>) -> Vec
     b.group(&dict::VENDOR_SPECIFIC_APPLICATION_ID, cx_application).number(&dict::AUTH_SESSION_STATE, NO_STATE);
     from(&mut b, node);
     let (realm, idc) = match request {
-        AaaRequest::Authenticate(a) => (&a.realm, &a.idc),
-        AaaRequest::Account(a) => (&node.realm, &a.idc),
+        AaaRequest::Authenticate(a) => (a.realm.clone(), &a.idc),
+        // A record goes where the question went.
+        AaaRequest::Account(a) => (node.realms.of(&a.idc).unwrap_or_else(|| node.realm.clone()), &a.idc),
     };
-    b.text(&dict::DESTINATION_REALM, realm).text(&dict::USER_NAME, idc);
+    b.text(&dict::DESTINATION_REALM, &realm).text(&dict::USER_NAME, idc);
     b.text(&dict::PUBLIC_IDENTITY, &public_identity(idc)).text(&dict::SERVER_NAME, &format!("sip:{}", node.host));
     match request {
         AaaRequest::Authenticate(a) => {

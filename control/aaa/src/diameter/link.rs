@@ -225,12 +225,8 @@ impl DiameterLink {
 }
 
 impl Link for DiameterLink {
-    fn serves(&self, request: &AaaRequest) -> bool {
-        let realm = match request {
-            AaaRequest::Authenticate(a) => &a.realm,
-            AaaRequest::Account(_) => &self.config.node.realm,
-        };
-        self.config.realms.is_empty() || self.config.realms.iter().any(|r| r.eq_ignore_ascii_case(realm))
+    fn leads_to(&self, realm: &str) -> bool {
+        self.config.leads_to(realm)
     }
 
     fn has_room(&self) -> bool {

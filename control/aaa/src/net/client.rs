@@ -6,6 +6,7 @@ use crate::client::link::{Health, LinkConfig, LinkCounters, Timing};
 use crate::client::{Client, ClientCounters, Effect, LaneId, Limits};
 use crate::exchange::{AaaEvent, AaaRequest, Refused, RequestId};
 use crate::node::Node;
+use crate::realms::Realms;
 use crate::secret::SharedSecret;
 use crate::transport::{Carrier, Transport};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -52,7 +53,7 @@ pub struct ServerPeer {
     pub tls: Option<TlsPeer>,
     /// Source ports or connections, where the transport has several.
     pub lanes: u16,
-    /// Realms that it leads to, where the protocol routes by them; none: all.
+    /// Realms that it leads to; none: all.
     pub realms: Vec<Arc<str>>,
     /// Most requests outstanding at this server.
     pub window: usize,
@@ -67,8 +68,8 @@ pub struct RunnerConfig {
     pub servers: Vec<ServerPeer>,
     /// NAS-Identifier or Origin-Host: IDss, or IDsp where the proxy asks.
     pub nas_identifier: String,
-    /// Our realm, where the protocol has one: Origin-Realm, and where records go.
-    pub realm: Arc<str>,
+    /// Whose subscribers are whose: our own realm is Origin-Realm where the protocol has one.
+    pub realms: Realms,
     /// Limits over all servers.
     pub limits: Limits,
 }
@@ -120,6 +121,7 @@ impl ClientRunner {
         mut rng: Box<dyn Random + Send>,
     ) -> io::Result<Self> {
         let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as u32);
+        let realms = Arc::new(config.realms.clone());
         let first_end_to_end = Node::end_to_end(unix_s, rng.next_u64() as u32);
         let mut links = Vec::new();
         let mut lanes = Vec::new();
@@ -139,7 +141,8 @@ impl ClientRunner {
                 stream,
                 node: Node {
                     host: config.nas_identifier.as_str().into(),
-                    realm: config.realm.clone(),
+                    realm: config.realms.own().clone(),
+                    realms: realms.clone(),
                     state_id: unix_s,
                     first_end_to_end,
                     address: source_towards(peer.auth)?,
@@ -153,7 +156,7 @@ impl ClientRunner {
                 lanes.push(Lane { id, socket, backoff: BACKOFF_MS, more: false });
             }
         }
-        let client = Client::new(links, config.limits, client_rng);
+        let client = Client::routed(links, realms, config.limits, client_rng);
         Ok(Self { config, client, lanes, registry: None, rng, buf: vec![0; DATAGRAM_MAX] })
     }
 

@@ -363,6 +363,10 @@ impl RadiusLink {
 }
 
 impl Link for RadiusLink {
+    fn leads_to(&self, realm: &str) -> bool {
+        self.config.leads_to(realm)
+    }
+
     fn has_room(&self) -> bool {
         self.by_key.len() < self.config.window && self.free_lane().is_some()
     }

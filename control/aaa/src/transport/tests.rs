@@ -70,7 +70,7 @@ impl Bench {
         let config = RunnerConfig {
             servers: vec![peer],
             nas_identifier: "ss1.example.test".into(),
-            realm: "example.test".into(),
+            realms: "example.test".into(),
             limits: Limits::default(),
         };
         let mut client = ClientRunner::new(config, generator(), generator()).unwrap();
@@ -210,7 +210,7 @@ fn certificates_of_another_authority_or_for_another_name_open_nothing() {
         let config = RunnerConfig {
             servers: vec![peer],
             nas_identifier: "ss1".into(),
-            realm: "example.test".into(),
+            realms: "example.test".into(),
             limits: Limits::default(),
         };
         b.client = ClientRunner::new(config, generator(), generator()).unwrap();

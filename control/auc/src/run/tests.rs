@@ -74,7 +74,7 @@ impl Asker {
         let config = RunnerConfig {
             servers: vec![peer],
             nas_identifier: "ss1.example.test".into(),
-            realm: "example.test".into(),
+            realms: "example.test".into(),
             limits: Limits::default(),
         };
         let rng = || Box::new(SystemRandom::new());

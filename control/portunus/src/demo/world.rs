@@ -189,7 +189,7 @@ fn client(certificates: &lab::LabCertificates, auc: SocketAddr) -> Result<Runner
     Ok(RunnerConfig {
         servers: vec![peer],
         nas_identifier: IDSS.into(),
-        realm: REALM.into(),
+        realms: REALM.into(),
         limits: Limits::default(),
     })
 }

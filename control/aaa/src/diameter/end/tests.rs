@@ -177,7 +177,7 @@ fn what_is_for_others_is_said_so() {
     let ask = |realm: &str| {
         let names = cx::Names { hop_by_hop: 1, end_to_end: 2, session: "s", again: false };
         let octets = cx::write_request(&question(realm), &node("ss1.example.test"), names);
-        assert!(link.serves(&question("example.test")) && !link.serves(&question("other.test")));
+        assert!(link.leads_to("Example.test") && !link.leads_to("other.test"));
         octets
     };
     let (good, foreign) = (ask("example.test"), ask("other.test"));
