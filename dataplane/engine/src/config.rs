@@ -1,6 +1,7 @@
 //! Configuration: what is fixed at start ([`Config`], [`Keys`]) and what a reload may change ([`Policy`]).
 
 use crate::classes::Classes;
+use crate::routes::{ROUTES_MAX, Routes};
 use arrayvec::ArrayVec;
 use core::net::SocketAddr;
 use portunus_channel::{Mechanism, room};
@@ -25,6 +26,8 @@ pub struct Config {
     pub idsp: String,
     /// The digest realm of its domain.
     pub realm: String,
+    /// Whose registrations go where.
+    pub routes: Routes,
     /// Where the core reaches the proxy.
     pub core: SocketAddr,
     /// The access side's listeners; at most [`LISTENERS_MAX`]. Their indices are the same on every worker.
@@ -303,6 +306,11 @@ impl Config {
         all(&[
             ("idsp", "1 to 63 of A-Z a-z 0-9 . _ : [ ] -", Idsp::new(&self.idsp).is_some()),
             ("realm", "1 to 255 octets", slots(self.realm.len(), 255)),
+            (
+                "routes",
+                "of numbers below 32",
+                self.routes.rules.iter().all(|rule| usize::from(rule.route) < ROUTES_MAX),
+            ),
             ("workers", "more than worker", self.worker < self.workers),
             ("listeners", "1 to 32", some),
             ("capacity.sessions", "1 to 16777215", slots(c.sessions, SESSIONS_MAX)),

@@ -86,6 +86,7 @@ counters! {
     Counter fault_unsupported "Access messages that nothing here serves";
     Counter request_too_long "Registrations longer than a pending slot";
     Counter wrong_idsp "Registrations for another proxy";
+    Counter realm_unserved "Registrations of terminals whose realm is not served here";
     Counter wrong_listener "Messages for a listener that does not exist or does not take them";
     Counter clock_stale "Registrations refused because their TS is outside the window";
     Counter replayed_s1 "s1 dropped: its (IDc, N1) was used before";
@@ -121,6 +122,7 @@ counters! {
     Counter pending_evicted "Unauthenticated registrations given up, the oldest first, because the table was full";
     Counter pending_full "Registrations refused: the table was full of better ones";
     Counter core_timeout "Registrations that the core did not answer in time";
+    Counter begun_anew "Registrations told to begin anew at once: the softswitch that has their challenge is silent";
     Counter core_queue_full "Messages that the queue to the core did not take";
     Counter access_queue_full "Messages that the queue to the access side did not take";
     Counter binding_lost "Changed bindings not kept: too long, no room, or too many waiting for the core";

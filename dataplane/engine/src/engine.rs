@@ -5,6 +5,7 @@ use crate::api::{Command, EndReason, Meta, Packet, Sink, Why};
 use crate::border::border;
 use crate::config::{Config, ConfigError, Keys, Policy};
 use crate::counters::Counters;
+use crate::routes::Routes;
 use crate::site::{Site, TicketKind, TicketParts};
 use crate::store::answers::Answers;
 use crate::store::asked::Asked;
@@ -39,6 +40,7 @@ type Rooms = [(Marks, Text); AHEAD];
 /// ```
 pub struct Engine {
     pub(crate) site: Site,
+    pub(crate) routes: Routes,
     pub(crate) policy: Arc<Policy>,
     pub(crate) border: Arc<Border>,
     pub(crate) device: DeviceKeys,
@@ -90,6 +92,7 @@ impl Engine {
         policy.validate()?;
         let (c, worker, hash) = (config.capacity, config.worker, keys.process.hash().clone());
         let seeds = rng.next_u64();
+        let routes = config.routes.clone();
         let site = Site::new(config);
         let sizes = Sizes { replay: c.replay, lockout: c.lockout };
         Ok(Self {
@@ -110,6 +113,7 @@ impl Engine {
             rooms: Some(Box::new([const { (Marks::NONE, Text::new()) }; AHEAD])),
             first_session_timer: c.pendings as u32,
             site,
+            routes,
             border: border(&keys.device, &policy.border),
             policy,
             device: keys.device,

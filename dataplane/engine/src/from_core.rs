@@ -6,6 +6,7 @@ use crate::engine::{AHEAD, Engine};
 use crate::grant::{BATCH, Claim};
 use crate::lanes::Name;
 use crate::out::send;
+use crate::routes::Affinity;
 use crate::site::{TicketKind, TicketParts};
 use crate::store::asked::Wish;
 use crate::store::pendings::{Pending, Task};
@@ -177,7 +178,8 @@ impl Engine {
         let message = packet.bytes;
         match (*read, named) {
             (FromCore::Challenge { idc, idsp, rand, .. }, Some(Named::Pending(slot))) => {
-                self.on_challenge(now, slot, message, (idc, idsp), rand, sink);
+                let home = Affinity(packet.affinity).home();
+                self.on_challenge(now, slot, message, (idc, idsp), (rand, home), sink);
             }
             (FromCore::Refused { refusal, .. }, Some(Named::Pending(slot))) => {
                 match self.pendings.get(slot).map(|pending| pending.task) {

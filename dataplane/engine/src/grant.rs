@@ -7,6 +7,7 @@ use crate::config::Policy;
 use crate::counters::Counters;
 use crate::engine::Engine;
 use crate::out::send_octets;
+use crate::routes::Heading;
 use crate::site::Site;
 use crate::store::answers::{AnswerId, Answers};
 use crate::store::pendings::{Pendings, Task};
@@ -49,6 +50,7 @@ struct Case<'a> {
     meta: Meta,
     of: u128,
     lane: u64,
+    heading: Heading,
     hop: Hop<'a>,
     signalling: &'static dyn Signalling,
 }
@@ -145,7 +147,7 @@ impl Desk<'_> {
             self.counters.session_full += 1;
             return Outcome::Refused(Refusal::Busy { retry_after_s: 0 });
         };
-        self.sessions.set_pace(session, pair, now);
+        self.sessions.set_pace(session, (pair, case.heading), now);
         self.counters.sessions_provisional += 1;
         let s10 = S10 {
             idsp,
@@ -206,11 +208,11 @@ fn collect<'a>(
             mismatched += 1;
             continue;
         };
-        let (meta, of, lane) = (pending.meta, pending.of, pending.lane);
+        let (meta, of, lane, heading) = (pending.meta, pending.of, pending.lane, pending.heading);
         let hop = site.hop(meta.listener, meta.source, pending.ticket(slot, site.worker), of as u64);
         let hop = Hop { marks, ..hop };
         let core_msg = claim.core_msg;
-        cases.push(Case { slot, core_msg, request, idc, mechs, granted, meta, of, lane, hop, signalling });
+        cases.push(Case { slot, core_msg, request, idc, mechs, granted, meta, of, lane, heading, hop, signalling });
     }
     mismatched
 }

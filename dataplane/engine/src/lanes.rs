@@ -14,6 +14,7 @@ use crate::access::Incoming;
 use crate::api::{CorePacket, Lane, Sink, To};
 use crate::engine::Engine;
 use crate::out::send_octets;
+use crate::routes::Affinity;
 use crate::store::asked::Wish;
 use crate::store::pendings::Task;
 use crate::store::sessions::State;
@@ -46,9 +47,9 @@ impl Name {
 impl Engine {
     /// The way to the core: by the shared port for a terminal's first step, by its lane for what follows. The affinity
     /// leads every message of an IDc's to the same element there, from every worker.
-    pub(crate) fn to_core(&self, signalling: &dyn Signalling, name: u64, first: bool) -> To {
+    pub(crate) fn to_core(&self, signalling: &dyn Signalling, (name, of): (u64, Affinity), first: bool) -> To {
         let lane = if first || !signalling.lanes() { Lane::Shared } else { Lane::Of(name) };
-        To::Core { protocol: signalling.protocol(), affinity: name as u32, lane }
+        To::Core { protocol: signalling.protocol(), affinity: of.0, lane }
     }
 
     /// Never 0, which is no name.

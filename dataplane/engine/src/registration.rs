@@ -8,6 +8,7 @@ use crate::api::Sink;
 use crate::config::Cookies;
 use crate::engine::Engine;
 use crate::out::{send, send_octets};
+use crate::routes::Affinity;
 use crate::store::pendings::{Pending, Task, Work};
 use portunus_keydist::mech::MechList;
 use portunus_keydist::proxy::{Exchange, Fresh, Look, Reject, Source};
@@ -145,7 +146,7 @@ impl Engine {
         sink: &mut dyn Sink,
     ) {
         if let Some(slot) = self.repeated(incoming) {
-            return self.send_s8(slot, incoming, s7, sink);
+            return self.send_s8(now, slot, incoming, s7, sink);
         }
         if self.answered_again(now, incoming, sink) {
             return;
@@ -154,7 +155,7 @@ impl Engine {
             Ok(fresh) => {
                 if let Some(slot) = self.admit(now, incoming, (s7.idc, Some(&s7.mechs)), &fresh, sink) {
                     self.counters.s7_accepted += 1;
-                    self.send_s8(slot, incoming, s7, sink);
+                    self.send_s8(now, slot, incoming, s7, sink);
                 }
             }
             Err(reject) => {
@@ -175,7 +176,7 @@ impl Engine {
         sink: &mut dyn Sink,
     ) -> Option<u32> {
         let n1 = fresh.exchange.n1();
-        let work = Work { task: Task::Pkd(fresh.exchange), idc, mechs };
+        let work = Work { task: Task::Pkd(fresh.exchange), idc, mechs, home: fresh.home };
         let slot = self.enter(now, incoming, &work, Some(&n1), sink)?;
         if self.role.accept(now, fresh).is_err() {
             self.counters.replay_full += 1;
@@ -214,21 +215,27 @@ impl Engine {
                 return None;
             }
         }
+        let Some(route) = self.routes.of(work.idc.as_str()) else {
+            self.counters.realm_unserved += 1;
+            self.refuse(incoming, Refusal::Denied, n1, sink);
+            return None;
+        };
         let names = (incoming.of, self.sessions.lane(work.idc));
         let slot = self.pendings.insert(work, *incoming.meta, names, (incoming.bytes, incoming.marks))?;
         if let Some(pending) = self.pendings.get_mut(slot) {
             // From a source that has shown what was sent to it, or by a stream, there is no limit.
             let proven = !work.task.is_unproven() || incoming.access.transport == Transport::Tcp;
             pending.budget = if proven { usize::MAX } else { incoming.budget };
+            pending.heading.route = route;
         }
         self.name(slot, incoming.access.signalling);
         self.wheel.arm(now.mono_ms, slot, now.mono_ms + self.policy.core_timeout_ms);
         Some(slot)
     }
 
-    /// The name of the lane of the terminal that waits in `slot`.
-    pub(crate) fn lane_of(&self, slot: u32) -> u64 {
-        self.pendings.get(slot).map_or(0, |pending| pending.lane)
+    /// The name of the lane of the terminal that waits in `slot`, and its affinity.
+    pub(crate) fn lane_of(&self, slot: u32) -> (u64, Affinity) {
+        self.pendings.get(slot).map_or((0, Affinity(0)), |p| (p.lane, p.heading.affinity(p.lane).asking()))
     }
 
     fn send_s2(&mut self, slot: u32, incoming: &Incoming<'_>, s1: &S1<'_>, sink: &mut dyn Sink) {
@@ -244,20 +251,26 @@ impl Engine {
         self.name_transaction(slot, to, transaction);
     }
 
-    fn send_s8(&mut self, slot: u32, incoming: &Incoming<'_>, s7: &S7<'_>, sink: &mut dyn Sink) {
+    fn send_s8(&mut self, now: Now, slot: u32, incoming: &Incoming<'_>, s7: &S7<'_>, sink: &mut dyn Sink) {
         let Some(Task::Pkd(Exchange::AwaitS9 { rand, .. })) = self.pendings.get(slot).map(|p| p.task) else { return };
         let signalling = incoming.access.signalling;
-        let (ticket, to) = (self.pending_ticket(slot), self.to_core(signalling, self.lane_of(slot), false));
+        let (lane, affinity) = self.lane_of(slot);
+        // Only the softswitch that made the challenge has the first word.
+        let (ticket, to) = (self.pending_ticket(slot), self.to_core(signalling, (lane, affinity.exactly()), false));
         let hop = incoming.hop(&self.site, ticket);
         let idsp = self.site.idsp();
         let s8 = S8 { idc: s7.idc, idsp, rand, auth_c: s7.auth_c, ipc: incoming.meta.source };
         let mut transaction = None;
-        send(sink, &mut self.counters, to, usize::MAX, &mut |w| {
+        let sent = send(sink, &mut self.counters, to, usize::MAX, &mut |w| {
             signalling.write_s8(&hop, incoming.bytes, s7, &s8, w)?;
             transaction = own_transaction(signalling, w);
             Ok(())
         });
         self.name_transaction(slot, to, transaction);
+        if !sent && self.routes.several {
+            // Nobody there: the terminal finds another at once. By a ring this is known later, when nothing came back.
+            self.conclude_anew(now, slot, sink);
+        }
     }
 
     /// Ends the waiting of `slot`.
@@ -304,6 +317,16 @@ impl Engine {
         self.conclude(now, slot, Refusal::Busy { retry_after_s }, sink);
     }
 
+    /// The softswitch that has the challenge of the registration in `slot` does not answer: where there are others, the
+    /// terminal is to begin anew, at once but not together with all that were there.
+    pub(crate) fn conclude_anew(&mut self, now: Now, slot: u32, sink: &mut dyn Sink) {
+        self.counters.begun_anew += 1;
+        let mut lot = [0; 1];
+        self.rng.fill(&mut lot);
+        let retry_after_s = 1 + u32::from(lot[0] % 2);
+        self.conclude(now, slot, Refusal::Busy { retry_after_s }, sink);
+    }
+
     /// s5 for the registration in `slot`.
     pub(crate) fn on_challenge(
         &mut self,
@@ -311,7 +334,7 @@ impl Engine {
         slot: u32,
         core_msg: &[u8],
         names: (Option<Idc<'_>>, Idsp<'_>),
-        rand: Rand,
+        (rand, home): (Rand, u8),
         sink: &mut dyn Sink,
     ) {
         let Some(&Pending { task: Task::Pkd(exchange), meta, idc, .. }) = self.pendings.get(slot) else {
@@ -337,7 +360,7 @@ impl Engine {
             self.role.failed(now, &source, idc);
             self.counters.s6_renewed += 1;
         }
-        let n2 = self.role.challenge(now, &source, idc, &rand, &next.n1a);
+        let n2 = self.role.challenge(now, &source, idc, (&rand, &next.n1a), home);
         let sent = self.answer(now, slot, sink, &mut |signalling, hop, request, w| {
             let s6 = S6 { idsp: hop.own.idsp, n1: next.n1, n2: &n2, ts: now.wall_ms, rand };
             signalling.write_s6(hop, request, core_msg, &s6, w)

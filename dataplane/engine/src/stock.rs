@@ -6,6 +6,7 @@ use crate::api::{EndReason, Event, Sink};
 use crate::border::Way;
 use crate::engine::Engine;
 use crate::out::send;
+use crate::routes::Heading;
 use crate::site::{TicketKind, TicketParts};
 use crate::store::pendings::{Pending, Task, Work};
 use crate::store::sessions::{Opening, State};
@@ -53,7 +54,7 @@ impl Engine {
             }
             return;
         }
-        let work = Work { task: Task::Stock { answered, ends }, idc, mechs: None };
+        let work = Work { task: Task::Stock { answered, ends }, idc, mechs: None, home: 0 };
         if let Some(slot) = self.enter(now, incoming, &work, None, sink) {
             self.send_digest(slot, incoming, idc, sink);
         }
@@ -70,7 +71,8 @@ impl Engine {
 
     /// The core's final answer to the stock phone's registration in `slot`.
     pub(crate) fn on_stock_answer(&mut self, now: Now, slot: u32, message: &[u8], success: bool, sink: &mut dyn Sink) {
-        let Some(&Pending { task: Task::Stock { answered, ends }, meta, idc, .. }) = self.pendings.get(slot) else {
+        let Some(&Pending { task: Task::Stock { answered, ends }, meta, idc, heading, .. }) = self.pendings.get(slot)
+        else {
             return;
         };
         let Some(signalling) = self.site.access(meta.listener).map(|access| access.signalling) else { return };
@@ -93,7 +95,7 @@ impl Engine {
             self.counters.denied_by_core += 1;
             self.role.failed(now, &Source::new(meta.source, meta.listener), idc);
         }
-        if success && !self.keep_stock(now, &opening, ends, sink) {
+        if success && !self.keep_stock(now, &opening, (ends, heading), sink) {
             self.counters.session_full += 1;
             return self.conclude_busy(now, slot, 0, sink);
         }
@@ -111,7 +113,13 @@ impl Engine {
     }
 
     /// Keeps, renews or ends the session that was granted; false when there is no room for it.
-    fn keep_stock(&mut self, now: Now, opening: &Opening<'_>, ends: bool, sink: &mut dyn Sink) -> bool {
+    fn keep_stock(
+        &mut self,
+        now: Now,
+        opening: &Opening<'_>,
+        (ends, heading): (bool, Heading),
+        sink: &mut dyn Sink,
+    ) -> bool {
         let Opening { idc, binding, meta, ends_s, .. } = *opening;
         self.counters.stock_registered += 1;
         self.role.proven(&Source::new(meta.source, meta.listener), idc);
@@ -123,7 +131,7 @@ impl Engine {
                 session.ends_s = ends_s;
             }
             self.wheel.arm(now.mono_ms, self.session_timer(slot), ends_ms);
-            self.sessions.set_pace(slot, self.policy.pair(meta.listener, idc), now);
+            self.sessions.set_pace(slot, (self.policy.pair(meta.listener, idc), heading), now);
             return self.sessions.rebind(slot, binding);
         }
         if let Some(slot) = before {
@@ -133,7 +141,7 @@ impl Engine {
             return true;
         }
         let Some(slot) = self.sessions.open(opening, Keys::none()) else { return false };
-        self.sessions.set_pace(slot, self.policy.pair(meta.listener, idc), now);
+        self.sessions.set_pace(slot, (self.policy.pair(meta.listener, idc), heading), now);
         self.wheel.arm(now.mono_ms, self.session_timer(slot), ends_ms);
         self.counters.sessions_stock += 1;
         let kid = self.sessions.kid(slot).unwrap_or_default();

@@ -2,8 +2,10 @@
 
 use crate::api::{EndReason, Sink};
 use crate::engine::Engine;
+use crate::store::pendings::{Pending, Task};
 use crate::store::sessions::State;
 use portunus_keydist::Now;
+use portunus_keydist::proxy::Exchange;
 
 /// Most timers of one call; what is left is due at once again.
 const AT_ONCE: usize = 4096;
@@ -16,7 +18,11 @@ impl Engine {
             match timer.checked_sub(self.first_session_timer) {
                 None => {
                     self.counters.core_timeout += 1;
-                    self.conclude_busy(now, timer, 0, sink);
+                    let judged = |p: &Pending| matches!(p.task, Task::Pkd(Exchange::AwaitS9 { .. }));
+                    match self.routes.several && self.pendings.get(timer).is_some_and(judged) {
+                        true => self.conclude_anew(now, timer, sink),
+                        false => self.conclude_busy(now, timer, 0, sink),
+                    }
                 }
                 Some(slot) => self.on_session_timer(now, slot, sink),
             }

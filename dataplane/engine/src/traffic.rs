@@ -130,7 +130,10 @@ impl Engine {
         match up {
             Up::Forward | Up::Refresh | Up::Deregister => {
                 let Some(known) = self.sessions.known(slot) else { return };
-                let (to, keyed) = (self.to_core(signalling, self.sessions.lane(known.idc), false), known.keyed);
+                let (lane, keyed) = (self.sessions.lane(known.idc), known.keyed);
+                let affinity = self.sessions.pace(slot).heading().affinity(lane);
+                let affinity = if up == Up::Forward { affinity } else { affinity.asking() };
+                let to = self.to_core(signalling, (lane, affinity), false);
                 let octets = self.scratch.get(..len).unwrap_or_default();
                 if send_octets(sink, &mut self.counters, to, usize::MAX, octets) {
                     *(if keyed { &mut self.counters.sealed_up } else { &mut self.counters.plain_up }) += 1;

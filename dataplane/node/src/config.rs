@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::net::SocketAddr;
 
-use portunus_engine::{Capacity, ListenerKind, Policy};
+use portunus_engine::{Capacity, ListenerKind, Policy, Routes};
 use portunus_io::listen::Buffers;
 use portunus_io::stream::StreamLimits;
 use portunus_keydist::DeviceKeys;
@@ -102,6 +102,8 @@ pub struct NodeConfig {
     pub idsp: String,
     /// The digest realm of its domain.
     pub realm: String,
+    /// Which terminals are served, and by which route; the links to the core know what a route is.
+    pub routes: Routes,
     /// PRK(Ksp), or PRK(Kss) in the direct topology.
     pub device: DeviceKeys,
     /// The access side; 1 to 32.

@@ -10,7 +10,7 @@
 
 use std::net::SocketAddr;
 
-use portunus_engine::{Command, CorePacket, Kind, Lane, Packet, Reading, Sink, To};
+use portunus_engine::{Affinity, Command, CorePacket, Kind, Lane, Packet, Reading, Sink, To};
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
@@ -89,7 +89,7 @@ impl Handler for Floor {
                 work(Leg::Up, packet.bytes);
             }
             let worker = self.worker;
-            let affinity = u32::from(packet.meta.source.port()) << 8;
+            let affinity = Affinity::new(0, 0, u64::from(packet.meta.source.port()) << 40).asking().0;
             let to = To::Core { protocol: Protocol::Sip, affinity, lane: Lane::Shared };
             let taken = sink.send(to, &mut |out| {
                 put_label(out, worker, packet)?;

@@ -33,6 +33,7 @@ use portunus_signalling::Protocol;
 pub(crate) use self::link::{LanesLink, LanesRx, TOKENS};
 use crate::own::OwnLinks;
 use crate::readings::counters;
+use crate::softswitches::Shares;
 use crate::upstream::{Arrival, CoreMessage, Deliver, Delivered, Upstream};
 
 /// What the link is told.
@@ -42,8 +43,14 @@ pub struct LanesConfig {
     pub protocol: Protocol,
     /// The address of all its ports; the system chooses their numbers.
     pub bind: IpAddr,
-    /// The softswitches (or what stands before them); at least one, at most 256. A terminal keeps one of them.
+    /// The softswitches (or what stands before them); at least one, at most 255. A terminal keeps one of them.
     pub peers: Vec<SocketAddr>,
+    /// Which of them each route leads to; none: all, evenly.
+    pub routes: Vec<Shares>,
+    /// Milliseconds of silence after which a softswitch is passed over.
+    pub silent_ms: u64,
+    /// Milliseconds between the messages that try a silent one.
+    pub probe_ms: u64,
     /// Further hosts whose messages are taken.
     pub trusted: Vec<IpAddr>,
     /// Lanes open at once, at most; 1 to 65536, each a file descriptor.
@@ -66,7 +73,20 @@ impl LanesConfig {
     /// The defaults for a link from `bind` to `peers`.
     pub fn new(protocol: Protocol, bind: IpAddr, peers: Vec<SocketAddr>) -> Self {
         let (lanes, batch, message_max, buffers) = (4096, 64, 8192, Buffers::default());
-        Self { protocol, bind, peers, trusted: Vec::new(), lanes, batch, message_max, buffers, coalesce: true }
+        Self {
+            protocol,
+            bind,
+            peers,
+            routes: Vec::new(),
+            silent_ms: 2000,
+            probe_ms: 1000,
+            trusted: Vec::new(),
+            lanes,
+            batch,
+            message_max,
+            buffers,
+            coalesce: true,
+        }
     }
 }
 
@@ -84,6 +104,10 @@ counters! {
         Counter lane_none_free "Messages dropped: every lane has an active session";
         Counter lane_reused "Lanes without an active session closed because another terminal needed one";
         Counter lane_closed "Lanes closed because their session had ended";
+        Counter lane_failed_over "Messages sent to another softswitch because theirs is silent";
+        Counter lane_held "Messages not sent: only a softswitch that is silent could answer them";
+        Counter lane_probes "Messages that tried a silent softswitch";
+        Gauge lane_peers_silent "Softswitches of lane protocols that are silent";
         Gauge lane_open "Lanes open";
         Gauge lane_active "Lanes with an active session";
     }

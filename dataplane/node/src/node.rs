@@ -233,6 +233,7 @@ impl Node {
                 workers: seat.workers,
                 idsp: config.idsp.clone(),
                 realm: config.realm.clone(),
+                routes: config.routes.clone(),
                 core: seat.core,
                 listeners: listeners.map(|(told, &address)| own_place(told.kind, address, seat.worker)).collect(),
                 capacity: config.capacity,

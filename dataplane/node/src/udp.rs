@@ -2,7 +2,8 @@
 //!
 //! A terminal's messages go to one softswitch, chosen by its affinity; while that is silent, to the next one that is
 //! not. A softswitch counts as silent when it was sent something and said nothing for a while, or at once when its
-//! host refuses; then one message an interval still goes there, and its answer brings it back.
+//! host refuses; then one message an interval still goes there, and its answer brings it back. See
+//! `softswitches`.
 //!
 //! To each softswitch goes a connected socket on the proxy's one address, which costs the system less for each
 //! datagram; whatever else the core sends (from other addresses of trusted hosts) arrives at the main socket.
@@ -18,16 +19,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use mio::Registry;
 use mio::event::Event;
-use portunus_engine::Reading;
+use portunus_engine::{Affinity, Reading};
 use portunus_io::listen::Buffers;
 use portunus_io::{Batch, Pushed};
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
 pub use self::link::UdpLink;
-use crate::outputs::AFFINITY_SHIFT;
 use crate::own::OwnLinks;
 use crate::readings::counters;
+use crate::softswitches::Shares;
 use crate::upstream::{Arrival, CoreMessage, Deliver, Delivered, Upstream};
 
 /// What the link is told.
@@ -39,8 +40,10 @@ pub struct UdpConfig {
     pub bind: SocketAddr,
     /// Where the core reaches the proxy, where that differs; port 0 here means the port bound.
     pub advertised: Option<SocketAddr>,
-    /// The softswitches (or what stands before them); at least one, at most 256.
+    /// The softswitches (or what stands before them); at least one, at most 255.
     pub peers: Vec<SocketAddr>,
+    /// Which of them each route leads to; none: all, evenly.
+    pub routes: Vec<Shares>,
     /// Further hosts whose messages are taken.
     pub trusted: Vec<IpAddr>,
     /// Milliseconds of silence after which a softswitch is passed over.
@@ -66,6 +69,7 @@ impl UdpConfig {
             bind,
             advertised: None,
             peers,
+            routes: Vec::new(),
             trusted: Vec::new(),
             silent_ms: 2000,
             probe_ms: 1000,
@@ -88,6 +92,7 @@ counters! {
         Counter link_full "Messages for the core dropped: the system takes no more";
         Counter link_refused "Times that a softswitch's host refused a datagram";
         Counter link_failed_over "Messages sent to another softswitch because theirs is silent";
+        Counter link_held "Messages not sent: only a softswitch that is silent could answer them";
         Counter link_probes "Messages that tried a silent softswitch";
         Gauge link_peers "Softswitches";
         Gauge link_peers_silent "Softswitches that are silent";
@@ -142,7 +147,7 @@ impl UdpUpstream {
             if !link.admits(peer, message) {
                 continue;
             }
-            let affinity = (nth as u32) << AFFINITY_SHIFT;
+            let affinity = Affinity::from(nth).0;
             let arrival = Arrival { affinity, ..Arrival::shared(config.protocol, message) };
             if let Delivered::Answer(len) = up.deliver(arrival, answer) {
                 link.push_back(nth, peer, answer.get(..len).unwrap_or_default());

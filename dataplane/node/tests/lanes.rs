@@ -156,6 +156,7 @@ fn config(workers: usize, policy: Policy) -> NodeConfig {
         topology: Topology { cpus: Cpus::Unpinned(workers), ..Topology::default() },
         idsp: IDSP.into(),
         realm: REALM.into(),
+        routes: Default::default(),
         device: proxy_key().prk().into(),
         listeners: vec![
             access(ALL[0], Transport::Udp),

@@ -44,6 +44,7 @@ fn config(workers: usize) -> NodeConfig {
         topology: Topology { cpus: Cpus::Unpinned(workers), ..Topology::default() },
         idsp: IDSP.into(),
         realm: REALM.into(),
+        routes: Default::default(),
         device: Key::new([0x5a; 32]).prk().into(),
         listeners: vec![
             listener(access(Transport::Udp)),

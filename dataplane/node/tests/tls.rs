@@ -33,6 +33,7 @@ fn start(workers: usize, core: &CoreThread) -> NodeHandle {
         topology,
         idsp: IDSP.into(),
         realm: REALM.into(),
+        routes: Default::default(),
         device: Key::new([0x5a; 32]).prk().into(),
         listeners: vec![
             listener(ListenerKind::Access { signalling: &SIP, transport: Transport::Udp, stock_phones: false }),

@@ -1,10 +1,11 @@
-//! How fast sessions may send, five octets a session: which policies they have, and until when what they sent has used
+//! How fast sessions may send, and where to, seven octets a session: which policies they have, their route, and until when what they sent has used
 //! their rate up (the generic cell rate algorithm, which needs one time instead of a level and a time).
 //!
 //! Times are quarters of a millisecond in 32 bits: they come round after twelve days. A time that lies further ahead than
 //! a whole burst is one of long ago.
 
 use crate::classes::{Pair, Terms};
+use crate::routes::Heading;
 
 /// Units in a millisecond.
 const FINE: u64 = 4;
@@ -16,6 +17,7 @@ const SECOND: u32 = 1000 * FINE as u32;
 pub(crate) struct Pace {
     until: [u8; 4],
     pair: Pair,
+    heading: Heading,
 }
 
 const fn fine(now_ms: u64) -> u32 {
@@ -24,13 +26,18 @@ const fn fine(now_ms: u64) -> u32 {
 
 impl Pace {
     /// Of a session that has sent nothing until now.
-    pub(crate) const fn new(pair: Pair, now_ms: u64) -> Self {
-        Self { until: fine(now_ms).to_ne_bytes(), pair }
+    pub(crate) const fn new(pair: Pair, heading: Heading, now_ms: u64) -> Self {
+        Self { until: fine(now_ms).to_ne_bytes(), pair, heading }
     }
 
     /// Its policies.
     pub(crate) const fn pair(&self) -> Pair {
         self.pair
+    }
+
+    /// Its route and softswitch.
+    pub(crate) const fn heading(&self) -> Heading {
+        self.heading
     }
 
     /// Takes one message in. False: it is one too many.
@@ -61,13 +68,13 @@ mod tests {
 
     #[test]
     fn five_octets() {
-        assert_eq!(size_of::<Pace>(), 5);
+        assert_eq!(size_of::<Pace>(), 7);
     }
 
     #[test]
     fn a_burst_at_once_and_then_the_rate_at_any_time_of_day() {
         for start in [0u64, 1, 1 << 20, (1 << 30) - 3, (1 << 32) - 1, 1 << 40] {
-            let (terms, mut pace) = (terms(10, 5), Pace::new(Pair::default(), start));
+            let (terms, mut pace) = (terms(10, 5), Pace::new(Pair::default(), Heading::default(), start));
             let sent = |pace: &mut Pace, ms: u64| (0..100).filter(|_| pace.take(start + ms, &terms)).count();
             assert_eq!(sent(&mut pace, 0), 5, "{start}");
             assert_eq!((sent(&mut pace, 99), sent(&mut pace, 100), sent(&mut pace, 300)), (0, 1, 2));
@@ -81,12 +88,12 @@ mod tests {
     #[test]
     fn the_rate_holds_in_the_long_run_and_none_is_no_limit() {
         for rate in [1u16, 7, 300, 1000] {
-            let (terms, mut pace) = (terms(rate, 8), Pace::new(Pair::default(), 0));
+            let (terms, mut pace) = (terms(rate, 8), Pace::new(Pair::default(), Heading::default(), 0));
             let sent = (0..60_000).filter(|ms| pace.take(*ms, &terms)).count();
             let wanted = usize::from(rate) * 60;
             assert!((wanted..=wanted + wanted / 20 + 8).contains(&sent), "{rate}: {sent}");
         }
-        let mut pace = Pace::new(Pair::default(), 0);
+        let mut pace = Pace::new(Pair::default(), Heading::default(), 0);
         assert!((0..10_000).all(|_| pace.take(7, &terms(0, 1))));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::index::Index;
 use crate::api::Meta;
+use crate::routes::Heading;
 use crate::site::{TicketKind, TicketParts};
 use portunus_keydist::Idc;
 use portunus_keydist::ident::IdcBuf;
@@ -40,6 +41,8 @@ pub(crate) struct Work<'m> {
     pub(crate) idc: Idc<'m>,
     /// The mechanisms that an s7 offers.
     pub(crate) mechs: Option<&'m MechList>,
+    /// The softswitch that an s7's challenge is of.
+    pub(crate) home: u8,
 }
 
 /// Names that a registration has at most, besides its message and its handle: its N1a, its Rand, its transaction.
@@ -57,6 +60,8 @@ pub(crate) struct Pending {
     pub(crate) of: u128,
     /// The name of its terminal's lane, by which its session is found too.
     pub(crate) lane: u64,
+    /// Its route, and the softswitch that it has come to.
+    pub(crate) heading: Heading,
     /// Octets that may be sent to the source while it is unproven.
     pub(crate) budget: usize,
     /// What answers that bear no handle name it by, keyed hashes; 0 where there is none.
@@ -209,6 +214,7 @@ impl Pendings {
             meta,
             of,
             lane,
+            heading: Heading { route: 0, home: work.home },
             budget: 0,
             names: [0; NAMES],
             generation: generation & GENERATION,
@@ -289,7 +295,7 @@ mod tests {
     }
 
     fn work(task: Task) -> Work<'static> {
-        Work { task, idc: Idc::new("a").unwrap(), mechs: None }
+        Work { task, idc: Idc::new("a").unwrap(), mechs: None, home: 0 }
     }
 
     fn s1() -> Work<'static> {

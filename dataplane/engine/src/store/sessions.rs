@@ -7,6 +7,7 @@ pub(crate) use super::session::{Carried, Session, State};
 use super::text::Texts;
 use crate::api::{Lane, Meta};
 use crate::classes::Pair;
+use crate::routes::Heading;
 use core::net::{IpAddr, SocketAddr};
 use portunus_channel::tls::{Identity, Psk};
 use portunus_channel::{End, Handles, Keys, Mechanism, ReplayWindow, Sequence};
@@ -326,9 +327,9 @@ impl Sessions {
     }
 
     /// These are a session's policies from now on, and it has sent nothing under them.
-    pub(crate) fn set_pace(&mut self, slot: u32, pair: Pair, now: Now) {
+    pub(crate) fn set_pace(&mut self, slot: u32, (pair, heading): (Pair, Heading), now: Now) {
         if let Some(pace) = self.paces.get_mut(slot as usize) {
-            *pace = Pace::new(pair, now.mono_ms);
+            *pace = Pace::new(pair, heading, now.mono_ms);
         }
     }
 

@@ -11,8 +11,8 @@ use portunus_channel::sealed::Sealed;
 use portunus_channel::tls;
 use portunus_codec::Writer;
 use portunus_engine::{
-    Capacity, Command, Config, CorePacket, Counters, EndReason, Engine, Event, Keys, Listener, ListenerKind, Meta,
-    Packet, Policy, Sink, To,
+    Affinity, Capacity, Command, Config, CorePacket, Counters, EndReason, Engine, Event, Keys, Listener, ListenerKind,
+    Meta, Packet, Policy, Routes, Sink, To,
 };
 use portunus_keydist::mech::{Mech, MechList, Sel};
 use portunus_keydist::schedule::{For, Key, SessionKey, TrafficCtx, WrapCtx, message_mac};
@@ -371,6 +371,7 @@ pub fn config(capacity: Capacity) -> Config {
         worker: 3,
         idsp: IDSP.into(),
         realm: REALM.into(),
+        routes: Routes::default(),
         core: "10.0.0.1:5070".parse().unwrap(),
         listeners: vec![
             at(5060, access(Transport::Udp, false)),
@@ -427,6 +428,11 @@ impl World {
         Self::of(config(capacity), policy)
     }
 
+    /// A world with several softswitches.
+    pub fn routed(routes: Routes) -> Self {
+        Self::of(Config { routes, ..config(capacity()) }, Policy::default())
+    }
+
     fn of(config: Config, policy: Policy) -> Self {
         let (proxy, mut rng) = (Key::new([0x5a; 32]), Seeded(1));
         let keys = Keys::new(proxy.prk(), &mut rng);
@@ -475,6 +481,13 @@ impl World {
 
     pub fn core_says(&mut self, octets: &[u8]) -> Vec<(To, Vec<u8>)> {
         self.core_says_all(&[octets])
+    }
+
+    /// A message of the `nth` softswitch's.
+    pub fn switch_says(&mut self, nth: usize, octets: &[u8]) -> Vec<(To, Vec<u8>)> {
+        let packet = CorePacket { affinity: Affinity::from(nth).0, ..CorePacket::shared(octets) };
+        self.engine.on_core(self.now, &[packet], Protocol::Sip, &mut self.sink);
+        self.taken()
     }
 
     /// Several messages of the core's in one batch.

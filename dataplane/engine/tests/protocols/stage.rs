@@ -7,7 +7,7 @@ use super::dialect::*;
 use portunus_channel::esp::Esp;
 use portunus_channel::sealed::Sealed;
 use portunus_engine::{
-    Config, CorePacket, Counters, Engine, Keys, Lane, Listener, ListenerKind, Meta, Packet, Policy, To,
+    Config, CorePacket, Counters, Engine, Keys, Lane, Listener, ListenerKind, Meta, Packet, Policy, Routes, To,
 };
 use portunus_keydist::mech::{Mech, MechList, Sel};
 use portunus_keydist::schedule::{For, Key as Kc, SessionKey, TrafficCtx, WrapCtx, message_mac};
@@ -231,6 +231,7 @@ impl Stage {
             worker: 3,
             idsp: IDSP.into(),
             realm: REALM.into(),
+            routes: Routes::default(),
             core: "10.0.0.1:5070".parse().unwrap(),
             listeners: vec![
                 at(2944, access),

@@ -3,7 +3,8 @@
 //!
 //! AES-256-GCM under a key of the process; plaintext Rand, N1a and the time; associated data the terminal's source
 //! and IDc: the token opens only for the address, port and identity that it was made for. The nonce is the worker's
-//! number and a counter, so it never repeats under the key; it also names the challenge, which serves one s7.
+//! number, that of the softswitch that made the challenge, and a counter, so it never repeats under the key; it also names
+//! the challenge, which serves one s7.
 
 use super::source::{ProcessKeys, SOURCE_LEN, Source};
 use crate::bugs::{Bug, planted};
@@ -27,6 +28,8 @@ pub struct Challenge {
     pub n1a: N1,
     /// Names the challenge within the process.
     pub id: [u8; NONCE],
+    /// The softswitch that keeps its first word, by a number of the caller's; 0: whichever.
+    pub home: u8,
 }
 
 /// Why a token was not taken.
@@ -86,11 +89,23 @@ impl Challenges {
         Self { key, worker, counter: 0 }
     }
 
-    /// Makes the token for one challenge.
+    /// Makes the token for one challenge, of whichever softswitch.
     pub fn seal(&mut self, mono_ms: u64, source: &Source, idc: Idc<'_>, rand: &Rand, n1a: &N1) -> [u8; TOKEN_LEN] {
+        self.seal_from(mono_ms, source, idc, (rand, n1a), 0)
+    }
+
+    /// Makes the token for one challenge of this softswitch's.
+    pub fn seal_from(
+        &mut self,
+        mono_ms: u64,
+        source: &Source,
+        idc: Idc<'_>,
+        (rand, n1a): (&Rand, &N1),
+        home: u8,
+    ) -> [u8; TOKEN_LEN] {
         self.counter += 1;
         let mut sealed = [0u8; SEALED];
-        sealed[0] = self.worker;
+        (sealed[0], sealed[1]) = (self.worker, home);
         sealed[4..NONCE].copy_from_slice(&self.counter.to_be_bytes());
         sealed[NONCE..NONCE + 8].copy_from_slice(&mono_ms.to_be_bytes());
         sealed[NONCE + 8..NONCE + 16].copy_from_slice(&n1a.bits().to_be_bytes());
@@ -143,7 +158,7 @@ impl Challenges {
         if mono_ms.saturating_sub(word(0)) > life_ms && !planted(Bug::ChallengeEternal) {
             return Err(ChallengeFault::Expired);
         }
-        Ok(Challenge { rand, n1a: N1::from_bits(word(8)), id })
+        Ok(Challenge { rand, n1a: N1::from_bits(word(8)), home: id[1], id })
     }
 }
 
@@ -165,6 +180,8 @@ mod tests {
         assert!(crate::ident::is_n2(&token));
         let got = mine.open(11_000, &here, idc, &token, 10_000).unwrap();
         assert_eq!((got.rand, got.n1a), ([9; 16], n1a));
+        let elsewhere = mine.seal_from(1000, &here, idc, (&[9; 16], &n1a), 200);
+        assert_eq!((got.home, mine.open(1000, &here, idc, &elsewhere, 10_000).unwrap().home), (0, 200));
         // Another worker of the process opens it too.
         assert_eq!(Challenges::new(&keys, 9).open(1000, &here, idc, &token, 10_000), Ok(got));
 

@@ -88,6 +88,8 @@ pub struct Fresh {
     challenge: Option<Fingerprint>,
     /// What the core's answer will be bound to.
     pub exchange: Exchange,
+    /// Of an s7: the softswitch that its challenge is of, as [`Proxy::challenge`] was told; else 0.
+    pub home: u8,
 }
 
 /// What a registration is looked up by in the role's tables, found out before its turn comes: the tables are large, and
@@ -210,7 +212,7 @@ impl Proxy {
         if self.replay.seen(now.mono_ms, look.n1) {
             return Err(Reject::Replayed);
         }
-        Ok(Fresh { n1: look.n1, challenge: None, exchange: Exchange::AwaitS5 { n1a: s1.n1 } })
+        Ok(Fresh { n1: look.n1, challenge: None, exchange: Exchange::AwaitS5 { n1a: s1.n1 }, home: 0 })
     }
 
     /// May this s7 go on? `look` is [`Proxy::look_s7`] of it. Changes nothing.
@@ -250,7 +252,7 @@ impl Proxy {
             return Err(Reject::ChallengeReused);
         }
         let exchange = Exchange::AwaitS9 { n1a: challenge.n1a, n1b: s7.n1, rand: challenge.rand };
-        Ok(Fresh { n1: look.n1, challenge: Some(served), exchange })
+        Ok(Fresh { n1: look.n1, challenge: Some(served), exchange, home: challenge.home })
     }
 
     /// The registration goes on: its N1, and the challenge that it answers, are used from now on.
@@ -267,9 +269,17 @@ impl Proxy {
         self.replay.mark(now.mono_ms, fresh.n1)
     }
 
-    /// N2a for the s6 that carries `rand` to `source`.
-    pub fn challenge(&mut self, now: Now, source: &Source, idc: Idc<'_>, rand: &Rand, n1a: &N1) -> [u8; TOKEN_LEN] {
-        self.challenges.seal(now.mono_ms, source, idc, rand, n1a)
+    /// N2a for the s6 that carries `rand` to `source`; `home` says which softswitch the challenge is of, and comes back
+    /// with its s7.
+    pub fn challenge(
+        &mut self,
+        now: Now,
+        source: &Source,
+        idc: Idc<'_>,
+        (rand, n1a): (&Rand, &N1),
+        home: u8,
+    ) -> [u8; TOKEN_LEN] {
+        self.challenges.seal_from(now.mono_ms, source, idc, (rand, n1a), home)
     }
 
     /// A challenge came after a wrong word: true the first time. Where the core repeats its commands until they are

@@ -87,7 +87,7 @@ fn the_clock_window_is_exact_on_both_sides() {
 #[test]
 fn a_challenge_serves_one_s7_from_its_own_address_in_its_time() {
     let (mut proxy, here, rand) = (proxy(), source("192.0.2.7:5060"), [5; 16]);
-    let n2 = proxy.challenge(NOW, &here, alice(), &rand, &N1::from_bits(1));
+    let n2 = proxy.challenge(NOW, &here, alice(), (&rand, &N1::from_bits(1)), 7);
     let answer = s7(2, &n2, rand);
     let got = |p: &mut Proxy, now, from: &str, s7: &S7<'_>| check_s7(p, now, &source(from), s7).err();
     assert_eq!(got(&mut proxy, NOW, "192.0.2.7:5061", &answer), Some(Reject::ChallengeInvalid));
@@ -99,6 +99,7 @@ fn a_challenge_serves_one_s7_from_its_own_address_in_its_time() {
     assert_eq!(got(&mut proxy, NOW, "192.0.2.7:5060", &other), Some(Reject::WrongProxy));
     // None of these copies has spoilt the real one.
     let fresh = check_s7(&mut proxy, NOW, &here, &answer).unwrap();
+    assert_eq!(fresh.home, 7);
     assert_eq!(fresh.exchange, Exchange::AwaitS9 { n1a: N1::from_bits(1), n1b: N1::from_bits(2), rand });
     proxy.accept(NOW, &fresh).unwrap();
     assert_eq!(got(&mut proxy, NOW, "192.0.2.7:5060", &answer), Some(Reject::Replayed));

@@ -6,14 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
-use portunus_engine::{Lane, Reading};
+use portunus_engine::{Affinity, HOMES_MAX, Lane, Reading};
 use portunus_io::{Batch, Pushed, Receiver, Rx, Tx, UdpPort, listen};
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
 use super::pool::{Opening, Pool};
 use super::{LANES_MAX, LaneCounters, LanesConfig};
-use crate::outputs::AFFINITY_SHIFT;
+use crate::softswitches::Softswitches;
 
 /// Milliseconds for which a lane without an active session is kept after its last message: as long as an answer of
 /// the core's may be repeated.
@@ -90,6 +90,7 @@ pub(crate) struct LanesLink {
     /// Where the sockets are registered, and their first token.
     registry: Option<(Registry, usize)>,
     shared: Vec<Option<Shared>>,
+    softswitches: Softswitches,
     pool: Pool,
     receiver: Receiver,
     /// Lanes and shared ports that may have more to read, by token; each once.
@@ -114,7 +115,15 @@ impl LanesLink {
         trusted.sort_unstable();
         trusted.dedup();
         let longest = config.message_max.clamp(576, 65_535);
+        let link = match config.protocol {
+            Protocol::Mgcp => "mgcp",
+            Protocol::H248 => "h248",
+            Protocol::Ras => "ras",
+            Protocol::Sip => "lane",
+        };
+        let patience = (config.silent_ms, config.probe_ms);
         Self {
+            softswitches: Softswitches::new(link, &config.peers, &config.routes, patience),
             trusted,
             longest,
             registry: None,
@@ -132,8 +141,8 @@ impl LanesLink {
     /// Opens the first worker's port, which shows whether the address can be used at all. Tokens are from `first` on, at
     /// most [`TOKENS`]. Returns the port's address.
     pub(super) fn open(&mut self, registry: &Registry, first: usize) -> io::Result<SocketAddr> {
-        if self.config.peers.is_empty() || self.config.peers.len() > 256 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a link to the core needs 1 to 256 softswitches"));
+        if self.config.peers.is_empty() || self.config.peers.len() > HOMES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a link to the core needs 1 to 255 softswitches"));
         }
         self.registry = Some((registry.try_clone()?, first));
         self.open_shared(0)?;
@@ -192,10 +201,10 @@ impl LanesLink {
         Ok(())
     }
 
-    /// The softswitch for this affinity.
-    fn choose(&self, affinity: u32) -> Option<SocketAddr> {
-        let nth = (affinity >> AFFINITY_SHIFT) as usize;
-        self.config.peers.get(nth % self.config.peers.len().max(1)).copied()
+    /// The softswitch for this affinity; `None`, and counted, where nothing is to be sent.
+    fn choose(&mut self, now: Now, affinity: u32) -> Option<SocketAddr> {
+        let nth = self.softswitches.choose(now, Affinity(affinity))?;
+        self.config.peers.get(nth).copied()
     }
 
     /// Takes what `write` writes; it leaves with the next [`LanesLink::flush`] at the latest. [`Pushed::Full`]: it was
@@ -208,17 +217,23 @@ impl LanesLink {
         write: &mut dyn FnMut(&mut [u8]) -> Option<usize>,
     ) -> Pushed {
         match lane {
-            Lane::Shared => self.push_shared(affinity, worker, write),
+            Lane::Shared => self.push_shared(now, affinity, worker, write),
             Lane::Of(name) => self.push_lane(now, affinity, (name, worker), write),
         }
     }
 
-    fn push_shared(&mut self, affinity: u32, worker: u8, write: &mut dyn FnMut(&mut [u8]) -> Option<usize>) -> Pushed {
+    fn push_shared(
+        &mut self,
+        now: Now,
+        affinity: u32,
+        worker: u8,
+        write: &mut dyn FnMut(&mut [u8]) -> Option<usize>,
+    ) -> Pushed {
         if self.open_shared(worker).is_err() {
             self.counters.lane_unopened += 1;
             return Pushed::Full;
         }
-        let (nth, peer) = (usize::from(worker), self.choose(affinity));
+        let (nth, peer) = (usize::from(worker), self.choose(now, affinity));
         if self.shared.get(nth).and_then(Option::as_ref).is_some_and(|shared| shared.tx.is_full()) {
             self.flush_shared(nth);
         }
@@ -237,7 +252,11 @@ impl LanesLink {
         whose: (u64, u8),
         write: &mut dyn FnMut(&mut [u8]) -> Option<usize>,
     ) -> Pushed {
-        let chosen = self.choose(affinity);
+        let chosen = self.choose(now, affinity);
+        let exact = Affinity(affinity).is_exact();
+        if exact && chosen.is_none() {
+            return Pushed::Full;
+        }
         // A lane that makes room for another has nothing that waits.
         if self.tx.is_full() || self.pool.is_full() {
             self.flush_lanes();
@@ -249,8 +268,9 @@ impl LanesLink {
         };
         self.pool.touch(slot, now.mono_ms);
         let Some(lane) = self.pool.get(slot) else { return Pushed::Full };
-        // A session's messages go to whom it heard last; steps to whom the terminal's first step went.
-        let Some(peer) = lane.peer.filter(|_| lane.active).or(chosen) else { return Pushed::Full };
+        // A session's messages go to whom it heard last; steps to whom the terminal's first step went, whatever an older
+        // session of the terminal's has heard.
+        let Some(peer) = lane.peer.filter(|_| lane.active && !exact).or(chosen) else { return Pushed::Full };
         let pushed = self.tx.push_with(peer, write);
         if pushed == Pushed::Written {
             self.by.push(slot);
@@ -390,11 +410,15 @@ impl LanesLink {
         let peers = &self.config.peers;
         let exactly = peers.iter().position(|peer| *peer == sender);
         let place = exactly.or_else(|| peers.iter().position(|peer| peer.ip() == sender.ip()));
-        Some((place.unwrap_or_default() as u32) << AFFINITY_SHIFT)
+        let place = place.unwrap_or_default();
+        self.softswitches.heard(place);
+        // From another port of its host's, its lane alone knows the way back.
+        Some(if exactly.is_some() { Affinity::from(place).0 } else { Affinity::new(0, place as u8 + 1, 0).0 })
     }
 
-    /// Closes the lanes whose time has come.
+    /// Brings the softswitches' standing up to date, and closes the lanes whose time has come.
     pub(crate) fn look(&mut self, now: Now) {
+        self.softswitches.look(now);
         if let (Some((registry, _)), Some(until)) = (&self.registry, now.mono_ms.checked_sub(LINGER_MS)) {
             self.pool.close_idle(until, registry, &mut self.counters);
         }
@@ -402,7 +426,7 @@ impl LanesLink {
 
     /// When [`LanesLink::look`] is wanted next, on the monotonic clock in milliseconds.
     pub(crate) fn next_look(&self) -> Option<u64> {
-        self.pool.oldest().map(|used| used + LINGER_MS)
+        [self.pool.oldest().map(|used| used + LINGER_MS), self.softswitches.next_look()].into_iter().flatten().min()
     }
 
     /// The terminal of this name has, or has no longer, an active session at this worker.
@@ -414,7 +438,16 @@ impl LanesLink {
 
     /// Shows every counter.
     pub(crate) fn readings(&self, show: &mut dyn FnMut(Reading)) {
-        self.counters.readings(show);
+        let passed = self.softswitches.passed;
+        let counters = LaneCounters {
+            lane_failed_over: passed.failed_over,
+            lane_held: passed.held,
+            lane_probes: passed.probes,
+            lane_peers_silent: self.softswitches.silent() as u64,
+            ..self.counters
+        };
+        counters.readings(show);
+        self.softswitches.readings(show);
     }
 }
 

@@ -6,29 +6,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
-use portunus_engine::Reading;
+use portunus_engine::{Affinity, HOMES_MAX, Reading};
 use portunus_io::{Batch, Pushed, Rx, Tx, UdpPort, listen};
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
 
 use super::{UdpConfig, UdpCounters};
-use crate::outputs::AFFINITY_SHIFT;
-
-/// What is known of a softswitch.
-#[derive(Debug, Default)]
-struct Health {
-    /// When the first message left to which nothing has come back.
-    asked_ms: Option<u64>,
-    /// It is passed over, and tried again at this time.
-    silent_until: Option<u64>,
-}
+use crate::softswitches::Softswitches;
 
 struct Socket {
     port: UdpPort,
     tx: Batch,
     ready: bool,
-    /// `None` for the main socket.
-    health: Option<Health>,
 }
 
 /// Connected sockets to the softswitches, and one for whatever else the core sends to their address.
@@ -42,8 +31,7 @@ pub struct UdpLink {
     /// Datagrams of one system call.
     batch: usize,
     pub(super) counters: UdpCounters,
-    silent: usize,
-    look_ms: u64,
+    softswitches: Softswitches,
     /// Where the sockets are registered.
     registry: Option<Registry>,
 }
@@ -53,9 +41,6 @@ impl core::fmt::Debug for UdpLink {
         f.debug_struct("UdpLink").field("peers", &self.config.peers).finish_non_exhaustive()
     }
 }
-
-/// Milliseconds between looks at who is silent.
-const LOOK_MS: u64 = 250;
 
 impl UdpLink {
     /// Nothing is open yet.
@@ -70,35 +55,34 @@ impl UdpLink {
             longest: config.message_max.clamp(576, 65_535),
             batch: config.batch.clamp(1, 256),
             counters: UdpCounters::default(),
-            silent: 0,
-            look_ms: 0,
+            softswitches: Softswitches::new("link", &config.peers, &config.routes, (config.silent_ms, config.probe_ms)),
             registry: None,
             config,
         }
     }
 
-    /// Opens the sockets and registers them, with tokens from `first` on: one for each softswitch, at most 256, and one
+    /// Opens the sockets and registers them, with tokens from `first` on: one for each softswitch, at most 255, and one
     /// more.
     pub(super) fn open(&mut self, registry: &Registry, first: usize) -> io::Result<()> {
-        if self.config.peers.is_empty() || self.config.peers.len() > 256 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a link to the core needs 1 to 256 softswitches"));
+        if self.config.peers.is_empty() || self.config.peers.len() > HOMES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a link to the core needs 1 to 255 softswitches"));
         }
         let main = listen::udp_shared(self.config.bind, self.config.buffers)?;
         for peer in self.config.peers.clone() {
             let socket = listen::udp_connected(&main, peer, self.config.buffers)?;
-            self.add(socket, true);
+            self.add(socket);
         }
-        self.add(main, false);
+        self.add(main);
         self.register(registry, first)
     }
 
-    fn add(&mut self, socket: std::net::UdpSocket, peer: bool) {
+    fn add(&mut self, socket: std::net::UdpSocket) {
         let mut port = UdpPort::new(socket, self.batch);
         if self.config.coalesce {
             port.coalesce();
         }
         let tx = Batch::new(self.batch, self.longest);
-        self.sockets.push(Socket { port, tx, ready: true, health: peer.then(Health::default) });
+        self.sockets.push(Socket { port, tx, ready: true });
     }
 
     /// Registers the sockets here, and nowhere else any longer.
@@ -133,60 +117,14 @@ impl UdpLink {
         first.port.local_addr()
     }
 
-    /// The softswitch for this affinity.
-    fn choose(&mut self, now: Now, affinity: u32) -> usize {
-        let peers = self.config.peers.len().max(1);
-        let own = affinity as usize % peers;
-        if self.silent == 0 {
-            return own;
-        }
-        let interval = self.config.probe_ms;
-        for nth in 0..peers {
-            let at = (own + nth) % peers;
-            let Some(health) = self.sockets.get_mut(at).and_then(|socket| socket.health.as_mut()) else { continue };
-            match health.silent_until {
-                None => {
-                    self.counters.link_failed_over += u64::from(nth > 0);
-                    return at;
-                }
-                Some(until) if until <= now.mono_ms => {
-                    health.silent_until = Some(now.mono_ms + interval);
-                    self.counters.link_probes += 1;
-                    return at;
-                }
-                Some(_) => {}
-            }
-        }
-        // All are silent: theirs may be the first to come back.
-        own
-    }
-
     /// Brings the softswitches' standing up to date, when that is due.
     pub(crate) fn look(&mut self, now: Now) {
-        if self.look_ms <= now.mono_ms {
-            self.look_at_all(now);
-        }
-    }
-
-    fn look_at_all(&mut self, now: Now) {
-        self.look_ms = now.mono_ms + LOOK_MS;
-        let (patience, interval) = (self.config.silent_ms, self.config.probe_ms);
-        let mut silent = 0;
-        for health in self.sockets.iter_mut().filter_map(|socket| socket.health.as_mut()) {
-            let overdue = health.asked_ms.is_some_and(|asked| now.mono_ms.saturating_sub(asked) >= patience);
-            if overdue && health.silent_until.is_none() {
-                health.silent_until = Some(now.mono_ms + interval);
-            }
-            silent += usize::from(health.silent_until.is_some());
-        }
-        self.silent = silent;
-        self.counters.link_peers_silent = silent as u64;
+        self.softswitches.look(now);
     }
 
     /// When [`UdpLink::look`] is wanted next, on the monotonic clock in milliseconds.
     pub(crate) fn next_look(&self) -> Option<u64> {
-        let asked = self.sockets.iter().any(|socket| socket.health.as_ref().is_some_and(|h| h.asked_ms.is_some()));
-        asked.then_some(self.look_ms)
+        self.softswitches.next_look()
     }
 
     /// True while the system takes no more of what waits to leave.
@@ -202,18 +140,14 @@ impl UdpLink {
         affinity: u32,
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> Pushed {
-        let at = self.choose(now, affinity >> AFFINITY_SHIFT);
+        let Some(at) = self.softswitches.choose(now, Affinity(affinity)) else { return Pushed::Full };
         if self.sockets.get(at).is_some_and(|socket| socket.tx.is_full()) {
             self.flush_one(at);
         }
         let Some(socket) = self.sockets.get_mut(at) else { return Pushed::Full };
         let peer = self.config.peers.get(at).copied().unwrap_or(self.config.bind);
         let pushed = socket.tx.push_with(peer, write);
-        match (pushed, &mut socket.health) {
-            (Pushed::Written, Some(health)) => health.asked_ms = health.asked_ms.or(Some(now.mono_ms)),
-            (Pushed::Full, _) => self.counters.link_full += 1,
-            _ => {}
-        }
+        self.counters.link_full += u64::from(pushed == Pushed::Full);
         pushed
     }
 
@@ -276,28 +210,16 @@ impl UdpLink {
             Err(error) => {
                 if error.kind() == io::ErrorKind::ConnectionRefused {
                     self.counters.link_refused += 1;
-                    self.refused(nth, now);
+                    self.softswitches.refused(nth, now);
                 }
                 return true;
             }
         }
-        if let Some(health) = socket.health.as_mut().filter(|_| !rx.is_empty()) {
-            health.asked_ms = None;
-            if health.silent_until.take().is_some() {
-                self.silent = self.silent.saturating_sub(1);
-                self.counters.link_peers_silent = self.silent as u64;
-            }
+        // The main socket is behind theirs, and is nobody's.
+        if !rx.is_empty() {
+            self.softswitches.heard(nth);
         }
         true
-    }
-
-    /// A softswitch's host says that nobody listens there.
-    fn refused(&mut self, nth: usize, now: Now) {
-        let interval = self.config.probe_ms;
-        if let Some(health) = self.sockets.get_mut(nth).and_then(|socket| socket.health.as_mut()) {
-            health.silent_until = health.silent_until.or(Some(now.mono_ms + interval));
-        }
-        self.look_at_all(now);
     }
 
     /// True for a message that is to be taken: from a host of the core, and no longer than messages are.
@@ -316,6 +238,15 @@ impl UdpLink {
 
     /// Shows every counter.
     pub(crate) fn readings(&self, show: &mut dyn FnMut(Reading)) {
-        self.counters.readings(show);
+        let passed = self.softswitches.passed;
+        let counters = UdpCounters {
+            link_failed_over: passed.failed_over,
+            link_probes: passed.probes,
+            link_held: passed.held,
+            link_peers_silent: self.softswitches.silent() as u64,
+            ..self.counters
+        };
+        counters.readings(show);
+        self.softswitches.readings(show);
     }
 }

@@ -1,7 +1,7 @@
 //! What comes from the core: by the worker's own links, or from the control thread.
 
 use arrayvec::ArrayVec;
-use portunus_engine::{CorePacket, Lane};
+use portunus_engine::{Affinity, CorePacket, Lane};
 use portunus_io::Batch;
 use portunus_keydist::Now;
 use portunus_signalling::Protocol;
@@ -9,7 +9,7 @@ use portunus_signalling::Protocol;
 use super::{HAND, TURN_BATCHES, Worker};
 use crate::handler::Handler;
 use crate::lanes::LanesRx;
-use crate::outputs::{AFFINITY_SHIFT, Outputs, take_core};
+use crate::outputs::{Outputs, take_core};
 use crate::own::Rooms;
 
 impl<H: Handler> Worker<H> {
@@ -56,7 +56,7 @@ fn receive_udp<H: Handler>(now: Now, rx: &mut Batch, handler: &mut H, out: &mut 
     };
     let mut work = 0;
     for nth in 0..sockets {
-        let affinity = (nth as u32) << AFFINITY_SHIFT;
+        let affinity = Affinity::from(nth).0;
         for _ in 0..TURN_BATCHES {
             if !out.own.udp.as_mut().is_some_and(|link| link.recv(nth, now, rx)) {
                 break;
