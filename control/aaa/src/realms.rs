@@ -55,6 +55,11 @@ impl Realms {
         &self.known
     }
 
+    /// True for a domain whose subscribers some server knows by name.
+    pub fn knows(&self, domain: &str) -> bool {
+        self.known.iter().any(|r| realm::is_of(domain, r))
+    }
+
     /// The realm of a subscriber; `None` where no server leads to it.
     pub fn of(&self, idc: &str) -> Option<Arc<str>> {
         if self.known.is_empty() {
@@ -128,6 +133,7 @@ mod tests {
         // Where none is told apart, all are ours, as ever.
         assert_eq!(of(&realms(&[&[], &[]]), "carol@c.test").as_deref(), Some("a.test"));
         assert_eq!(of(&Realms::only("a.test"), "carol@c.test").as_deref(), Some("a.test"));
+        assert!(closed.knows("B.test") && closed.knows("x.b.test") && !closed.knows("c.test"));
         assert_eq!(closed.own().as_ref(), "a.test");
         assert_eq!(closed.known().len(), 3);
     }

@@ -139,6 +139,8 @@ impl Auc {
         let asked = request.clone();
         let (answer, mut did) = match self.centre.on_request(now, &mut self.rng, request) {
             Verdict::Answer(answer) => (answer, vector(&asked, &answer)),
+            // This one knows of no other domain.
+            Verdict::Foreign { .. } => (AaaAnswer::Rejected, None),
             Verdict::Record(account) => {
                 keep(now, store, &account);
                 (AaaAnswer::Recorded, Some(Did::Recorded(account)))

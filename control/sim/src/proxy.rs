@@ -12,7 +12,7 @@ use crate::switch::{Local, Sends, Switch};
 use core::net::SocketAddr;
 use portunus_engine::{
     Capacity, Command, Config, CorePacket, Engine, Event, Keys, Lane, Listener, ListenerKind, Meta, Packet, Policy,
-    Sink, To,
+    Routes, Sink, To,
 };
 use portunus_keydist::proxy::HashKey;
 use portunus_keydist::{DeviceKeys, Idc, Key, Now};
@@ -182,6 +182,7 @@ impl Proxy {
                 workers: scenario.workers,
                 idsp: name(scenario, index),
                 realm: "example.test".into(),
+                routes: Routes::default(),
                 core: addr::core(index),
                 listeners: listeners.clone(),
                 capacity: CAPACITY,

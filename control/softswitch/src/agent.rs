@@ -24,7 +24,7 @@ use core::net::SocketAddr;
 use portunus_codec::{Full, Writer};
 use portunus_keydist::Now;
 use portunus_keydist::ident::{Idc, Rand};
-use portunus_keydist::steps::{S2, S8};
+use portunus_keydist::steps::{Refusal, S2, S8};
 use portunus_signalling::Protocol;
 use std::sync::Arc;
 
@@ -121,8 +121,8 @@ impl Ctx<'_> {
     /// s2: asks the AuC (s3); [`Agent::on_vector`] follows. `ipc` where s2 says it.
     ///
     /// # Errors
-    /// Seconds to wait (jittered), for the refusal: too many questions are open. Counted.
-    pub(crate) fn s2(&mut self, origin: &Origin<'_>, s2: &S2<'_>, ipc: Option<SocketAddr>) -> Result<(), u32> {
+    /// What the terminal is told, counted: too many questions are open, or its realm is nobody's.
+    pub(crate) fn s2(&mut self, origin: &Origin<'_>, s2: &S2<'_>, ipc: Option<SocketAddr>) -> Result<(), Refusal> {
         self.core.begin_pkd1(self.now, origin, s2, (None, ipc), self.out)
     }
 

@@ -1,7 +1,7 @@
 //! What a softswitch is told at start. Plain values; reading files is somebody else's work.
 
 use core::net::SocketAddr;
-use portunus_aaa::DigestAlgorithm;
+use portunus_aaa::{DigestAlgorithm, Realms};
 use portunus_keydist::ident::Idsp;
 use portunus_signalling::Protocol;
 use std::sync::Arc;
@@ -16,6 +16,16 @@ pub struct Peer {
     pub addr: SocketAddr,
     /// The proxy identities whose registrations it may send; none for an element that only relays calls.
     pub idsps: Vec<Arc<str>>,
+}
+
+/// The softswitch of another domain, or another one of ours. Trusted both ways: what it says of callers is believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Where it takes SIP over UDP.
+    pub address: SocketAddr,
+    /// Domains whose subscribers are reached by it. One of ours: it serves some of them, and is asked for those that are
+    /// not here.
+    pub domains: Vec<Arc<str>>,
 }
 
 /// The proxy engine in front of us in the same process (direct topology): it talks to us in memory.
@@ -212,10 +222,14 @@ pub struct Config {
     /// A call agent or controller is [`crate::Peer::Behind`] a gateway's lane, hears of the gateway in its name when its
     /// session is active, and everything else of the gateway's goes to it.
     pub behind: Behind,
-    /// The digest realm, which also names the AuC's domain.
+    /// The digest realm of our own domain.
     pub realm: Arc<str>,
+    /// Whose AuC is asked about whom. Subscribers of other realms may name theirs as the digest realm.
+    pub realms: Realms,
     /// Host parts that we answer for, beside our own address. Compared without regard to case.
     pub domains: Vec<Arc<str>>,
+    /// Where subscribers of other domains, and of ours that are not here, are reached.
+    pub neighbours: Vec<Neighbour>,
     /// Whom we trust. Everything from other addresses is dropped, and nothing is ever sent elsewhere.
     pub peers: Vec<Peer>,
     /// The proxy engine in this process, in the direct topology.
@@ -255,7 +269,9 @@ impl Config {
             listeners: Listeners::default(),
             behind: Behind::default(),
             domains: vec![realm.clone()],
+            realms: Realms::only(&realm),
             realm,
+            neighbours: Vec::new(),
             peers: Vec::new(),
             local: None,
             retries: 1,
@@ -295,6 +311,8 @@ impl Config {
         let Listeners { mgcp, h248, .. } = self.listeners;
         let own: Vec<SocketAddr> = [Some(self.own), mgcp, h248].into_iter().flatten().collect();
         self.behind.validate(&own)?;
+        must(self.neighbours.iter().all(|n| n.address != self.own), "a neighbour must be somebody else")?;
+        must(self.neighbours.iter().all(|n| !n.domains.is_empty()), "a neighbour must have a domain")?;
         must((1_000..=60_000).contains(&self.challenge_ms), "a challenge must live 1 s to 60 s")?;
         must((1_000..=120_000).contains(&self.transaction_ms), "an answer must be remembered 1 s to 120 s")?;
         must((1_000..=120_000).contains(&self.ask_ms), "a question must be given up after 1 s to 120 s")?;

@@ -37,6 +37,8 @@ counters! {
     retransmission,
     /// Registrations through a proxy identity that their sender does not serve.
     unknown_proxy,
+    /// Registrations of subscribers whose realm no AuC is known for.
+    unknown_realm,
     /// Questions put to the AuC (s3).
     asked,
     /// Challenges sent (s5).
@@ -81,6 +83,8 @@ counters! {
     relayed_request,
     /// Responses relayed.
     relayed_response,
+    /// Requests for subscribers of another domain, or of another softswitch, passed to it.
+    to_neighbour,
     /// Requests answered 404 or 480: nobody is registered there.
     unreachable,
     /// Requests answered 482 or 483.

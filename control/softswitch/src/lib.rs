@@ -43,7 +43,7 @@ mod upstreams;
 mod uri;
 
 pub use config::{
-    Behind, Config, ConfigError, Expires, Health, Limits, Listeners, LocalProxy, Peer as PeerConfig, RETRIES_MAX,
+    Behind, Config, ConfigError, Expires, Health, Limits, Listeners, LocalProxy, Neighbour, Peer as PeerConfig, RETRIES_MAX,
     Upstream,
 };
 pub use counters::Counters;

@@ -10,8 +10,9 @@ use portunus_aaa::{AaaAnswer, AaaRequest, Authenticate, DigestAlgorithm, Unreach
 use portunus_keydist::Now;
 use portunus_keydist::ident::{IdcBuf, IdspBuf, N1, Rand};
 use portunus_keydist::softswitch::Registration;
-use portunus_keydist::steps::{S2, S5, S8, S9};
+use portunus_keydist::steps::{Refusal, S2, S5, S8, S9};
 use portunus_signalling::Protocol;
+use std::sync::Arc;
 
 /// Where a step came from, and what it takes to answer it later.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +86,7 @@ pub(crate) enum Judged {
 }
 
 impl Core {
-    /// s2 to s3. `uri` is the request's own, where it has one. `Err`: seconds to wait, for the refusal.
+    /// s2 to s3. `uri` is the request's own, where it has one. `Err`: nobody was asked, and why.
     pub(crate) fn begin_pkd1(
         &mut self,
         now: Now,
@@ -93,7 +94,7 @@ impl Core {
         s2: &S2<'_>,
         (uri, ipc): (Option<&str>, Option<SocketAddr>),
         out: &mut Vec<Effect>,
-    ) -> Result<(), u32> {
+    ) -> Result<(), Refusal> {
         let registration = Box::new(Registration::on_s2(now, s2, self.policy));
         self.ask_pkd1(now, origin, registration, (uri, ipc), out)
     }
@@ -106,10 +107,21 @@ impl Core {
         registration: Box<Registration>,
         (uri, ipc): (Option<&str>, Option<SocketAddr>),
         out: &mut Vec<Effect>,
-    ) -> Result<(), u32> {
-        let realm = self.config.realm.clone();
+    ) -> Result<(), Refusal> {
+        let Some(realm) = self.realm_of(registration.ask().idc.as_str()) else { return Err(Refusal::Denied) };
         let s3 = Authenticate::pkd1(&registration.ask(), realm, uri.filter(|u| !u.is_empty()), ipc);
-        self.ask_vector(now, origin, Kind::Pkd1(registration), AaaRequest::Authenticate(s3), out)
+        let asked = self.ask_vector(now, origin, Kind::Pkd1(registration), AaaRequest::Authenticate(s3), out);
+        asked.map_err(|retry_after_s| Refusal::Busy { retry_after_s })
+    }
+
+    /// The realm whose AuC knows this identity; `None`, and counted, where none does.
+    pub(crate) fn realm_of(&mut self, idc: &str) -> Option<Arc<str>> {
+        let realm = self.config.realms.of(idc);
+        if realm.is_none() {
+            self.counters.unknown_realm += 1;
+            self.counters.refused += 1;
+        }
+        realm
     }
 
     /// s8: judged, and counted.
@@ -130,7 +142,8 @@ impl Core {
                 self.counters.word_differs += 1;
                 return match self.ask_pkd1(now, origin, registration, (uri, Some(s8.ipc)), out) {
                     Ok(()) => Judged::Asked,
-                    Err(retry_after_s) => Judged::Busy { retry_after_s },
+                    Err(Refusal::Busy { retry_after_s }) => Judged::Busy { retry_after_s },
+                    Err(_) => Judged::Refused,
                 };
             }
             Verdict::Wrong => self.counters.word_differs += 1,

@@ -134,6 +134,9 @@ impl Core {
             // It relays calls, and registers nobody.
             config.peers.push(PeerConfig { addr: upstream.address, idsps: Vec::new() });
         }
+        for neighbour in &config.neighbours {
+            config.peers.push(PeerConfig { addr: neighbour.address, idsps: Vec::new() });
+        }
         let l = config.limits;
         let policy = Policy::new(config.retries, config.ask_ms as u32, config.challenge_ms as u32).unwrap_or_default();
         let limits = location::Limits {

@@ -153,12 +153,7 @@ impl Client {
     }
 
     /// A client over these links, for the realms that they lead to.
-    pub fn routed(
-        links: Vec<Box<dyn Link>>,
-        realms: Arc<Realms>,
-        limits: Limits,
-        rng: Box<dyn Random + Send>,
-    ) -> Self {
+    pub fn routed(links: Vec<Box<dyn Link>>, realms: Arc<Realms>, limits: Limits, rng: Box<dyn Random + Send>) -> Self {
         let was = links.iter().map(|l| l.health()).collect();
         Self {
             limits,

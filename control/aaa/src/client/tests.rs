@@ -50,8 +50,7 @@ impl World {
 
     /// With servers that lead to these realms.
     fn routed(servers: &[&[&str]], stream: bool, limits: Limits, window: usize) -> Self {
-        let realms: Vec<Vec<Arc<str>>> =
-            servers.iter().map(|r| r.iter().map(|r| Arc::from(*r)).collect()).collect();
+        let realms: Vec<Vec<Arc<str>>> = servers.iter().map(|r| r.iter().map(|r| Arc::from(*r)).collect()).collect();
         let servers = servers.len();
         let known = Arc::new(Realms::new("example.test", &[], realms.iter().map(Vec::as_slice)));
         let secret = || SharedSecret::new(if stream { b"radsec".to_vec() } else { SECRET.to_vec() });

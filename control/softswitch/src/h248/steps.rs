@@ -43,10 +43,7 @@ impl Controller {
     fn on_s2(&mut self, ctx: &mut Ctx<'_>, origin: &Origin<'_>, version: u8, s2: &S2<'_>) {
         let refusal = match ctx.serves(origin.from, s2.idsp.as_str()) {
             None => Some(Refusal::Denied),
-            Some(_) => {
-                let asked = ctx.s2(origin, s2, None);
-                asked.err().map(|retry_after_s| Refusal::Busy { retry_after_s })
-            }
+            Some(_) => ctx.s2(origin, s2, None).err(),
         };
         if let Some(refusal) = refusal {
             self.refuse(ctx, origin.from, version, &refusal, Names::N1(&s2.n1));

@@ -38,7 +38,7 @@ impl Gatekeeper {
         let refusal = match ctx.serves(from, s2.idsp.as_str()).map(|_| ctx.s2(&origin, s2, None)) {
             None => Refusal::Denied,
             Some(Ok(())) => return self.wait(ctx, transaction, from, msg.seq()),
-            Some(Err(retry_after_s)) => Refusal::Busy { retry_after_s },
+            Some(Err(refusal)) => refusal,
         };
         let of = (msg.kind(), msg.seq());
         refuse(ctx, &Asked { transaction, from, of, idc: s2.idc, idsp: s2.idsp, named: Named::N1(&s2.n1) }, &refusal);

@@ -21,7 +21,7 @@ use crate::transactions::TransactionId;
 use portunus_aaa::{AaaRequest, Authenticate, DigestAlgorithm};
 use portunus_keydist::Now;
 use portunus_keydist::ident::{Idc, Rand};
-use portunus_keydist::steps::S9;
+use portunus_keydist::steps::{Refusal, S9};
 use portunus_signalling::{FaultKind, Protocol};
 use portunus_sip::carriage::core::{
     Ask, Granted, Register, read_register, write_digest_challenge, write_granted, write_s5, write_s9,
@@ -118,19 +118,30 @@ impl Core {
         };
         // Names are bound: To and From are the identity that was, or is to be, authenticated.
         let bound = [msg.to(), msg.from()].iter().all(|a| a.sip().is_some_and(|uri| uri.is_idc(register.idc)));
-        if !bound || register.realm != self.config.realm.as_bytes() {
+        if !bound || !self.is_realm(register) {
             self.counters.refused += 1;
             return Err(Status::refused());
         }
         Ok(idsp)
     }
 
+    /// A digest response is bound to its realm, which is our own or the subscriber's. PKD1's words are not, nor is a
+    /// trusted proxy's own: there each names the domain that it knows, and the AuC is found by the identity.
+    fn is_realm(&self, register: &Register<'_>) -> bool {
+        if !matches!(register.ask, Ask::DigestAnswer { .. }) {
+            return true;
+        }
+        let own = || self.config.realms.of(register.idc.as_str());
+        register.realm == self.config.realm.as_bytes() || own().is_some_and(|r| register.realm == r.as_bytes())
+    }
+
     fn on_read(&mut self, now: Now, r: &Request<'_, '_>, out: &mut Vec<Effect>) -> Option<Granting> {
         match r.register.ask {
-            Ask::S2(s2) => {
-                let begun = self.begin_pkd1(now, &r.origin(), &s2, (r.uri(), Some(r.register.ipc)), out);
-                self.unless_busy(now, r, begun, out);
-            }
+            Ask::S2(s2) => match self.begin_pkd1(now, &r.origin(), &s2, (r.uri(), Some(r.register.ipc)), out) {
+                Ok(()) => {}
+                Err(Refusal::Busy { retry_after_s }) => self.unless_busy(now, r, Err(retry_after_s), out),
+                Err(_) => self.conclude(now, (r.transaction, r.from), r.msg, &Status::refused(), out),
+            },
             Ask::S8(s8) => match self.judge_pkd1(now, &r.origin(), &s8, r.uri(), out) {
                 Judged::Right(s9) => return self.grant(now, r, Proof::Word(s8.rand, Some(s9)), out),
                 Judged::Asked => {}
@@ -175,7 +186,8 @@ impl Core {
     fn ask_digest(&mut self, now: Now, r: &Request<'_, '_>, retries_left: u8, out: &mut Vec<Effect>) {
         let Some(algorithm) = self.config.digest else { return self.refuse(now, r, out) };
         let Register { idc, idsp, ipc, .. } = r.register;
-        let (realm, uri) = (self.config.realm.clone(), r.uri().unwrap_or_default());
+        let Some(realm) = self.realm_of(idc.as_str()) else { return self.refuse(now, r, out) };
+        let uri = r.uri().unwrap_or_default();
         let s3 = Authenticate::digest(idc, idsp, algorithm, realm, uri, Some(ipc));
         let kind = Kind::Digest { idc: idc.as_str().into(), idsp: r.idsp.clone(), retries_left };
         let asked = self.ask_vector(now, &r.origin(), kind, AaaRequest::Authenticate(s3), out);
@@ -193,7 +205,11 @@ impl Core {
     pub(crate) fn on_vector(&mut self, now: Now, waiting: &Waiting, vector: &Vector, out: &mut Vec<Effect>) {
         // It was parsed when it came.
         let Ok(msg) = Message::parse(&waiting.request) else { return };
-        let (tag, realm) = (self.to_tag(&msg), self.config.realm.clone());
+        let tag = self.to_tag(&msg);
+        // A stock phone's response is bound to the realm that its AuC was asked for.
+        let idc = msg.from().sip().and_then(|uri| crate::uri::identity(&uri));
+        let realm = idc.and_then(|idc| self.config.realms.of(idc.as_idc().as_str()));
+        let realm = realm.unwrap_or_else(|| self.config.realm.clone());
         let answer = match vector {
             Vector::Challenge { idsp, rand, .. } => {
                 self.write(|w| write_s5(&msg, &tag, &realm, idsp.as_idsp(), rand, w))

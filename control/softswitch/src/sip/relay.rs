@@ -7,6 +7,7 @@
 
 use super::answers::Status;
 use super::register::Granting;
+use crate::config::Neighbour;
 use crate::peers::{self, Peer};
 use crate::state::{Core, Effect};
 use crate::uri;
@@ -26,7 +27,7 @@ struct Target {
     route: Option<Box<[u8]>>,
     /// How many Routes are taken off.
     pop: usize,
-    /// True: a registrar behind us, which is told by whom.
+    /// True: somebody who trusts us, and is told by whom.
     asserted: bool,
 }
 
@@ -108,13 +109,56 @@ fn way(sw: &mut Core, now: Now, from: Peer, msg: &Message<'_>) -> Way {
     if behind {
         return registrar(sw, msg, pop);
     }
+    if !ours && msg.method() == Method::Register {
+        // A guest's, who names his own domain.
+        let host = core::str::from_utf8(uri.host).unwrap_or_default();
+        return if sw.config.realms.knows(host) { Way::Here } else { no_route(sw) };
+    }
     if !ours {
-        return no_route(sw);
+        return match is_bound(sw, now, &uri) {
+            // A subscriber of another domain's who registered here.
+            true => registered(sw, now, &uri, pop),
+            false => neighbour(sw, from, msg, &uri, pop).unwrap_or_else(|| no_route(sw)),
+        };
     }
     if uri.user.is_none() || msg.method() == Method::Register {
         return Way::Here;
     }
+    if !is_bound(sw, now, &uri)
+        && let Some(way) = neighbour(sw, from, msg, &uri, pop)
+    {
+        return way;
+    }
     registered(sw, now, &uri, pop)
+}
+
+fn is_bound(sw: &Core, now: Now, uri: &Uri<'_>) -> bool {
+    uri::identity(uri).is_some_and(|idc| sw.location.best(now.mono_ms, idc.as_idc().as_str()).is_some())
+}
+
+/// The neighbour by which a domain's subscribers are reached. Nobody's request comes to the same one twice, and none goes
+/// through us from one foreign domain to another.
+fn neighbour(sw: &mut Core, from: Peer, msg: &Message<'_>, uri: &Uri<'_>, pop: usize) -> Option<Way> {
+    if sw.config.neighbours.is_empty() {
+        return None;
+    }
+    let at = |addr: SocketAddr| sw.config.neighbours.iter().find(|n| n.address == addr);
+    let of = |n: &Neighbour| n.domains.iter().any(|d| uri.host.eq_ignore_ascii_case(d.as_bytes()));
+    let sender = match from {
+        Peer::Udp(addr) => at(addr),
+        Peer::LocalProxy | Peer::LocalLane(_) | Peer::Behind(_) => None,
+    };
+    let ours = peers::is_ours(&sw.config, uri);
+    if sender.is_some() && !ours {
+        return None;
+    }
+    let been = |n: &Neighbour| msg.vias().any(|via| sent_by(&via) == Some(n.address));
+    let next = sw.config.neighbours.iter().find(|n| of(n) && !been(n))?;
+    let to = Peer::Udp(next.address);
+    // What a neighbour says of the caller stays; of our own terminals' it is ours to say.
+    let asserted = peers::is_proxy(&sw.config, from);
+    sw.counters.to_neighbour += 1;
+    Some(Way::On(Target { pop, asserted, ..Target::plain(to) }))
 }
 
 /// True for what a terminal asks for where registrars behind us serve it: theirs, but for registrations, which are
