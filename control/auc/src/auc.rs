@@ -1,11 +1,17 @@
 //! The AuC without I/O: a question in, an answer out, or a registration event to be recorded first.
 //!
 //! ```text
-//! s3 --> realm served? --> device known? --> subscriber, or a decoy --> vector --> s4
+//! s3 --> another domain's? --yes, device known--> for its AuC to answer (`foreign`)
+//!           |no
+//!        realm served? --> device known? --> subscriber, or a decoy --> vector --> s4
 //!           |no               |no
 //!        rejected          rejected              (never about the terminal)
 //! s11 --> device known? --> recorded durably --> acknowledged
 //! ```
+
+mod foreign;
+
+pub use foreign::{Foreign, Partner};
 
 use crate::digest;
 use crate::overlap::{Turns, Which};
@@ -35,6 +41,13 @@ pub struct AucConfig {
 pub enum Verdict {
     /// This is the answer.
     Answer(AaaAnswer),
+    /// Ask the AuC of another domain, and answer with what [`Auc::on_foreign`] makes of its answer.
+    Foreign {
+        /// Which, in the order of [`Auc::among`].
+        nth: usize,
+        /// What.
+        request: AaaRequest,
+    },
     /// Answer [`AaaAnswer::Recorded`] once this is recorded durably; no answer when that fails, so that it is sent again.
     Record(Account),
 }
@@ -52,6 +65,11 @@ pub enum Notice {
         /// The name.
         realm: String,
     },
+    /// What the AuC of another domain wrapped for us does not open: the keys that the two hold differ.
+    ForeignWrap {
+        /// Its realm.
+        realm: String,
+    },
     /// A digest question while that profile is off.
     DigestOff,
     /// The store failed, or holds a damaged record.
@@ -67,6 +85,8 @@ pub struct AucCounters {
     pub decoys: u64,
     /// Digest challenges among both.
     pub digests: u64,
+    /// Guests' questions and records passed to their own AuC.
+    pub guests: u64,
     /// Rejections.
     pub rejected: u64,
     /// Registration events handed on to be recorded.
@@ -83,6 +103,8 @@ pub struct Auc<S> {
     /// Digest secrets of those who have none.
     digest_decoy: hmac::Key,
     turns: Turns,
+    foreign: Vec<Foreign>,
+    partners: Vec<Partner>,
     notices: Vec<Notice>,
     counters: AucCounters,
 }
@@ -104,7 +126,8 @@ impl<S: Subscribers> Auc<S> {
         rng.fill(octets.as_mut_slice());
         let digest_decoy = hmac::Key::new(hmac::HMAC_SHA256, octets.as_slice());
         let (turns, notices, counters) = (Turns::default(), Vec::new(), AucCounters::default());
-        Self { config, subscribers, decoy, digest_decoy, turns, notices, counters }
+        let (foreign, partners) = (Vec::new(), Vec::new());
+        Self { config, subscribers, decoy, digest_decoy, turns, foreign, partners, notices, counters }
     }
 
     /// The subscribers, to change them.
@@ -122,11 +145,22 @@ impl<S: Subscribers> Auc<S> {
         self.notices.pop()
     }
 
-    /// Answers s3, or says that s11 is to be recorded.
+    /// Answers s3, or says that s11 is to be recorded; whoever asks.
     pub fn on_request(&mut self, now: Now, rng: &mut dyn Random, request: AaaRequest) -> Verdict {
+        self.on_request_of(now, rng, "", request)
+    }
+
+    /// As [`Auc::on_request`], of a client that is known by this name.
+    pub fn on_request_of(&mut self, now: Now, rng: &mut dyn Random, client: &str, request: AaaRequest) -> Verdict {
+        if let Some(nth) = self.foreign_for(client, &request) {
+            return self.guest(now, nth, request);
+        }
         match request {
-            AaaRequest::Authenticate(a) => Verdict::Answer(self.authenticate(now, rng, &a)),
-            AaaRequest::Account(a) => match self.device(now, &a.idsp) {
+            AaaRequest::Authenticate(a) => {
+                let keyed = self.keyed(client, &a.idsp).to_owned();
+                Verdict::Answer(self.authenticate(now, rng, &a, &keyed))
+            }
+            AaaRequest::Account(a) => match self.device(now, &self.keyed(client, &a.idsp).to_owned()) {
                 Some(_) => {
                     self.counters.records += 1;
                     self.turns.worked(&a.idc, &a.rand);
@@ -159,11 +193,12 @@ impl<S: Subscribers> Auc<S> {
         None
     }
 
-    fn authenticate(&mut self, now: Now, rng: &mut dyn Random, a: &Authenticate) -> AaaAnswer {
+    /// `keyed`: the device under whose key the session key is wrapped beside Kc.
+    fn authenticate(&mut self, now: Now, rng: &mut dyn Random, a: &Authenticate, keyed: &str) -> AaaAnswer {
         if !self.config.realms.iter().any(|r| **r == *a.realm) {
             return self.reject(Notice::UnknownRealm { realm: a.realm.to_string() });
         }
-        let Some(device) = self.device(now, &a.idsp) else { return AaaAnswer::Rejected };
+        let Some(device) = self.device(now, keyed) else { return AaaAnswer::Rejected };
         let found = self.subscribers.subscriber(now, &a.idc).and_then(|credential| {
             let old = match a.scheme {
                 Scheme::Pkd1 { .. } => self.subscribers.previous(now, &a.idc)?,

@@ -33,5 +33,5 @@ pub mod subscribers;
 pub mod token;
 pub mod tokens;
 
-pub use auc::{Auc, AucConfig, AucCounters, Notice, Verdict};
-pub use run::{AucHandle, AucStatus, RunConfig, start};
+pub use auc::{Auc, AucConfig, AucCounters, Foreign, Notice, Partner, Verdict};
+pub use run::{AucHandle, AucStatus, ForeignRun, RunConfig, start, start_among};

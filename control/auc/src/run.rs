@@ -1,5 +1,7 @@
 //! The AuC with its sockets: one thread answers, one thread records.
 //!
+//! A guest's question goes out by a link to its own AuC, and is answered when that has answered (`foreign`).
+//!
 //! ```text
 //!  sockets --> [auc] --s3--> vector --> answer
 //!                |  \--s11--> queue (bounded) --> [auc-records] --one commit for all that wait--> acknowledged
@@ -13,11 +15,16 @@
 //! Where a commit fails (a full disk), none of its events is acknowledged and none is recorded; whoever sent them says
 //! them again until there is room. Questions (s3) are answered meanwhile: they only read.
 
-use crate::auc::{Auc, AucConfig, AucCounters, Notice, Verdict};
+mod foreign;
+
+pub use foreign::ForeignRun;
+
+use crate::auc::{Auc, AucConfig, AucCounters, Notice, Partner, Verdict};
 use crate::audit::{Audit, AuditEntry};
 use crate::store::Store;
 use crate::subscribers::Cached;
 use core::net::SocketAddr;
+use foreign::Abroad;
 use mio::{Events, Poll, Token, Waker};
 use portunus_aaa::net::{Listen, ServerRunner, ServerTicket};
 use portunus_aaa::server::EndCounters;
@@ -132,14 +139,30 @@ impl Drop for AucHandle {
 /// # Errors
 /// An address that cannot be had, named; no threads to be had.
 pub fn start(config: RunConfig, store: Arc<Store>, audit: Option<Arc<Audit>>) -> io::Result<AucHandle> {
+    start_among(config, (Vec::new(), Vec::new()), store, audit)
+}
+
+/// Starts an AuC that asks those of other domains, and is asked by them.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_among(
+    config: RunConfig,
+    (foreign, partners): (Vec<ForeignRun>, Vec<Partner>),
+    store: Arc<Store>,
+    audit: Option<Arc<Audit>>,
+) -> io::Result<AucHandle> {
     let mut generator = || -> Box<dyn portunus_keydist::Random + Send> { Box::new(SystemRandom::new()) };
     let mut sockets = ServerRunner::bind(config.listen, &mut generator)?;
     let poll = Poll::new()?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
     sockets.register(poll.registry(), SOCKETS)?;
+    let (known, links) = foreign.into_iter().map(|f| (f.foreign, f.links)).unzip();
+    let mut abroad = Abroad::new(links)?;
+    abroad.register(poll.registry(), sockets.tokens(), Now::default())?;
     let addresses = sockets.addresses();
     let mut rng = SystemRandom::new();
-    let auc = Auc::new(config.auc, Cached::new(store.clone(), config.open_keys), &mut rng);
+    let auc = Auc::new(config.auc, Cached::new(store.clone(), config.open_keys), &mut rng).among(known, partners);
     let (jobs, queue) = sync_channel(RECORDS_MAX);
     let (done_out, done_in) = channel();
     let stop = Arc::new(AtomicBool::new(false));
@@ -148,6 +171,7 @@ pub fn start(config: RunConfig, store: Arc<Store>, audit: Option<Arc<Audit>>) ->
     let answerer = Answerer {
         poll,
         sockets,
+        abroad,
         auc,
         rng,
         jobs: Some(jobs),
@@ -173,6 +197,7 @@ fn wall_ms() -> u64 {
 struct Answerer {
     poll: Poll,
     sockets: ServerRunner,
+    abroad: Abroad,
     auc: Auc<Cached>,
     rng: SystemRandom,
     /// `None` once it stops.
@@ -195,7 +220,8 @@ impl Answerer {
         let mut events = Events::with_capacity(1_024);
         while self.jobs.is_some() || self.open > 0 {
             let now = self.now();
-            let wait = self.sockets.next_deadline().map(|at| Duration::from_millis(at.saturating_sub(now.mono_ms)));
+            let due = [self.sockets.next_deadline(), self.abroad.next_deadline()].into_iter().flatten().min();
+            let wait = due.map(|at| Duration::from_millis(at.saturating_sub(now.mono_ms)));
             match self.poll.poll(&mut events, Some(wait.unwrap_or(IDLE).min(IDLE))) {
                 Err(e) if e.kind() != io::ErrorKind::Interrupted => {
                     tracing::error!(error = %e, "the AuC's loop failed");
@@ -205,13 +231,18 @@ impl Answerer {
             }
             let now = self.now();
             for event in &events {
-                self.sockets.on_ready(now, event);
+                if !self.sockets.on_ready(now, event) {
+                    self.abroad.on_ready(now, event);
+                }
             }
             self.sockets.on_timer(now);
+            self.abroad.on_timer(now);
+            self.bring_back(now);
             self.answer_all(now);
             while let Ok(done) = self.done.try_recv() {
                 self.acknowledge(now, done);
             }
+            self.abroad.flush(now);
             self.sockets.flush();
             self.tell();
             if self.stop.load(Ordering::Acquire) {
@@ -223,8 +254,13 @@ impl Answerer {
 
     fn answer_all(&mut self, now: Now) {
         while let Some(asked) = self.sockets.poll_asked() {
-            match self.auc.on_request(now, &mut self.rng, asked.request) {
+            match self.auc.on_request_of(now, &mut self.rng, &asked.client, asked.request) {
                 Verdict::Answer(answer) => self.sockets.answer(now, asked.ticket, &answer),
+                Verdict::Foreign { nth, request } => {
+                    if let Err(ticket) = self.abroad.ask(now, asked.ticket, (nth, request)) {
+                        self.sockets.abandon(ticket);
+                    }
+                }
                 Verdict::Record(account) => {
                     let sent = match &self.jobs {
                         Some(jobs) => jobs.try_send((asked.ticket, account)),
@@ -238,6 +274,20 @@ impl Answerer {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// Answers of other domains' AuCs.
+    fn bring_back(&mut self, now: Now) {
+        while let Some(back) = self.abroad.poll() {
+            match back.answer {
+                Some(answer) => {
+                    let answer = self.auc.on_foreign(now, back.nth, &back.request, answer);
+                    self.sockets.answer(now, back.ticket, &answer);
+                }
+                // Silence here is silence there: whoever asked finds out as we did.
+                None => self.sockets.abandon(back.ticket),
             }
         }
     }
@@ -261,6 +311,9 @@ impl Answerer {
             match notice {
                 Notice::UnknownDevice { idsp } => tracing::warn!(idsp, "asked for a device without a key here"),
                 Notice::UnknownRealm { realm } => tracing::warn!(realm, "asked for a realm not served here"),
+                Notice::ForeignWrap { realm } => {
+                    tracing::error!(realm, "its centre does not share the key that we have for it");
+                }
                 Notice::DigestOff => tracing::warn!("asked for a digest profile that is off"),
                 Notice::Store(e) => tracing::error!(error = %e, "the store failed"),
             }

@@ -42,7 +42,7 @@ fn sha() -> Scheme {
 fn answer(auc: &mut Auc<InMemory>, request: AaaRequest) -> AaaAnswer {
     match auc.on_request(Now::default(), &mut SystemRandom::new(), request) {
         Verdict::Answer(answer) => answer,
-        Verdict::Record(_) => panic!("recorded"),
+        Verdict::Record(_) | Verdict::Foreign { .. } => panic!("not answered"),
     }
 }
 
