@@ -8,7 +8,8 @@ use portunus_channel::esp::Esp;
 use portunus_channel::sealed::Sealed;
 use portunus_codec::Writer;
 use portunus_engine::{
-    Capacity, Config, Engine, Event as EngineEvent, Keys, Listener, ListenerKind, Meta, Packet, Policy, Sink, To,
+    Capacity, Config, Engine, Event as EngineEvent, Keys, Listener, ListenerKind, Meta, Packet, Policy, Routes, Sink,
+    To,
 };
 use portunus_keydist::mech::Mech;
 use portunus_keydist::{Now, SystemRandom};
@@ -117,6 +118,7 @@ impl Rig {
             worker: 0,
             idsp: IDSP.into(),
             realm: REALM.into(),
+            routes: Routes::default(),
             core: local(5_070),
             listeners: vec![
                 listener(5_060, access),

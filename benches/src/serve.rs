@@ -97,6 +97,7 @@ pub fn start_proxy(
         topology: topology(workers),
         idsp: IDSP.into(),
         realm: REALM.into(),
+        routes: Default::default(),
         device: key_of(IDSP).prk().into(),
         listeners: vec![listener(access), listener(protected)],
         capacity,

@@ -15,6 +15,7 @@ pub(crate) fn check(config: &Config, gather: &Gather<'_>) {
     peers(config, gather);
     upstreams(config, gather);
     registrars(config, gather);
+    neighbours(config, gather);
     policies_used(config, gather);
 }
 
@@ -62,6 +63,25 @@ fn upstreams(config: &Config, gather: &Gather<'_>) {
     }
 }
 
+/// A neighbour is another, and is reached from where the softswitch is.
+fn neighbours(config: &Config, gather: &Gather<'_>) {
+    let Some(softswitch) = &config.softswitch else { return };
+    for (n, neighbour) in softswitch.neighbours.iter().enumerate() {
+        let (at, key) = (neighbour.address, format!("softswitch.neighbour[{n}].address"));
+        match softswitch.listen {
+            None => gather.note_at(&key, "it cannot reach the softswitch", "add `listen = \"ADDRESS:PORT\"` for it"),
+            Some(own) if own == at => {
+                gather.note_at(&key, format!("{at} is the softswitch's own"), "write the other softswitch's address");
+            }
+            Some(own) if own.is_ipv4() != at.is_ipv4() => {
+                let problem = format!("{at} and softswitch.listen are not of one version of IP");
+                gather.note_at(&key, problem, "write addresses of one version");
+            }
+            Some(_) => {}
+        }
+    }
+}
+
 /// Registrars must have a way back, and leave time for one another.
 fn registrars(config: &Config, gather: &Gather<'_>) {
     let Some(softswitch) = config.softswitch.as_ref().filter(|s| !s.registrars.is_empty()) else { return };
@@ -100,7 +120,7 @@ fn peers(config: &Config, gather: &Gather<'_>) {
     }
     for (n, l) in proxy.edge.listeners.iter().enumerate() {
         let first = proxy.edge.listeners.iter().take(n).all(|before| before.protocol != l.protocol);
-        if first && proxy.core.peers(l.protocol).is_empty() {
+        if first && proxy.core.all.of(l.protocol).is_empty() {
             let key = l.protocol.peers();
             let problem = format!("the core side names no `{key}` for {}", l.protocol.name());
             let write = format!("add `{key} = [\"ADDRESS:PORT\"]` to [proxy.core]");
@@ -209,7 +229,7 @@ fn trust(config: &Config, gather: &Gather<'_>) {
     }
     let Some(proxy) = &config.proxy else { return };
     // A proxy whose softswitch is elsewhere is no concern of this one.
-    if softswitch.listen.is_none_or(|l| !proxy.core.softswitches.contains(&l)) {
+    if softswitch.listen.is_none_or(|l| !proxy.core.peers(ListenProtocol::Sip).contains(&l)) {
         return;
     }
     let from = |p: &crate::model::Peer| {
@@ -223,7 +243,7 @@ fn trust(config: &Config, gather: &Gather<'_>) {
         );
         gather.note_at("proxy.identity", "the softswitch of this file does not trust this proxy", write);
     }
-    if proxy.realm != softswitch.realm {
+    if !proxy.named_realms().contains(&softswitch.realm.as_str()) {
         gather.note_at("proxy.realm", "not the softswitch's realm", format!("write \"{}\"", softswitch.realm));
     }
 }

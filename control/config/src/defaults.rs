@@ -102,6 +102,8 @@ pub(crate) const IGNORE: Duration = s(300);
 
 /// Gateways and endpoints with a port of their own towards the core, of each protocol.
 pub(crate) const LANES: u64 = 4_096;
+pub(crate) const SILENT_AFTER: Duration = Duration::from_millis(1_200);
+pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) const BATCH: u64 = 32;
 pub(crate) const SOCKET_BUFFER: Size = Size(4 << 20);

@@ -195,15 +195,7 @@ pub(crate) fn check_files(config: &Config, gather: &Gather<'_>) {
         if let Some(e) = &s.direct {
             edge("softswitch.direct", e, &s.identity);
         }
-        for (n, v) in s.aaa.servers.iter().enumerate() {
-            let key = format!("softswitch.aaa.server[{n}].secret_file");
-            if let Some(secret) = &v.secret {
-                let _ = read_secret(secret, lab).map_err(|e| note(&key, e));
-            }
-        }
-        if let Some(tls) = &s.aaa.tls {
-            readable("softswitch.aaa", tls, gather);
-        }
+        aaa_files("softswitch.aaa", &s.aaa, lab, gather, &note);
     }
     if let Some(agent) = &config.agent {
         agent_files(agent, lab, &note);
@@ -245,6 +237,16 @@ pub fn read_passphrase(file: &Path, idc: &str, realm: &str) -> Result<Zeroizing<
     Ok(text)
 }
 
+/// What the links to an AuC name.
+fn aaa_files(path: &str, aaa: &crate::model::Aaa, lab: bool, gather: &Gather<'_>, note: &dyn Fn(&str, KeyError)) {
+    for (n, secret) in aaa.servers.iter().enumerate().filter_map(|(n, v)| Some((n, v.secret.as_ref()?))) {
+        let _ = read_secret(secret, lab).map_err(|e| note(&format!("{path}.server[{n}].secret_file"), e));
+    }
+    if let Some(tls) = &aaa.tls {
+        readable(path, tls, gather);
+    }
+}
+
 fn auc_files(
     auc: &crate::model::Auc,
     lab: bool,
@@ -281,6 +283,10 @@ fn auc_files(
         let own = [("certificate", &tls.certificate), ("key", &tls.key)].into_iter();
         let named = own.chain(tls.ca.iter().map(|ca| ("ca", ca)));
         named.for_each(|(key, file)| readable_file(&format!("auc.api.{key}"), file, gather));
+    }
+    for (n, f) in auc.foreign.iter().enumerate() {
+        key_at(&format!("auc.foreign[{n}].shared_key"), &f.key, &f.identity);
+        aaa_files(&format!("auc.foreign[{n}]"), &f.aaa, lab, gather, note);
     }
     for (n, l) in auc.listeners.iter().enumerate() {
         match l {

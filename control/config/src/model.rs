@@ -2,11 +2,13 @@
 //! paths are joined with the folder of the file.
 
 mod agent;
+mod core_side;
 mod database;
 mod edge;
 mod policy;
 
 pub use agent::*;
+pub use core_side::*;
 pub use database::*;
 pub use edge::*;
 pub use policy::*;
@@ -150,6 +152,10 @@ pub struct Auc {
     pub api: Option<AucApi>,
     /// Where terminals redeem activation codes.
     pub redeem: Option<AucRedeem>,
+    /// The AuCs of other domains, whose subscribers are guests here.
+    pub foreign: Vec<ForeignAuc>,
+    /// Those that ask for our subscribers, who are guests there.
+    pub partners: Vec<PartnerAuc>,
 }
 
 /// Where an AuC's activation codes are redeemed.
@@ -185,6 +191,28 @@ pub struct ApiTls {
     pub key: PathBuf,
     /// The authorities whose clients alone may connect, PEM.
     pub ca: Option<PathBuf>,
+}
+
+/// The AuC of other domains, asked for their subscribers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForeignAuc {
+    /// Its realms.
+    pub realms: Vec<String>,
+    /// What we call ourselves there: NAS-Identifier, or Origin-Host.
+    pub identity: String,
+    /// The key that the two share.
+    pub key: KeySource,
+    /// How it is reached.
+    pub aaa: Aaa,
+}
+
+/// The AuC of another domain, which asks for subscribers of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartnerAuc {
+    /// How it is known here: its address over UDP and TCP, else the name in its certificate.
+    pub client: String,
+    /// The device whose key the two share.
+    pub device: String,
 }
 
 /// An address where the AuC answers RADIUS or Diameter.
@@ -281,6 +309,8 @@ pub struct Softswitch {
     pub controllers: Vec<Upstream>,
     /// How all of these are watched.
     pub health: Health,
+    /// Softswitches of other domains, and others of its own.
+    pub neighbours: Vec<Neighbour>,
     /// The peers that it trusts.
     pub peers: Vec<Peer>,
     /// New challenges after a wrong word, 0 to 3.
@@ -301,6 +331,15 @@ pub struct Softswitch {
     pub aaa: Aaa,
     /// Serving terminals without a proxy (direct topology).
     pub direct: Option<Edge>,
+}
+
+/// The softswitch of another domain, or another one of the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Where it takes SIP over UDP.
+    pub address: SocketAddr,
+    /// Domains whose subscribers are reached by it.
+    pub domains: Vec<String>,
 }
 
 /// A registrar, call agent or controller of somebody else's.
@@ -439,7 +478,7 @@ pub struct AaaServer {
     pub secret: Option<SecretSource>,
     /// TLS: the name that its certificate must bear.
     pub name: Option<String>,
-    /// Diameter: realms that it leads to; none: all.
+    /// Realms that it leads to; none: all.
     pub realms: Vec<String>,
 }
 
@@ -450,30 +489,20 @@ pub struct Proxy {
     pub identity: String,
     /// Digest realm of its domain.
     pub realm: String,
+    /// Further realms whose terminals it serves.
+    pub realms: Vec<String>,
     /// The core side.
     pub core: Core,
     /// The terminals' side.
     pub edge: Edge,
 }
 
-/// A proxy's core side.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Core {
-    /// Where the core reaches the proxy: source of what it sends, Via, Path and Contact of its making.
-    pub listen: SocketAddr,
-    /// Where the core reaches the proxy, where that differs.
-    pub advertised: Option<SocketAddr>,
-    /// SIP: the softswitches (or the elements before them), in order of preference. Empty where no listener speaks
-    /// SIP; likewise below.
-    pub softswitches: Vec<SocketAddr>,
-    /// MGCP: the call agents.
-    pub call_agents: Vec<SocketAddr>,
-    /// H.248: the media gateway controllers.
-    pub controllers: Vec<SocketAddr>,
-    /// H.323 RAS: the gatekeepers.
-    pub gatekeepers: Vec<SocketAddr>,
-    /// Ports towards the core of each of these three at most, each one terminal's own.
-    pub lanes: usize,
+impl Proxy {
+    /// Every realm that is named here; it alone where no other is.
+    pub fn named_realms(&self) -> Vec<&str> {
+        let routes = self.core.routes.iter().filter_map(|route| route.realm.as_deref());
+        core::iter::once(self.realm.as_str()).chain(self.realms.iter().map(String::as_str)).chain(routes).collect()
+    }
 }
 
 impl Softswitch {
@@ -482,17 +511,5 @@ impl Softswitch {
         let keys = ["listen", "listen_mgcp", "listen_h248", "listen_ras"];
         let all = [self.listen, self.listen_mgcp, self.listen_h248, self.listen_ras];
         keys.into_iter().zip(all).filter_map(|(key, address)| Some((key, address?)))
-    }
-}
-
-impl Core {
-    /// The elements of the core that speak this protocol.
-    pub fn peers(&self, protocol: ListenProtocol) -> &[SocketAddr] {
-        match protocol {
-            ListenProtocol::Sip => &self.softswitches,
-            ListenProtocol::Mgcp => &self.call_agents,
-            ListenProtocol::H248 => &self.controllers,
-            ListenProtocol::Ras => &self.gatekeepers,
-        }
     }
 }

@@ -3,6 +3,7 @@
 
 mod agent;
 mod auc;
+mod core_side;
 mod database;
 mod edge;
 mod policy;

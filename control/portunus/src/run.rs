@@ -77,7 +77,7 @@ impl Roles {
             roles.auc = Some(auc::start(model, master, lab)?);
         }
         if let Some(model) = &config.softswitch {
-            let links = aaa::client(&model.aaa, &model.identity, &model.realm, lab)?;
+            let links = aaa::client(model, lab)?;
             if let Some(edge) = &model.direct {
                 let device = proxy::device_keys(edge, &model.identity, lab)?;
                 roles.direct = Some(proxy::start_direct(model, device, links, None)?);

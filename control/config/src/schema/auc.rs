@@ -3,7 +3,8 @@
 use super::{Place, count};
 use crate::defaults as d;
 use crate::model::{
-    ApiTls, Auc, AucApi, AucListener, AucRedeem, Digest, KeySource, MasterSource, RadiusClient, TokenKey,
+    ApiTls, Auc, AucApi, AucListener, AucRedeem, Digest, ForeignAuc, KeySource, MasterSource, PartnerAuc, RadiusClient,
+    TokenKey,
 };
 use crate::read::Section;
 use crate::value::{Device, OneOf, Realm, Word};
@@ -46,8 +47,12 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Auc> 
     }
     let api = s.section("api").map(|a| api(a, place));
     let redeem = s.section("redeem").map(redeem);
+    let foreign: Vec<_> = s.sections("foreign").into_iter().map(|f| foreign(f, place)).collect();
+    let partners: Vec<_> = s.sections("partner").into_iter().map(partner).collect();
     s.finish();
     Some(Auc {
+        foreign: foreign.into_iter().collect::<Option<_>>()?,
+        partners: partners.into_iter().collect::<Option<_>>()?,
         realms: realms?.into_iter().map(|r| r.0).collect(),
         store,
         master_key: master_key?,
@@ -102,6 +107,33 @@ fn redeem(mut r: Section<'_, '_, '_>) -> Option<AucRedeem> {
 fn not_empty(realms: &[Realm]) -> Result<(), (String, String)> {
     let problem = || ("no realm".to_owned(), "write at least one, like [\"example.test\"]".to_owned());
     if realms.is_empty() { Err(problem()) } else { Ok(()) }
+}
+
+/// `[[auc.foreign]]`: what [softswitch.aaa] has, and whose AuC it is.
+fn foreign(mut f: Section<'_, '_, '_>, place: Place<'_>) -> Option<ForeignAuc> {
+    let realms = f.key::<Vec<Realm>>("realms").check(|r| not_empty(r)).required();
+    let identity = f.key::<Device>("identity").required();
+    let key = match f.section("shared_key") {
+        Some(mut k) => {
+            let source = place.key_source(&mut k, false);
+            k.finish();
+            source
+        }
+        None => {
+            f.note("no key shared with it", format!("add [{}.shared_key] with `file = \"PATH\"`", f.path));
+            None
+        }
+    };
+    let aaa = super::softswitch::aaa(f, place);
+    let realms = realms?.into_iter().map(|r| r.0).collect();
+    Some(ForeignAuc { realms, identity: identity?.0, key: key?, aaa: aaa? })
+}
+
+fn partner(mut p: Section<'_, '_, '_>) -> Option<PartnerAuc> {
+    let client = p.key::<String>("client").required();
+    let device = p.key::<Device>("device").required();
+    p.finish();
+    Some(PartnerAuc { client: client?, device: device?.0 })
 }
 
 /// `[auc.master_key]`: a token, or what a key is read from; without it, a file beside the configuration that is created at the first start.

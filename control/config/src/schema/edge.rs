@@ -3,7 +3,7 @@
 use super::{Place, count};
 use crate::defaults as d;
 use crate::model::{
-    Capacity, Cookies, Core, Edge, Io, KernelEsp, ListenProtocol, ListenTransport, Listener, Lockout, Mechanism,
+    Capacity, Cookies, Edge, Io, KernelEsp, ListenProtocol, ListenTransport, Listener, Lockout, Mechanism,
     Overload, Policy, Protected, Proxy, Secured, Span,
 };
 use crate::read::Section;
@@ -33,28 +33,17 @@ impl Word for Cookies {
 pub(super) fn proxy(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Proxy> {
     let identity = s.key::<Device>("identity").required();
     let realm = s.key::<Realm>("realm").required();
+    let realms = s.key::<Vec<Realm>>("realms").optional();
     let core = match s.section("core") {
-        Some(c) => core(c),
+        Some(c) => super::core_side::core(c),
         None => {
             s.note("no core side", "add [proxy.core] with `listen` and `softswitches`");
             None
         }
     };
     let edge = edge(s, place);
-    Some(Proxy { identity: identity?.0, realm: realm?.0, core: core?, edge: edge? })
-}
-
-fn core(mut c: Section<'_, '_, '_>) -> Option<Core> {
-    let listen = c.key::<SocketAddr>("listen").check(specific).required();
-    let advertised = c.key::<SocketAddr>("advertised").check(specific).optional();
-    let mut peers = |key| c.key::<Vec<SocketAddr>>(key).check(|l| some_address(l)).or(Vec::new());
-    let softswitches = peers(ListenProtocol::Sip.peers());
-    let call_agents = peers(ListenProtocol::Mgcp.peers());
-    let controllers = peers(ListenProtocol::H248.peers());
-    let gatekeepers = peers(ListenProtocol::Ras.peers());
-    let lanes = count(c.key("lanes").within(16, 65_536).or(d::LANES));
-    c.finish();
-    Some(Core { listen: listen?, advertised, softswitches, call_agents, controllers, gatekeepers, lanes })
+    let realms = realms.into_iter().flatten().map(|r| r.0).collect();
+    Some(Proxy { identity: identity?.0, realm: realm?.0, realms, core: core?, edge: edge? })
 }
 
 /// The address goes into Via, Path and Contact, so it must be one that others can use.
@@ -72,11 +61,6 @@ pub(super) fn reachable(address: &SocketAddr) -> Result<(), (String, String)> {
     let problem =
         || (format!("nobody is reached at {address}"), "write the address and port where it listens".to_owned());
     if nowhere { Err(problem()) } else { Ok(()) }
-}
-
-fn some_address(list: &[SocketAddr]) -> Result<(), (String, String)> {
-    let problem = || ("no address".to_owned(), "write at least one, or leave the key out".to_owned());
-    if list.is_empty() { Err(problem()) } else { Ok(()) }
 }
 
 /// Reads what faces terminals from a section that may hold other keys, which the caller has asked for.

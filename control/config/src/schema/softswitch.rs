@@ -3,7 +3,7 @@
 use super::{Place, count, edge};
 use crate::defaults as d;
 use crate::model::{
-    Aaa, AaaServer, AaaTransport, Digest, Expires, Health, Peer, Softswitch, SoftswitchCapacity, Upstream,
+    Aaa, AaaServer, AaaTransport, Digest, Expires, Health, Neighbour, Peer, Softswitch, SoftswitchCapacity, Upstream,
 };
 use crate::read::Section;
 use crate::value::{Device, OneOf, Realm, Value as _, Word};
@@ -36,6 +36,7 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Softs
     let controllers: Vec<_> = s.sections("controller").into_iter().map(|c| upstream(c, true)).collect();
     let health = health(s.section_or_empty("health"));
     let peers: Vec<_> = s.sections("peer").into_iter().map(peer).collect();
+    let neighbours: Vec<_> = s.sections("neighbour").into_iter().map(neighbour).collect();
     let retries = s.key("retries").within(0, 3).or(d::RETRIES);
     let challenge_life = s.key("challenge_life").within_ms(1_000, 60_000).or(d::SOFTSWITCH_CHALLENGE_LIFE);
     let answer_cache = s.key("answer_cache").within_ms(1_000, 120_000).or(d::ANSWER_CACHE);
@@ -70,6 +71,7 @@ pub(super) fn read(mut s: Section<'_, '_, '_>, place: Place<'_>) -> Option<Softs
         controllers: controllers.into_iter().collect::<Option<_>>()?,
         health,
         peers: peers.into_iter().collect::<Option<_>>()?,
+        neighbours: neighbours.into_iter().collect::<Option<_>>()?,
         retries: u8::try_from(retries).unwrap_or(3),
         challenge_life,
         answer_cache,
@@ -100,6 +102,18 @@ fn peer(mut p: Section<'_, '_, '_>) -> Option<Peer> {
     let identities = p.key::<Vec<Device>>("identities").required();
     p.finish();
     Some(Peer { address: address?, identities: identities?.into_iter().map(|d| d.0).collect() })
+}
+
+fn neighbour(mut n: Section<'_, '_, '_>) -> Option<Neighbour> {
+    let address = n.key::<SocketAddr>("address").check(edge::reachable).required();
+    let domains = n.key::<Vec<Realm>>("domains").check(|d| some_domain(d)).required();
+    n.finish();
+    Some(Neighbour { address: address?, domains: domains?.into_iter().map(|d| d.0).collect() })
+}
+
+fn some_domain(list: &[Realm]) -> Result<(), (String, String)> {
+    let problem = || ("no domain".to_owned(), "write the domains whose subscribers it serves".to_owned());
+    if list.is_empty() { Err(problem()) } else { Ok(()) }
 }
 
 /// `sent_to`: others may send terminals there, by a name.
@@ -151,7 +165,8 @@ fn capacity(mut c: Section<'_, '_, '_>) -> SoftswitchCapacity {
     capacity
 }
 
-fn aaa(mut a: Section<'_, '_, '_>, place: Place<'_>) -> Option<Aaa> {
+/// The links to an AuC, from a section that may hold other keys, which the caller has asked for.
+pub(super) fn aaa(mut a: Section<'_, '_, '_>, place: Place<'_>) -> Option<Aaa> {
     let transport = a.key("transport").or(OneOf(AaaTransport::RadSec)).0;
     let (tls, lanes) = match transport {
         AaaTransport::RadSec | AaaTransport::DiameterTls => (place.tls(&mut a).map(Some), d::AAA_LANES_TLS),
@@ -160,7 +175,7 @@ fn aaa(mut a: Section<'_, '_, '_>, place: Place<'_>) -> Option<Aaa> {
     };
     let servers: Vec<_> = a.sections("server").into_iter().map(|v| server(v, place, transport)).collect();
     if servers.is_empty() {
-        a.note("no AuC", "add [[softswitch.aaa.server]] with `address`");
+        a.note("no AuC", format!("add [[{}.server]] with `address`", a.path));
     }
     let read = Aaa {
         transport,
@@ -198,7 +213,7 @@ fn server(mut v: Section<'_, '_, '_>, place: Place<'_>, transport: AaaTransport)
                 accounting: address,
                 secret: None,
                 name: Some(name),
-                realms: realms(&mut v, transport),
+                realms: realms(&mut v),
             })
         }
         AaaTransport::DiameterTcp => address.map(|address| AaaServer {
@@ -206,7 +221,7 @@ fn server(mut v: Section<'_, '_, '_>, place: Place<'_>, transport: AaaTransport)
             accounting: address,
             secret: None,
             name: None,
-            realms: realms(&mut v, transport),
+            realms: realms(&mut v),
         }),
         AaaTransport::Udp => {
             let beside = address.map(|a| SocketAddr::new(a.ip(), a.port().saturating_add(1)));
@@ -217,7 +232,7 @@ fn server(mut v: Section<'_, '_, '_>, place: Place<'_>, transport: AaaTransport)
                 accounting,
                 secret: Some(secret),
                 name: None,
-                realms: Vec::new(),
+                realms: realms(&mut v),
             })
         }
     };
@@ -225,11 +240,8 @@ fn server(mut v: Section<'_, '_, '_>, place: Place<'_>, transport: AaaTransport)
     out
 }
 
-/// Realms that a Diameter peer leads to.
-fn realms(v: &mut Section<'_, '_, '_>, transport: AaaTransport) -> Vec<String> {
-    if transport == AaaTransport::RadSec {
-        return Vec::new();
-    }
+/// Realms that a server leads to; none: all.
+fn realms(v: &mut Section<'_, '_, '_>) -> Vec<String> {
     let realms = v.key::<Vec<Realm>>("realms").optional();
     realms.into_iter().flatten().map(|r| r.0).collect()
 }

@@ -1,6 +1,7 @@
 //! RADIUS and Diameter ends from configuration.
 
 use crate::exit::Failure;
+use portunus_aaa::Realms;
 use portunus_aaa::client::{Limits, link::Timing};
 use portunus_aaa::net::{Listen, ListenTls, RunnerConfig, ServerPeer, TlsPeer};
 use portunus_aaa::node::Node;
@@ -8,8 +9,9 @@ use portunus_aaa::secret::SharedSecret;
 use portunus_aaa::server::{ClientEntry, EndConfig};
 use portunus_aaa::tls::Identity;
 use portunus_aaa::transport::{DIAMETER_TCP, DIAMETER_TLS, RADIUS_UDP, RADSEC};
-use portunus_config::model::{Aaa, AaaTransport, Auc, AucListener, SecretSource, Tls};
+use portunus_config::model::{Aaa, AaaTransport, Auc, AucListener, SecretSource, Softswitch, Tls};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 fn secret(source: &SecretSource, lab: bool) -> Result<SharedSecret, Failure> {
     Ok(SharedSecret::new(portunus_config::read_secret(source, lab)?.as_bytes()))
@@ -28,11 +30,26 @@ fn millis(d: core::time::Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The softswitch's client. `identity_of_ours` (IDss) is its NAS-Identifier or Origin-Host, `realm` its own.
+/// The realms that the softswitch tells apart.
+pub fn realms(softswitch: &Softswitch) -> Realms {
+    let arcs = |list: &[String]| list.iter().map(|r| Arc::from(r.as_str())).collect::<Vec<Arc<str>>>();
+    let servers: Vec<_> = softswitch.aaa.servers.iter().map(|s| arcs(&s.realms)).collect();
+    Realms::new(&softswitch.realm, &arcs(&softswitch.domains), servers.iter().map(Vec::as_slice))
+}
+
+/// The softswitch's client: its IDss is the NAS-Identifier or Origin-Host.
 ///
 /// # Errors
 /// A secret or certificate that cannot be read or used.
-pub fn client(aaa: &Aaa, identity_of_ours: &str, realm: &str, lab: bool) -> Result<RunnerConfig, Failure> {
+pub fn client(softswitch: &Softswitch, lab: bool) -> Result<RunnerConfig, Failure> {
+    links(&softswitch.aaa, (&softswitch.identity, realms(softswitch)), lab)
+}
+
+/// Links to an AuC, by this name of ours.
+///
+/// # Errors
+/// A secret or certificate that cannot be read or used.
+pub fn links(aaa: &Aaa, (identity_of_ours, realms): (&str, Realms), lab: bool) -> Result<RunnerConfig, Failure> {
     let tls = aaa.tls.as_ref().map(identity).transpose()?;
     let tls = tls.map(|t| t.client().map_err(tls_fault)).transpose()?;
     let timing = Timing {
@@ -76,7 +93,7 @@ pub fn client(aaa: &Aaa, identity_of_ours: &str, realm: &str, lab: bool) -> Resu
         authenticate_ms: millis(aaa.patience),
         ..Limits::default()
     };
-    Ok(RunnerConfig { servers, nas_identifier: identity_of_ours.to_owned(), realm: realm.into(), limits })
+    Ok(RunnerConfig { servers, nas_identifier: identity_of_ours.to_owned(), realms, limits })
 }
 
 /// The AuC's listeners.

@@ -4,14 +4,15 @@ use crate::assembly::provisioning::{self, Beside};
 use crate::assembly::{aaa, record, store};
 use crate::exit::{Exit, Failure};
 use crate::key::import_csv;
+use portunus_aaa::Realms;
 use portunus_aaa::net::Listen;
 use portunus_auc::audit::Audit;
 use portunus_auc::custody::{Master, MasterKey};
 use portunus_auc::postgres::Follower;
 use portunus_auc::provision::Provision;
 use portunus_auc::store::{Credential, Entry, IfThere, Kind, Stand, Store};
-use portunus_auc::{AucConfig, AucHandle, RunConfig};
-use portunus_config::model::{Auc as Model, Digest};
+use portunus_auc::{AucConfig, AucHandle, Foreign, ForeignRun, Partner, RunConfig};
+use portunus_config::model::{Auc as Model, Digest, ForeignAuc, PartnerAuc};
 use portunus_keydist::{Key, Random as _, SystemRandom};
 use serde_json::json;
 use std::path::Path;
@@ -105,10 +106,30 @@ pub fn start(model: &Model, master: &dyn Master, lab: bool) -> Result<Centre, Fa
     let has = |d| model.digests.contains(&d);
     let config =
         AucConfig { realms: model.realms.clone(), digest_sha256: has(Digest::Sha256), digest_md5: has(Digest::Md5) };
-    let handle = Arc::new(run(config, listen, store.clone(), model.open_keys, Some(audit.clone()))?);
+    let among = (foreign(model, lab)?, partners(model));
+    let handle = Arc::new(run(config, (listen, among), store.clone(), model.open_keys, Some(audit.clone()))?);
     let elsewhere = follower.is_some().then(|| record.clone());
     let beside = provisioning::start(model, (&handle, store), elsewhere, audit)?;
     Ok(Centre { beside, handle, record, follower, began })
+}
+
+/// The AuCs of other domains, as they are asked.
+fn foreign(model: &Model, lab: bool) -> Result<Vec<ForeignRun>, Failure> {
+    let own = model.realms.first().map_or("", String::as_str);
+    let each = |f: &ForeignAuc| -> Result<ForeignRun, Failure> {
+        let key = Key::new(*portunus_config::read_key(&f.key, &f.identity, lab)?);
+        let known: Vec<Arc<str>> = f.realms.iter().map(|r| Arc::from(r.as_str())).collect();
+        let realms = Realms::new(own, &[], core::iter::once(known.as_slice()));
+        let links = aaa::links(&f.aaa, (&f.identity, realms), lab)?;
+        Ok(ForeignRun { foreign: Foreign { realms: f.realms.clone(), key }, links })
+    };
+    model.foreign.iter().map(each).collect()
+}
+
+/// Those that ask us.
+fn partners(model: &Model) -> Vec<Partner> {
+    let each = |p: &PartnerAuc| Partner { client: p.client.clone(), device: p.device.clone() };
+    model.partners.iter().map(each).collect()
 }
 
 /// Opens the audit log of a configuration.
@@ -123,13 +144,13 @@ pub fn audit(model: &Model) -> Result<Audit, Failure> {
 
 fn run(
     auc: AucConfig,
-    listen: Vec<Listen>,
+    (listen, among): (Vec<Listen>, (Vec<ForeignRun>, Vec<Partner>)),
     store: Arc<Store>,
     open_keys: usize,
     audit: Option<Arc<Audit>>,
 ) -> Result<AucHandle, Failure> {
     let config = RunConfig { auc, listen, open_keys };
-    portunus_auc::start(config, store, audit).map_err(|e| Failure::io("opening the AuC's listeners", &e))
+    portunus_auc::start_among(config, among, store, audit).map_err(|e| Failure::io("opening the AuC's listeners", &e))
 }
 
 /// Entries a transaction when a demonstration's store is filled.
@@ -159,5 +180,5 @@ pub fn temporary(
         store.put(store::wall_ms(), &batch, IfThere::Refuse, &mut rng).map_err(store::fault)?;
     }
     let config = AucConfig { realms: vec![realm.to_owned()], digest_sha256: false, digest_md5: false };
-    run(config, listen, Arc::new(store), TOGETHER, None)
+    run(config, (listen, Default::default()), Arc::new(store), TOGETHER, None)
 }

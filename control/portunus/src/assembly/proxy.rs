@@ -7,11 +7,12 @@ use portunus_channel::Mechanism as Protection;
 use portunus_channel::esp::Esp;
 use portunus_channel::sealed::Sealed;
 use portunus_config::model::{
-    Cookies as CookiesModel, Edge, ListenProtocol, ListenTransport, Listener, Mechanism, Proxy as Model,
-    Softswitch as SoftswitchModel, Terms as TermsModel,
+    Cookies as CookiesModel, Core, CoreRoute, Edge, ListenProtocol, ListenTransport, Listener, Mechanism, Peers,
+    Proxy as Model, Softswitch as SoftswitchModel, Terms as TermsModel,
 };
 use portunus_engine::{
-    CLASSES_MAX, Capacity, Class, Classes, Cookies, LISTENERS_MAX, ListenerKind, Names, Pattern, Policy, Rules, Terms,
+    CLASSES_MAX, Capacity, Class, Classes, Cookies, LISTENERS_MAX, ListenerKind, Names, Pattern, Policy, Routes, Rule,
+    Rules, Terms,
 };
 use portunus_h323::Ras;
 use portunus_io::listen::Buffers;
@@ -20,7 +21,7 @@ use portunus_keydist::proxy::LockoutPolicy;
 use portunus_keydist::{DeviceKeys, Key};
 use portunus_mgcp::Mgcp;
 use portunus_node::{
-    Cpus, KernelEsp, LanesConfig, LanesUpstream, Links, ListenerConfig, Node, NodeConfig, NodeHandle, Pace, StartError,
+    Cpus, KernelEsp, LanesConfig, LanesUpstream, Links, ListenerConfig, Node, NodeConfig, NodeHandle, Pace, Shares, StartError,
     Topology, UdpConfig, UdpUpstream,
 };
 use portunus_signalling::{Protocol, Signalling, Transport};
@@ -222,6 +223,7 @@ pub fn node_config(edge: &Edge, identity: &str, realm: &str, device: DeviceKeys)
         topology: topology(edge),
         idsp: identity.to_owned(),
         realm: realm.to_owned(),
+        routes: Routes::default(),
         device,
         listeners,
         capacity: capacity(edge),
@@ -247,15 +249,47 @@ pub struct Proxy {
     node: NodeHandle,
 }
 
+/// Whose registrations go where: route 0 is for all that no other is for.
+fn routes(model: &Model) -> Routes {
+    let realms = model.named_realms();
+    // Where only its own is named, nobody is turned away for his name.
+    let served = if realms.len() > 1 { realms.into_iter().map(str::to_owned).collect() } else { Vec::new() };
+    let rule = |(nth, route): (usize, &CoreRoute)| Rule {
+        realm: route.realm.clone(),
+        prefix: route.prefix.clone(),
+        route: u8::try_from(nth + 1).unwrap_or(0),
+    };
+    let rules = model.core.routes.iter().enumerate().map(rule).collect();
+    let several = model.core.lists().any(|list| LISTENED.iter().any(|p| list.of(*p).len() > 1));
+    Routes { served, rules, several }
+}
+
+const LISTENED: [ListenProtocol; 4] =
+    [ListenProtocol::Sip, ListenProtocol::Mgcp, ListenProtocol::H248, ListenProtocol::Ras];
+
+/// The softswitches of a protocol, and which of them each route leads to.
+fn softswitches(core: &Core, protocol: ListenProtocol) -> (Vec<SocketAddr>, Vec<Shares>) {
+    let peers = core.peers(protocol);
+    let number = |peer| peers.iter().position(|p| *p == peer).and_then(|n| u8::try_from(n).ok());
+    let shares = |list: &Peers| {
+        Shares(list.shares(protocol).filter_map(|(peer, weight)| Some((number(peer)?, weight))).collect())
+    };
+    let routes = core.lists().map(shares).collect();
+    (peers, routes)
+}
+
 /// A link to the core for each protocol that a listener speaks, SIP's first.
 fn links(model: &Model) -> Links {
     let (core, io) = (&model.core, &model.edge.io);
     let message_max = octets(model.edge.capacity.message).max(8192);
     let spoken = |protocol| model.edge.listeners.iter().any(|l| l.protocol == protocol);
+    let (silent_ms, probe_ms) = (millis(core.silent_after), millis(core.probe_every));
     let mut links = Links::new();
     if spoken(ListenProtocol::Sip) {
-        let sip = UdpConfig::new(Protocol::Sip, core.listen, core.softswitches.clone());
-        let sip = UdpConfig { advertised: core.advertised, batch: io.batch, message_max, ..sip };
+        let (peers, routes) = softswitches(core, ListenProtocol::Sip);
+        let sip = UdpConfig::new(Protocol::Sip, core.listen, peers);
+        let sip = UdpConfig { routes, silent_ms, probe_ms, batch: io.batch, message_max, ..sip };
+        let sip = UdpConfig { advertised: core.advertised, ..sip };
         links = links.with(Protocol::Sip, Box::new(UdpUpstream::new(sip)));
     }
     let on_lanes = [
@@ -264,7 +298,9 @@ fn links(model: &Model) -> Links {
         (ListenProtocol::Ras, Protocol::Ras),
     ];
     for (listens, protocol) in on_lanes.into_iter().filter(|(listens, _)| spoken(*listens)) {
-        let lanes = LanesConfig::new(protocol, core.listen.ip(), core.peers(listens).to_vec());
+        let (peers, routes) = softswitches(core, listens);
+        let lanes = LanesConfig::new(protocol, core.listen.ip(), peers);
+        let lanes = LanesConfig { routes, silent_ms, probe_ms, ..lanes };
         let lanes = LanesConfig { lanes: core.lanes, batch: io.batch, message_max, ..lanes };
         links = links.with(protocol, Box::new(LanesUpstream::new(lanes)));
     }
@@ -278,6 +314,7 @@ fn links(model: &Model) -> Links {
 pub fn start(model: &Model, device: DeviceKeys) -> Result<Proxy, Failure> {
     let upstream = links(model);
     let config = node_config(&model.edge, &model.identity, &model.realm, device);
+    let config = NodeConfig { routes: routes(model), ..config };
     Node::start(config, Box::new(upstream)).map(|node| Proxy { node }).map_err(start_failure)
 }
 

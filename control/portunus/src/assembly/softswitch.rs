@@ -6,7 +6,7 @@ use portunus_aaa::net::RunnerConfig;
 use portunus_config::model::{Digest, Softswitch as Model};
 use portunus_softswitch::run::{Handle, start_watched};
 use portunus_softswitch::{
-    Behind, Config, Expires, Health, Limits, Listeners, LocalProxy, PeerConfig, Upstream, Witness,
+    Behind, Config, Expires, Health, Limits, Listeners, LocalProxy, Neighbour, PeerConfig, Upstream, Witness,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,10 +36,15 @@ pub fn config(model: &Model, own: SocketAddr, local: Option<SocketAddr>) -> Conf
         addr: p.address,
         idsps: p.identities.iter().map(|i| Arc::from(i.as_str())).collect(),
     };
+    let neighbour = |n: &portunus_config::model::Neighbour| Neighbour {
+        address: n.address,
+        domains: n.domains.iter().map(|d| Arc::from(d.as_str())).collect(),
+    };
     Config {
         behind: behind(model),
         listeners: Listeners { mgcp: model.listen_mgcp, h248: model.listen_h248, ras: model.listen_ras },
         domains: model.domains.iter().map(|d| Arc::from(d.as_str())).collect(),
+        neighbours: model.neighbours.iter().map(neighbour).collect(),
         peers: model.peers.iter().map(peer).collect(),
         local: local.map(|core| LocalProxy { idss: model.identity.as_str().into(), core }),
         retries: model.retries,
@@ -56,6 +61,7 @@ pub fn config(model: &Model, own: SocketAddr, local: Option<SocketAddr>) -> Conf
             Digest::Md5 => DigestAlgorithm::Md5,
         }),
         limits,
+        realms: super::aaa::realms(model),
         ..Config::new(own, &model.realm)
     }
 }

@@ -41,7 +41,8 @@ impl<A: Agent> Line<A> {
         socket.set_read_timeout(Some(NAP)).expect("set");
         let local = socket.local_addr().expect("its address");
         let mechs = offering(mech);
-        let profile = Profile::new(server, Transport::Udp, idsp, "example.test", &mechs).expect("a profile");
+        let realm = who.0.rsplit_once('@').map_or("example.test", |(_, host)| host);
+        let profile = Profile::new(server, Transport::Udp, idsp, realm, &mechs).expect("a profile");
         let profile = Arc::new(profile.speaking(protocol));
         let terminal = Endpoint::with(agent, profile, who.0, who.1, local, 1).expect("a terminal");
         let (events, inside, began) = (vec![], vec![], Instant::now());

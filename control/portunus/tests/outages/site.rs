@@ -44,7 +44,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// `verb` is what it is: `run`, or `agent`.
-    fn start(verb: &str, config: PathBuf, log: PathBuf) -> Self {
+    pub(crate) fn start(verb: &str, config: PathBuf, log: PathBuf) -> Self {
         let errors = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log file");
         let mut child = Command::new(BINARY)
             .args([verb, "--config"])
