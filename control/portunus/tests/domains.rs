@@ -77,15 +77,22 @@ fn subscribers_of_two_domains_register_and_call_each_other() {
     assert!(sent[2] > 0 && sent[0] + sent[1] > 0, "{sent:?}");
 }
 
+/// With one worker, whose link to the core is its own, and with several, which hear of it later.
 #[test]
 fn a_softswitch_that_dies_while_they_register_is_replaced_by_the_next() {
+    for workers in [1, 2] {
+        dies(workers);
+    }
+}
+
+fn dies(workers: usize) {
     let world = World::plan();
     // It makes challenges, and dies before the first answer to one reaches it.
     let answers = |text: &str| text.contains("response=\"") && !text.contains("response=\"\"");
     let first = Relay::before(world.switches[0][0], answers);
     let mut switches = world.switches;
     switches[0][0] = first.at;
-    world.write_proxy(switches);
+    world.write_proxy(switches, workers);
     let _core = core(&world);
     let proxy = world.start("proxy");
     let mut lines: Vec<_> = (0..9).map(|n| world.line(0, n)).collect();
@@ -111,7 +118,7 @@ fn gateways_have_several_softswitches_too_and_pass_a_dead_one_over() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound and never read");
     let mut switches = world.switches;
     switches[0][1] = silent.local_addr().expect("its address");
-    world.write_proxy(switches);
+    world.write_proxy(switches, 1);
     let proxy = world.start("proxy");
     let mut gateways = [world.gateway(0, 10), world.gateway(0, 11)];
     let until = Instant::now() + Duration::from_secs(25);

@@ -50,7 +50,7 @@ impl World {
         };
         world.write_centres();
         world.write_switches();
-        world.write_proxy(world.switches);
+        world.write_proxy(world.switches, 1);
         world
     }
 
@@ -150,13 +150,13 @@ impl World {
         }
     }
 
-    /// The proxy, with these softswitches (or what stands before them).
-    pub(crate) fn write_proxy(&self, switches: [[SocketAddr; 2]; 3]) {
+    /// The proxy, with these softswitches (or what stands before them) and so many workers.
+    pub(crate) fn write_proxy(&self, switches: [[SocketAddr; 2]; 3], workers: usize) {
         let [[a1, a1m], [a2, a2m], [b, bm]] = switches;
         let (sip, mgcp, core, sealed) = (self.sip, self.mgcp, self.core, free_port());
         self.write("sp1.key", SP_KEY);
         let text = format!(
-            "lab = true\n[proxy]\nidentity = \"sp1.test\"\nrealm = \"a.test\"\nrealms = [\"b.test\"]\n[proxy.key]\n\
+            "lab = true\n[proxy]\nidentity = \"sp1.test\"\nrealm = \"a.test\"\nrealms = [\"b.test\"]\nworkers = {workers}\n[proxy.key]\n\
              file = \"sp1.key\"\n[proxy.core]\nlisten = \"{core}\"\nsoftswitches = [\"{a1}\", \"{a2}\"]\n\
              call_agents = [\"{a1m}\", \"{a2m}\"]\nsilent_after = \"500ms\"\n\
              [[proxy.core.route]]\nrealm = \"b.test\"\nprefix = \"guest\"\nsoftswitches = [\"{a1}\", \"{a2}\"]\n\
