@@ -160,14 +160,17 @@ impl<S: Subscribers> Auc<S> {
                 let keyed = self.keyed(client, &a.idsp).to_owned();
                 Verdict::Answer(self.authenticate(now, rng, &a, &keyed))
             }
-            AaaRequest::Account(a) => match self.device(now, &self.keyed(client, &a.idsp).to_owned()) {
-                Some(_) => {
-                    self.counters.records += 1;
-                    self.turns.worked(&a.idc, &a.rand);
-                    Verdict::Record(a)
+            AaaRequest::Account(a) => {
+                let keyed = self.keyed(client, &a.idsp).to_owned();
+                match self.device(now, &keyed) {
+                    Some(_) => {
+                        self.counters.records += 1;
+                        self.turns.worked(&a.idc, &a.rand);
+                        Verdict::Record(a)
+                    }
+                    None => Verdict::Answer(AaaAnswer::Rejected),
                 }
-                None => Verdict::Answer(AaaAnswer::Rejected),
-            },
+            }
         }
     }
 

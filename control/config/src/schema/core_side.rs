@@ -71,7 +71,7 @@ fn route(mut r: Section<'_, '_, '_>) -> CoreRoute {
     CoreRoute { realm, prefix, peers }
 }
 
-fn plain_prefix(prefix: &String) -> Result<(), (String, String)> {
+fn plain_prefix(prefix: &str) -> Result<(), (String, String)> {
     let problem = || ("the `+` of a number does not count".to_owned(), "write what follows it".to_owned());
     if prefix.starts_with('+') { Err(problem()) } else { Ok(()) }
 }
