@@ -43,8 +43,8 @@ mod upstreams;
 mod uri;
 
 pub use config::{
-    Behind, Config, ConfigError, Expires, Health, Limits, Listeners, LocalProxy, Neighbour, Peer as PeerConfig, RETRIES_MAX,
-    Upstream,
+    Behind, Config, ConfigError, Expires, Health, Limits, Listeners, LocalProxy, Neighbour, Peer as PeerConfig,
+    RETRIES_MAX, Upstream,
 };
 pub use counters::Counters;
 pub use joined::{Joined, Questions, Seen, Witness};

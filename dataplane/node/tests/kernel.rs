@@ -21,6 +21,7 @@ fn config() -> NodeConfig {
         topology: Topology { cpus: Cpus::Unpinned(2), ..Topology::default() },
         idsp: "sp1.example.test".into(),
         realm: "example.test".into(),
+        routes: Default::default(),
         device: Key::new([7; 32]).prk().into(),
         listeners: vec![
             at(0, ListenerKind::Access { signalling: &SIP, transport: Transport::Udp, stock_phones: false }),

@@ -3,8 +3,8 @@
 use super::{Place, count};
 use crate::defaults as d;
 use crate::model::{
-    Capacity, Cookies, Edge, Io, KernelEsp, ListenProtocol, ListenTransport, Listener, Lockout, Mechanism,
-    Overload, Policy, Protected, Proxy, Secured, Span,
+    Capacity, Cookies, Edge, Io, KernelEsp, ListenProtocol, ListenTransport, Listener, Lockout, Mechanism, Overload,
+    Policy, Protected, Proxy, Secured, Span,
 };
 use crate::read::Section;
 use crate::value::{Device, OneOf, Realm, Word};

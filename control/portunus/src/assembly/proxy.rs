@@ -21,8 +21,8 @@ use portunus_keydist::proxy::LockoutPolicy;
 use portunus_keydist::{DeviceKeys, Key};
 use portunus_mgcp::Mgcp;
 use portunus_node::{
-    Cpus, KernelEsp, LanesConfig, LanesUpstream, Links, ListenerConfig, Node, NodeConfig, NodeHandle, Pace, Shares, StartError,
-    Topology, UdpConfig, UdpUpstream,
+    Cpus, KernelEsp, LanesConfig, LanesUpstream, Links, ListenerConfig, Node, NodeConfig, NodeHandle, Pace, Shares,
+    StartError, Topology, UdpConfig, UdpUpstream,
 };
 use portunus_signalling::{Protocol, Signalling, Transport};
 use portunus_sip::Sip;

@@ -146,7 +146,7 @@ fn neighbour(sw: &mut Core, from: Peer, msg: &Message<'_>, uri: &Uri<'_>, pop: u
     let of = |n: &Neighbour| n.domains.iter().any(|d| uri.host.eq_ignore_ascii_case(d.as_bytes()));
     let sender = match from {
         Peer::Udp(addr) => at(addr),
-        Peer::LocalProxy | Peer::LocalLane(_) | Peer::Behind(_) => None,
+        Peer::LocalProxy | Peer::LocalLane(_) | Peer::Behind(..) => None,
     };
     let ours = peers::is_ours(&sw.config, uri);
     if sender.is_some() && !ours {
