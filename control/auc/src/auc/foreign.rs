@@ -198,7 +198,7 @@ mod tests {
         let record = |idc: &str| {
             let ip = "192.0.2.9".parse().unwrap();
             let (idc, event) = (idc.to_owned(), Registration::Start);
-            AaaRequest::Account(Account { idc, idsp: SP.into(), rand: [3; 16], ip, event })
+            AaaRequest::Account(Account { idc, idsp: SP.into(), rand: [3; 16], ip, event, softswitch: None })
         };
         assert!(matches!(of(&mut a, "ss1", record(BOB)), Verdict::Foreign { nth: 0, .. }));
         assert!(matches!(of(&mut a, "ss1", record("alice@a.test")), Verdict::Record(_)));

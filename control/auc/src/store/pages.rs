@@ -194,7 +194,10 @@ mod tests {
         rotate(If::Version(second)).unwrap();
         // A second copy of the same request would end the overlap of the first key.
         assert!(matches!(rotate(If::Version(second)), Err(StoreError::Changed { .. })));
-        assert_eq!(store.previous(ALICE).unwrap().map(|(key, until)| (key.expose()[0], until)), Some((2, 510)));
+        assert_eq!(
+            store.previous(Space::Subscriber, ALICE).unwrap().map(|(key, until)| (key.expose()[0], until)),
+            Some((2, 510))
+        );
         assert_eq!(octets(&store, Space::Subscriber, ALICE), Some(vec![4; 32]));
         assert!(matches!(
             store.remove_if(Space::Subscriber, ALICE, If::Version(second)),
