@@ -4,7 +4,8 @@
 mod lab;
 
 use lab::line::Line;
-use lab::{Controller, Lab, Peer, free_port, needs};
+use lab::megaco::Controller;
+use lab::{Lab, Peer, free_port, needs};
 use portunus_keydist::{Now, SystemRandom};
 use portunus_signalling::Protocol;
 use portunus_terminal::Event;

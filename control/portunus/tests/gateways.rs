@@ -3,7 +3,8 @@
 
 mod lab;
 
-use lab::{Controller, Lab, bounded, free_port, needs};
+use lab::megaco::Controller;
+use lab::{Lab, bounded, free_port, needs};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -139,11 +139,12 @@ impl Seen {
     }
 
     /// No message is malformed and none of ours earns an expert item of warning or above, or any in MGCP, RAS and H.248 in
-    /// datagrams. TCP's own remarks on connections (a FIN is a chat item) are not about our messages.
+    /// datagrams, but for ports that a traceroute might use, which the system gave. TCP's own remarks on connections (a FIN
+    /// is a chat item) are not about our messages.
     pub fn assert_clean(&self) {
         let bad = self.frames(
             "_ws.malformed || (_ws.expert.severity >= 0x00400000 && (sip || radius || megaco || esp || tls)) \
-             || (_ws.expert && udp && (mgcp || megaco || h225)) || (diameter && _ws.expert && !tcp.analysis.flags \
+             || (_ws.expert && udp && !udp.possible_traceroute && (mgcp || megaco || h225)) || (diameter && _ws.expert && !tcp.analysis.flags \
              && !(tcp.flags & 7))",
         );
         assert!(bad.is_empty(), "tshark complains:\n{}", bad.join("\n"));
