@@ -109,7 +109,7 @@ fn calls_outlive_a_change_of_address() {
 fn a_thousand_phones_come_back_at_once() {
     let _alone = ALONE.lock();
     let (phones, _) = CROWD;
-    for mechanism in ["x-pkd-sealed", "tls"] {
+    for mechanism in MECHANISMS {
         let site = Site::plan(phones);
         let _core = [site.auc(), site.softswitch()];
         let proxy = site.proxy();
