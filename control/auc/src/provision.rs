@@ -38,13 +38,17 @@ pub trait Provision: Send + Sync {
         id: &str,
         credential: Credential,
         rng: &mut dyn Random,
-    ) -> Result<(), StoreError>;
+    ) -> Result<(), StoreError> {
+        self.rotate_if(times, (space, id), credential, If::Any, rng)
+    }
 
     /// Removes an identity.
     ///
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Database`], [`StoreError::Backend`].
-    fn remove(&self, space: Space, id: &str) -> Result<(), StoreError>;
+    fn remove(&self, space: Space, id: &str) -> Result<(), StoreError> {
+        self.remove_if(space, id, If::Any)
+    }
 
     /// What is known of one identity.
     ///
@@ -100,21 +104,6 @@ impl Provision for Store {
         rng: &mut dyn Random,
     ) -> Result<Stored, StoreError> {
         Self::put(self, now_ms, entries, if_there, rng)
-    }
-
-    fn rotate(
-        &self,
-        times: (u64, u64),
-        space: Space,
-        id: &str,
-        credential: Credential,
-        rng: &mut dyn Random,
-    ) -> Result<(), StoreError> {
-        Self::rotate(self, times, space, id, credential, rng)
-    }
-
-    fn remove(&self, space: Space, id: &str) -> Result<(), StoreError> {
-        Self::remove(self, space, id)
     }
 
     fn listed(&self, space: Space, id: &str) -> Result<Option<Listed>, StoreError> {

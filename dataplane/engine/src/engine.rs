@@ -130,7 +130,8 @@ impl Engine {
         self.counters.rx_access += packets.len() as u64;
         for of_listener in packets.chunk_by_mut(|a, b| a.meta.listener == b.meta.listener) {
             let mechanism = of_listener.first().and_then(|packet| self.site.protected(packet.meta.listener));
-            let kernel = of_listener.first().is_some_and(|p| self.site.opened_by_kernel(p.meta.listener).is_some());
+            let opened = || of_listener.first().is_some_and(|p| self.site.opened_by_kernel(p.meta.listener).is_some());
+            let kernel = mechanism.is_none() && opened();
             for some in of_listener.chunks_mut(AHEAD) {
                 match (mechanism, kernel) {
                     (Some(mechanism), _) => self.on_protected(now, mechanism, some, sink),

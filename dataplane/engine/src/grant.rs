@@ -59,7 +59,7 @@ struct Case<'a> {
 #[derive(Clone)]
 enum Outcome {
     /// s10 stands in the cache; the MAC's field is empty still.
-    Written { answer: AnswerId, field: Range<usize>, session: u32, superseded: Option<u64> },
+    Written { answer: AnswerId, field: Range<usize>, session: u32 },
     /// No s10.
     Refused(Refusal),
 }
@@ -93,6 +93,8 @@ struct Desk<'e> {
     first_timer: u32,
     /// The host's kernel takes new sessions.
     kernel: bool,
+    /// Sessions that made room for newer ones and had, or asked for, the kernel's ESP.
+    superseded: ArrayVec<u64, BATCH>,
 }
 
 impl Desk<'_> {
@@ -121,11 +123,11 @@ impl Desk<'_> {
             self.counters.session_full += 1;
             return Outcome::Refused(Refusal::Busy { retry_after_s: 0 });
         };
-        let mut superseded = None;
         // A newer provisional session takes the place of an older one that nobody has confirmed.
         if let Some(older) = self.sessions.by_idc_on(idc, case.lane, |state| state == State::Provisional) {
             self.wheel.disarm(self.first_timer + older);
-            superseded = self.sessions.get(older).and_then(Session::kernel_spi).and_then(|_| self.sessions.kid(older));
+            let kernel = self.sessions.get(older).and_then(Session::kernel_spi);
+            self.superseded.extend(kernel.and_then(|_| self.sessions.kid(older)));
             self.sessions.close(older);
             self.counters.sessions_provisional -= 1;
             self.counters.sessions_superseded += 1;
@@ -159,10 +161,10 @@ impl Desk<'_> {
             sel: sel.as_str(),
             mechs: case.mechs.as_str(),
         };
-        self.put(now, case, &s10, (session, superseded))
+        self.put(now, case, &s10, session)
     }
 
-    fn put(&mut self, now: Now, case: &Case<'_>, s10: &S10<'_>, (session, superseded): (u32, Option<u64>)) -> Outcome {
+    fn put(&mut self, now: Now, case: &Case<'_>, s10: &S10<'_>, session: u32) -> Outcome {
         let mut field = 0..0;
         let put = self.answers.put(now.mono_ms, case.of, now.mono_ms + self.policy.answer_ms, |buf| {
             let mut w = Writer::new(buf);
@@ -172,7 +174,7 @@ impl Desk<'_> {
         match put {
             Some((answer, early)) => {
                 self.counters.answer_evicted += early;
-                Outcome::Written { answer, field, session, superseded }
+                Outcome::Written { answer, field, session }
             }
             None => {
                 self.counters.write_full += 1;
@@ -284,6 +286,7 @@ impl Engine {
             wheel: &mut self.wheel,
             first_timer: self.first_session_timer,
             kernel: self.kernel,
+            superseded: ArrayVec::new(),
         };
         let mut outcomes: ArrayVec<(u32, Outcome), BATCH> = ArrayVec::new();
         for (case, opened) in cases.iter().zip(&opened) {
@@ -299,6 +302,8 @@ impl Engine {
             };
             outcomes.push((case.slot, outcome));
         }
+        // Whatever becomes of what took their place.
+        desk.superseded.iter().for_each(|kid| sink.uninstall(*kid));
         drop(cases);
         sign_all(&mut self.answers, signalling, &opened, &outcomes);
         for (slot, outcome) in outcomes {
@@ -308,10 +313,7 @@ impl Engine {
 
     fn deliver(&mut self, now: Now, slot: u32, outcome: Outcome, sink: &mut dyn Sink) {
         match outcome {
-            Outcome::Written { answer, session, superseded, .. } => {
-                if let Some(kid) = superseded {
-                    sink.uninstall(kid);
-                }
+            Outcome::Written { answer, session, .. } => {
                 if !self.install(session, sink) {
                     self.counters.sessions_provisional -= 1;
                     self.sessions.close(session);

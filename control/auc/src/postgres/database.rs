@@ -110,21 +110,6 @@ impl Provision for Database {
         self.change(ids, |custody, there| put(custody, there, (now_ms, entries, if_there), rng))
     }
 
-    fn rotate(
-        &self,
-        (now_ms, overlap_ms): (u64, u64),
-        space: Space,
-        id: &str,
-        credential: Credential,
-        rng: &mut dyn Random,
-    ) -> Result<(), StoreError> {
-        self.rotate_if((now_ms, overlap_ms), (space, id), credential, If::Any, rng)
-    }
-
-    fn remove(&self, space: Space, id: &str) -> Result<(), StoreError> {
-        self.remove_if(space, id, If::Any)
-    }
-
     fn listed(&self, space: Space, id: &str) -> Result<Option<Listed>, StoreError> {
         let found = self.pool.with(|conn| estate::named(conn, [(space, id)].into_iter()))?;
         let record = found.into_iter().next().and_then(|row| row.record);
